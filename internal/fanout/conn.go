@@ -1,0 +1,208 @@
+package fanout
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is one connection of a hub. It is also the net.Conn that the WebSocket
+// library works on: what the library writes are control frames, and they go
+// out between the messages of the queue, never inside one.
+//
+// Whoever holds mu and finds blocked false may write to the socket. A writer
+// that the socket refuses leaves the rest to catchUp and sets blocked.
+type Conn struct {
+	nc    net.Conn
+	raw   syscall.RawConn // nil where the socket cannot be written to directly (TLS)
+	hub   *Hub
+	shard *shard
+
+	mu      sync.Mutex
+	cur     cursor
+	rest    []byte // of a write that was cut short: goes before all else
+	private []byte // whole frames for this connection alone, before the next message
+	blocked bool   // catchUp is at work
+	writing int    // bytes that catchUp is writing
+	closing closing
+	cause   error  // why it ended; the first reason wins
+	dropped uint64 // messages, by DropOldest
+
+	opened    int64        // Unix nanoseconds, like all below
+	active    atomic.Int64 // last data frame either way, or ping from the peer
+	heard     atomic.Int64 // last byte from the peer
+	pinged    int64        // last ping of ours; of the shard alone
+	pingsSent bool
+}
+
+// closing is how far the closing handshake has come (RFC 6455, section 7).
+type closing struct {
+	begun  bool
+	sent   bool   // the Close frame is written, nothing may follow
+	frame  []byte // still to be written
+	stopAt mark   // messages before it go out first
+	hangUp bool   // close the socket as soon as all is written
+}
+
+var (
+	errEnded = errors.New("connection ended")
+	// ErrSlowConsumer is the cause when what waited for a connection passed
+	// Config.QueueBytes and the policy is Disconnect.
+	ErrSlowConsumer = errors.New("slow consumer")
+	// ErrIdle, ErrLifetime and ErrNoPong are the causes that Config's durations
+	// give.
+	ErrIdle     = errors.New("idle timeout")
+	ErrLifetime = errors.New("lifetime exceeded")
+	ErrNoPong   = errors.New("ping not answered")
+)
+
+func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
+	c := &Conn{nc: nc, hub: h, shard: s, opened: time.Now().UnixNano()}
+	c.active.Store(c.opened)
+	c.heard.Store(c.opened)
+	c.pinged = c.opened
+	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	return c
+}
+
+// Send queues a message for this connection alone. It goes out behind what is
+// being written and before the messages that were not begun.
+func (c *Conn) Send(op Opcode, payload []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.begun {
+		return c.causeOr(errEnded)
+	}
+	c.private = AppendMessage(c.private, op, payload, c.hub.cfg.MaxFrame)
+	c.flush(mark{})
+	return nil
+}
+
+// CloseWith writes what was broadcast so far, then a Close frame with code and
+// reason, and gives the peer Config.CloseTimeout for all of it and its answer.
+func (c *Conn) CloseWith(code uint16, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.close(*c.hub.queue.head.Load(), closeFrame(code, reason), errors.New(reason))
+}
+
+// close begins the closing handshake. The caller holds c.mu.
+func (c *Conn) close(stopAt mark, frame []byte, cause error) {
+	if c.closing.begun {
+		return
+	}
+	c.cause = cause
+	c.closing = closing{begun: true, frame: frame, stopAt: stopAt}
+	_ = c.nc.SetDeadline(time.Now().Add(c.hub.cfg.CloseTimeout))
+	c.flush(stopAt)
+}
+
+// fail ends a connection whose socket is of no use any more. The caller holds
+// c.mu.
+func (c *Conn) fail(err error) {
+	c.cause = c.causeOr(err)
+	c.closing.begun, c.closing.sent = true, true
+	c.rest, c.private, c.closing.frame = nil, nil, nil
+	_ = c.nc.Close() // wakes the reader, which detaches
+}
+
+func (c *Conn) causeOr(err error) error {
+	if c.cause != nil {
+		return c.cause
+	}
+	return err
+}
+
+// Detach takes the connection out of its hub and closes the socket. It returns
+// why the connection ended, nil if nothing on this side ended it.
+func (c *Conn) Detach() error {
+	c.mu.Lock()
+	cause := c.cause
+	if c.closing.begun && !c.closing.sent && c.blocked {
+		c.closing.hangUp = true // catchUp writes the rest and closes
+	} else {
+		c.fail(net.ErrClosed)
+	}
+	c.mu.Unlock()
+	c.shard.remove(c)
+	c.hub.conns.Add(-1)
+	c.hub.empty.Done()
+	return cause
+}
+
+// Dropped is how many messages DropOldest has cost this connection.
+func (c *Conn) Dropped() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
+// Touch marks the connection as active: its peer has sent a frame that counts
+// for Config.IdleTimeout.
+func (c *Conn) Touch() { c.active.Store(time.Now().UnixNano()) }
+
+// LastActive is when the last frame went either way, pongs and our pings aside.
+func (c *Conn) LastActive() time.Time { return time.Unix(0, c.active.Load()) }
+
+// Read reads from the socket. It is for the WebSocket library.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.nc.Read(p)
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// Write takes one control frame, whole, from the WebSocket library, and puts
+// it between two messages.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.begun {
+		return len(p), nil // at most a second Close frame, or a pong that nobody needs
+	}
+	frame := append([]byte(nil), p...)
+	if Opcode(p[0]&opcodeSet) == opClose {
+		// An answer to the peer's Close, or the library refuses a frame: either
+		// way nothing that was not begun may follow (RFC 6455, section 5.5.1).
+		c.close(mark{}, frame, nil)
+		return len(p), nil
+	}
+	c.private = append(c.private, frame...)
+	c.flush(mark{})
+	return len(p), nil
+}
+
+// Close is the WebSocket library's: it closes the socket, once the Close frame
+// is written.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocked && c.closing.begun && !c.closing.sent {
+		c.closing.hangUp = true
+		return nil
+	}
+	return c.nc.Close()
+}
+
+// LocalAddr, RemoteAddr and the deadlines are the socket's.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// SetDeadline is the socket's.
+func (c *Conn) SetDeadline(t time.Time) error { return c.nc.SetDeadline(t) }
+
+// SetReadDeadline is the socket's.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.nc.SetReadDeadline(t) }
+
+// SetWriteDeadline is the socket's.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }

@@ -1,0 +1,32 @@
+// Package fanout hands one frame to every connection of a route.
+//
+// It stands on the ground floor: it knows frames (RFC 6455, section 5.2) and
+// sockets, and nothing of HTTP, MQTT, JSON or Benthos.
+//
+// # How it works
+//
+// A [Hub] keeps one queue for all its connections: an append-only log of
+// frames, in chunks. A connection owns no queue, only a cursor into that log,
+// so a broadcast costs one copy of the frame whatever the number of
+// connections, and a connection that waits costs nothing but its place. What
+// lies behind the slowest cursor is garbage, and Go's collector takes it.
+//
+// Each shard of a hub is one goroutine, one a core. Woken by a broadcast, it
+// passes over its connections and gives each all that has been appended since
+// the last pass, in one write(2) straight to the non-blocking socket. While a
+// pass is under way broadcasts gather, so the busier the hub the fewer writes a
+// delivery costs: at a trickle it is one write a delivery, as cheap as a bare
+// socket; in a flood one write carries dozens.
+//
+// A write that would block does not stop the shard: the connection gets a
+// goroutine of its own until it has caught up. At rest a connection holds no
+// goroutine for writing and no buffer.
+//
+// # What it promises
+//
+// Each connection gets every frame broadcast between [Hub.Attach] and its end,
+// once and in order, or is closed with a reason, or, with [DropOldest], loses
+// the oldest frames, which are counted. A connection that does not read costs
+// the others nothing: what waits for it is bounded by [Config.QueueBytes], and
+// because the log is shared, so is the memory of all slow connections together.
+package fanout

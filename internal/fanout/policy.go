@@ -1,0 +1,95 @@
+package fanout
+
+import (
+	"fmt"
+	"time"
+)
+
+// Policy is what happens to a connection for which more than
+// Config.QueueBytes wait because its peer does not read.
+type Policy uint8
+
+const (
+	// Disconnect closes the connection with code 1013, try again later. What is
+	// not yet written is given up, so the peer sees no gap but an end.
+	Disconnect Policy = iota
+	// DropOldest gives up the oldest messages, as many as it takes.
+	DropOldest
+)
+
+// The close codes that a hub uses by itself (RFC 6455, section 7.4.1, and the
+// IANA registry that it opens).
+const (
+	GoingAway     = 1001
+	TryAgainLater = 1013
+)
+
+// enforce applies the policy to a connection that catchUp is serving. The
+// caller holds c.mu.
+func (c *Conn) enforce(limit mark) {
+	if c.closing.begun {
+		return
+	}
+	waiting := int64(len(c.rest)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, c.cur.pos()))
+	if waiting <= c.hub.cfg.QueueBytes {
+		return
+	}
+	// Frames for this connection alone are never dropped: there only the end is
+	// left.
+	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)) > c.hub.cfg.QueueBytes {
+		c.shard.count.slow.Add(1)
+		c.private = nil
+		c.close(mark{}, closeFrame(TryAgainLater,
+			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
+		return
+	}
+	for waiting > c.hub.cfg.QueueBytes {
+		n := c.cur.skip(limit)
+		if n == 0 {
+			return
+		}
+		waiting -= int64(n)
+		c.dropped++
+		c.shard.count.dropped.Add(1)
+	}
+}
+
+// check applies the durations of Config. It is the shard's, on its tick.
+func (c *Conn) check(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.begun {
+		return
+	}
+	cfg, at := &c.hub.cfg, now.UnixNano()
+	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
+	switch {
+	case older(c.opened, cfg.MaxLifetime):
+		c.goAway(ErrLifetime)
+	case older(c.active.Load(), cfg.IdleTimeout):
+		c.goAway(ErrIdle)
+	case !older(c.pinged, cfg.PingInterval):
+	case c.pingsSent && c.heard.Load() < c.pinged:
+		c.goAway(ErrNoPong)
+	default:
+		c.pinged, c.pingsSent = at, true
+		c.private = append(c.private, pingFrame...)
+		c.flush(mark{})
+	}
+}
+
+func (c *Conn) goAway(cause error) {
+	c.close(*c.hub.queue.head.Load(), closeFrame(GoingAway, cause.Error()), cause)
+}
+
+// tick is how often a shard checks: a quarter of the shortest duration, so
+// that none is overrun by more, but at most once in ten milliseconds.
+func (cfg *Config) tick() time.Duration {
+	tick := 4 * time.Second
+	for _, d := range []time.Duration{cfg.PingInterval, cfg.IdleTimeout, cfg.MaxLifetime} {
+		if d > 0 {
+			tick = min(tick, d)
+		}
+	}
+	return max(tick/4, 10*time.Millisecond)
+}

@@ -1,0 +1,151 @@
+package fanout
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A queue is the log of frames that all connections of a hub share.
+//
+// Chunks are linked towards the newer end only. Nobody frees them: a cursor
+// holds its chunk and, by the links, all that it has yet to read; what no
+// cursor reaches any more is garbage. One goroutine at a time appends; readers
+// take no lock, they load what was published.
+type queue struct {
+	mu   sync.Mutex // serialises appends
+	tail atomic.Pointer[chunk]
+	head atomic.Pointer[mark]
+}
+
+// A mark is a boundary between two messages: so many bytes and messages have
+// been appended before it.
+type mark struct {
+	pos uint64
+	seq uint64
+}
+
+type chunk struct {
+	base mark          // of buf[0]
+	buf  []byte        // of fixed length; written once, from left to right
+	end  atomic.Uint64 // bytes of buf that are published
+	last atomic.Uint64 // messages before end
+	next atomic.Pointer[chunk]
+}
+
+// Chunks double from the one to the other, so that a quiet route stays small
+// and in a flood the end of a chunk, which splits a write in two, is rare.
+const (
+	minChunk = 4 << 10
+	maxChunk = 256 << 10
+)
+
+func (q *queue) init() {
+	q.tail.Store(new(chunk))
+	q.head.Store(new(mark))
+}
+
+// append adds one message and publishes it. The caller holds q.mu.
+func (q *queue) append(op Opcode, payload []byte, maxFrame int) {
+	c, need := q.tail.Load(), messageSize(len(payload), maxFrame)
+	end := int(c.end.Load())
+	if len(c.buf)-end < need {
+		c = q.grow(c, need)
+		end = 0
+	}
+	written := AppendMessage(c.buf[end:end], op, payload, maxFrame)
+	head := &mark{pos: c.base.pos + uint64(end+len(written)), seq: c.last.Load() + 1}
+	c.last.Store(head.seq)
+	c.end.Store(head.pos - c.base.pos)
+	q.head.Store(head)
+}
+
+func (q *queue) grow(full *chunk, need int) *chunk {
+	size := max(need, min(max(minChunk, 2*len(full.buf)), maxChunk))
+	c := &chunk{base: *q.head.Load(), buf: make([]byte, size)}
+	c.last.Store(c.base.seq)
+	full.next.Store(c)
+	q.tail.Store(c)
+	return c
+}
+
+// A cursor is a place in a queue, always at the boundary of a message.
+type cursor struct {
+	chunk *chunk
+	off   int
+	seq   uint64
+}
+
+// newest is a cursor that has read everything. The caller holds q.mu.
+func (q *queue) newest() cursor {
+	c := q.tail.Load()
+	return cursor{chunk: c, off: int(c.end.Load()), seq: c.last.Load()}
+}
+
+func (c *cursor) pos() uint64 { return c.chunk.base.pos + uint64(c.off) }
+
+// read returns the messages from the cursor up to limit, or up to the end of a
+// chunk if that comes first, and moves the cursor behind them. It returns nil
+// when there are none.
+func (c *cursor) read(limit mark) []byte {
+	if !c.settle(limit) {
+		return nil
+	}
+	end, seq := int(limit.pos-c.chunk.base.pos), limit.seq
+	if c.chunk.next.Load() != nil { // sealed: what it holds is final
+		if sealed := int(c.chunk.end.Load()); sealed <= end {
+			end, seq = sealed, c.chunk.last.Load()
+		}
+	}
+	p := c.chunk.buf[c.off:end:end]
+	c.off, c.seq = end, seq
+	return p
+}
+
+// unread gives back what read returned, but for the messages that begin in its
+// first keep bytes, which it returns.
+func (c *cursor) unread(p []byte, keep int) []byte {
+	kept := 0
+	for kept < keep {
+		kept += messageLen(p[kept:])
+	}
+	c.off -= len(p) - kept
+	for rest := p[kept:]; len(rest) > 0; rest = rest[messageLen(rest):] {
+		c.seq--
+	}
+	return p[:kept]
+}
+
+// skip moves the cursor behind the oldest message before limit and returns how
+// many bytes that was, 0 when there is none.
+func (c *cursor) skip(limit mark) int {
+	if !c.settle(limit) {
+		return 0
+	}
+	n := messageLen(c.chunk.buf[c.off:])
+	c.off += n
+	c.seq++
+	return n
+}
+
+// messageLen is the length of the message at the start of p, in all its frames.
+func messageLen(p []byte) (n int) {
+	for fin := false; !fin; {
+		var size int
+		size, fin = frameSize(p[n:])
+		n += size
+	}
+	return n
+}
+
+// settle moves the cursor to the chunk that holds the next byte before limit,
+// and reports whether there is one.
+func (c *cursor) settle(limit mark) bool {
+	for c.pos() < limit.pos {
+		next := c.chunk.next.Load()
+		if next == nil || c.pos() < next.base.pos {
+			return true
+		}
+		c.chunk, c.off = next, 0
+	}
+	return false
+}

@@ -1,0 +1,16 @@
+//go:build !unix
+
+package fanout
+
+import (
+	"errors"
+	"syscall"
+)
+
+// canWriteDirectly: without write(2) every write is left to catchUp.
+const canWriteDirectly = false
+
+func writeNow(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// WaitReadable returns at once: the read that follows waits.
+func (c *Conn) WaitReadable() {}

@@ -1,0 +1,70 @@
+//go:build unix
+
+package fanout
+
+import (
+	"sync"
+	"syscall"
+)
+
+// canWriteDirectly: Go's sockets are non-blocking, so one write(2) tells at
+// once how much the kernel takes. net.Conn.Write would instead park the shard
+// until the peer reads.
+const canWriteDirectly = true
+
+// attempt carries the arguments of one write in and out of the callback that
+// RawConn wants, so that no closure is made for it.
+type attempt struct {
+	p   []byte
+	n   int
+	err error
+	do  func(fd uintptr) bool
+}
+
+var attempts = sync.Pool{New: func() any {
+	a := new(attempt)
+	a.do = func(fd uintptr) bool {
+		for {
+			a.n, a.err = syscall.Write(int(fd), a.p)
+			if a.err != syscall.EINTR {
+				return true
+			}
+		}
+	}
+	return a
+}}
+
+// writeNow writes as much of p as the socket takes without waiting.
+func writeNow(raw syscall.RawConn, p []byte) (int, error) {
+	a := attempts.Get().(*attempt)
+	a.p = p
+	err := raw.Write(a.do)
+	n, werr := a.n, a.err
+	a.p = nil
+	attempts.Put(a)
+	switch {
+	case err != nil:
+		return 0, err
+	case werr == syscall.EAGAIN:
+		return 0, nil
+	case werr != nil:
+		return 0, werr
+	}
+	return n, nil
+}
+
+// WaitReadable returns when there is something to read from the socket, the
+// end or an error included. It holds no buffer and little stack meanwhile,
+// which is what an idle connection costs.
+func (c *Conn) WaitReadable() {
+	if c.raw == nil {
+		return
+	}
+	_ = c.raw.Read(readable)
+}
+
+func readable(fd uintptr) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err != syscall.EAGAIN && err != syscall.EINTR
+}

@@ -1,0 +1,32 @@
+package fanout
+
+import "sync/atomic"
+
+// Stats is what a hub has done since it began.
+type Stats struct {
+	Messages   int64 // broadcast, whatever the number of connections
+	Deliveries int64 // messages times connections, handed to a writer
+	Bytes      int64 // of these, with frame headers
+	Writes     int64 // write calls on sockets
+	Dropped    int64 // messages times connections, by DropOldest
+	Slow       int64 // connections closed by Disconnect
+}
+
+// counters are a shard's part of Stats: one for each, so that the cores do not
+// pass a cache line to and fro.
+type counters struct {
+	deliveries, bytes, writes, dropped, slow atomic.Int64
+}
+
+// Stats returns the sum over the shards.
+func (h *Hub) Stats() Stats {
+	s := Stats{Messages: h.messages.Load()}
+	for _, sh := range h.shards {
+		s.Deliveries += sh.count.deliveries.Load()
+		s.Bytes += sh.count.bytes.Load()
+		s.Writes += sh.count.writes.Load()
+		s.Dropped += sh.count.dropped.Load()
+		s.Slow += sh.count.slow.Load()
+	}
+	return s
+}

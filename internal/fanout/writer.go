@@ -1,0 +1,131 @@
+package fanout
+
+import "time"
+
+// serve gives the connection all messages before limit. It is the shard's.
+func (c *Conn) serve(limit mark, now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocked {
+		c.enforce(limit)
+		return
+	}
+	if c.cur.seq < limit.seq && !c.closing.begun {
+		c.active.Store(now)
+	}
+	c.flush(limit)
+}
+
+// flush writes until nothing is left before limit or the socket takes no more;
+// then catchUp goes on. The caller holds c.mu.
+func (c *Conn) flush(limit mark) {
+	for !c.blocked {
+		p, shared := c.next(limit)
+		if p == nil {
+			c.maybeHangUp()
+			return
+		}
+		n := 0
+		if c.raw != nil {
+			var err error
+			if n, err = writeNow(c.raw, p); err != nil {
+				c.fail(err)
+				return
+			}
+			c.shard.count.writes.Add(1)
+		}
+		if n < len(p) {
+			if shared {
+				p = c.unread(p, n)
+			}
+			c.rest = p[n:]
+			c.blocked = true
+			go c.catchUp()
+		}
+	}
+}
+
+// step is how much catchUp takes at a time: what it holds, DropOldest cannot
+// drop, and what a Close frame must wait for.
+const step = 64 << 10
+
+// catchUp is the writer of a connection whose socket is full. It blocks on the
+// socket, without c.mu, until the connection has all that there is, and ends.
+func (c *Conn) catchUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		p, shared := c.next(*c.hub.queue.head.Load())
+		if p == nil {
+			c.blocked = false
+			c.maybeHangUp()
+			return
+		}
+		if shared && len(p) > step {
+			p = c.unread(p, step)
+		}
+		c.writing = len(p)
+		c.mu.Unlock()
+		_, err := c.nc.Write(p)
+		c.shard.count.writes.Add(1)
+		c.mu.Lock()
+		c.writing = 0
+		if err != nil {
+			c.blocked = false
+			c.fail(err)
+			return
+		}
+		if !c.closing.begun {
+			c.active.Store(time.Now().UnixNano())
+		}
+	}
+}
+
+// next takes what must be written next: the rest of a cut write, frames for
+// this connection alone, messages before limit (shared), and at last the Close
+// frame. All but a rest begin at the boundary of a frame. The caller holds c.mu.
+func (c *Conn) next(limit mark) (p []byte, shared bool) {
+	if p := c.rest; len(p) > 0 {
+		c.rest = nil
+		return p, false
+	}
+	if p := c.private; p != nil {
+		c.private = nil
+		return p, false
+	}
+	if c.closing.sent {
+		return nil, false
+	}
+	if c.closing.begun {
+		limit = c.closing.stopAt
+	}
+	seq := c.cur.seq
+	if p := c.cur.read(limit); p != nil {
+		c.shard.count.deliveries.Add(int64(c.cur.seq - seq))
+		c.shard.count.bytes.Add(int64(len(p)))
+		return p, true
+	}
+	if p := c.closing.frame; p != nil {
+		c.closing.frame, c.closing.sent = nil, true
+		return p, false
+	}
+	return nil, false
+}
+
+// unread puts back all messages of p but those that begin in its first keep
+// bytes, which it returns. The caller holds c.mu.
+func (c *Conn) unread(p []byte, keep int) []byte {
+	seq := c.cur.seq
+	kept := c.cur.unread(p, keep)
+	c.shard.count.deliveries.Add(int64(c.cur.seq) - int64(seq))
+	c.shard.count.bytes.Add(int64(len(kept) - len(p)))
+	return kept
+}
+
+// maybeHangUp closes the socket where Close or Detach came before the last
+// byte was written. The caller holds c.mu.
+func (c *Conn) maybeHangUp() {
+	if c.closing.hangUp {
+		_ = c.nc.Close()
+	}
+}
