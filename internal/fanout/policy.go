@@ -13,7 +13,8 @@ const (
 	// Disconnect closes the connection with code 1013, try again later. What is
 	// not yet written is given up, so the peer sees no gap but an end.
 	Disconnect Policy = iota
-	// DropOldest gives up the oldest messages, as many as it takes.
+	// DropOldest gives up the oldest messages, as many as it takes, but never
+	// the newest.
 	DropOldest
 )
 
@@ -43,12 +44,8 @@ func (c *Conn) enforce(limit mark) {
 			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
 		return
 	}
-	for waiting > c.hub.cfg.QueueBytes {
-		n := c.cur.skip(limit)
-		if n == 0 {
-			return
-		}
-		waiting -= int64(n)
+	for waiting > c.hub.cfg.QueueBytes && c.cur.seq+1 < limit.seq {
+		waiting -= int64(c.cur.skip(limit))
 		c.dropped++
 		c.shard.count.dropped.Add(1)
 	}

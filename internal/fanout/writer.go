@@ -45,9 +45,9 @@ func (c *Conn) flush(limit mark) {
 	}
 }
 
-// step is how much catchUp takes at a time: what it holds, DropOldest cannot
-// drop, and what a Close frame must wait for.
-const step = 64 << 10
+// step is how much catchUp takes at a time, a message more or less: what it
+// holds DropOldest cannot drop, and a Close frame must wait for.
+func (h *Hub) step() int { return int(min(64<<10, h.cfg.QueueBytes/4)) }
 
 // catchUp is the writer of a connection whose socket is full. It blocks on the
 // socket, without c.mu, until the connection has all that there is, and ends.
@@ -61,8 +61,8 @@ func (c *Conn) catchUp() {
 			c.maybeHangUp()
 			return
 		}
-		if shared && len(p) > step {
-			p = c.unread(p, step)
+		if keep := c.hub.step(); shared && len(p) > keep {
+			p = c.unread(p, keep)
 		}
 		c.writing = len(p)
 		c.mu.Unlock()
