@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,8 @@ var (
 	// ErrSlowConsumer is the cause when what waited for a connection passed
 	// Config.QueueBytes and the policy is Disconnect.
 	ErrSlowConsumer = errors.New("slow consumer")
+	// ErrLost is the cause when the socket failed.
+	ErrLost = errors.New("connection lost")
 	// ErrIdle, ErrLifetime and ErrNoPong are the causes that Config's durations
 	// give.
 	ErrIdle     = errors.New("idle timeout")
@@ -86,11 +89,12 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 }
 
 // CloseWith writes what was broadcast so far, then a Close frame with code and
-// reason, and gives the peer Config.CloseTimeout for all of it and its answer.
-func (c *Conn) CloseWith(code uint16, reason string) {
+// the cause as its reason, and gives the peer Config.CloseTimeout for all of it
+// and its answer.
+func (c *Conn) CloseWith(code uint16, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.close(*c.hub.queue.head.Load(), closeFrame(code, reason), errors.New(reason))
+	c.close(*c.hub.queue.head.Load(), closeFrame(code, cause.Error()), cause)
 }
 
 // close begins the closing handshake. The caller holds c.mu.
@@ -107,7 +111,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 // fail ends a connection whose socket is of no use any more. The caller holds
 // c.mu.
 func (c *Conn) fail(err error) {
-	c.cause = c.causeOr(err)
+	c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
 	c.closing.begun, c.closing.sent = true, true
 	c.rest, c.private, c.closing.frame = nil, nil, nil
 	_ = c.nc.Close() // wakes the reader, which detaches

@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -95,7 +96,7 @@ func newTestHub(t testing.TB, cfg Config) *Hub {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
-		h.Close(ctx, GoingAway, "test over")
+		h.Close(ctx, GoingAway, errors.New("test over"))
 	})
 	return h
 }
@@ -311,7 +312,7 @@ func TestCloseFlushesWhatWasBroadcast(t *testing.T) {
 		h.Broadcast(Text, []byte(message(i, 10_000)))
 	}
 	closed := make(chan struct{})
-	go func() { h.Close(context.Background(), GoingAway, "shutting down"); close(closed) }()
+	go func() { h.Close(context.Background(), GoingAway, errors.New("shutting down")); close(closed) }()
 	for i := range messages {
 		if _, _, p, err := readFrame(client); err != nil || string(p) != message(i, 10_000) {
 			t.Fatalf("message %d: %v", i, err)

@@ -150,12 +150,12 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte) *Conn {
 	return c
 }
 
-// Close closes every connection with code and reason, each after all that was
+// Close closes every connection with code and cause, each after all that was
 // broadcast before, waits until they are gone or ctx ends, and stops the
 // shards. Nothing may be attached or broadcast any more.
-func (h *Hub) Close(ctx context.Context, code uint16, reason string) {
+func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	for _, s := range h.shards {
-		s.each(func(c *Conn) { c.CloseWith(code, reason) })
+		s.each(func(c *Conn) { c.CloseWith(code, cause) })
 	}
 	gone := make(chan struct{})
 	go func() { h.empty.Wait(); close(gone) }()

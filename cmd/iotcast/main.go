@@ -1,0 +1,44 @@
+// Command iotcast is Benthos with IoT topics at one end and WebSocket
+// connections at the other.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	// The components that belong to Benthos itself, and those that users of this
+	// binary expect beside ours. Each is imported singly: all of them would make
+	// the binary five times as large.
+	_ "github.com/redpanda-data/benthos/v4/public/components/io"
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended"
+	_ "github.com/redpanda-data/connect/v4/public/components/kafka"
+	_ "github.com/redpanda-data/connect/v4/public/components/mqtt"
+	_ "github.com/redpanda-data/connect/v4/public/components/nats"
+	_ "github.com/redpanda-data/connect/v4/public/components/otlp"
+	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
+	_ "github.com/redpanda-data/connect/v4/public/components/redis"
+
+	"iotcast/plugins"
+)
+
+// version and date are set by the linker: see the Dockerfile.
+var (
+	version = "0.1.0"
+	date    = ""
+)
+
+func main() {
+	os.Exit(plugins.Run(context.Background(), append(branding(), service.CLIOptAddCommand(quickstartCommand()))...))
+}
+
+func branding() []service.CLIOptFunc {
+	return []service.CLIOptFunc{
+		service.CLIOptSetVersion(version, date),
+		service.CLIOptSetBinaryName("iotcast"),
+		service.CLIOptSetProductName("iotcast"),
+		service.CLIOptSetDefaultConfigPaths("./iotcast.yaml", "/iotcast.yaml", "/etc/iotcast/iotcast.yaml"),
+	}
+}

@@ -1,0 +1,129 @@
+package devbroker
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+const (
+	// connectTimeout is how long a connection may stay silent before its CONNECT.
+	connectTimeout = 10 * time.Second
+
+	// farewell is how long a client may take to read the last that it is sent.
+	farewell = time.Second
+
+	// queueBytes is how much may wait for a client that reads slowly, before mochi is asked to wait.
+	queueBytes = 64 << 10
+)
+
+// conn is one client's connection. Writing to it never blocks: mochi holds the client's lock while it writes, and takes
+// the same lock to hand a message to the client, so one subscriber that does not read would stop every publisher. The
+// hook waits for room before mochi takes that lock.
+type conn struct {
+	net.Conn
+
+	mu      sync.Mutex
+	changed sync.Cond // of queue and closed
+	queue   []byte
+	closed  bool
+
+	// What the hook keeps about the client.
+	injecting atomic.Bool   // a message of this client is being handed out, under hook.takeover
+	resumed   chan struct{} // closed when new messages may be written: what the session held is out
+	resume    func()        // closes resumed
+	unlock    func()        // releases hook.takeover; nil unless this connection takes over a session
+	ended     chan struct{} // closed when mochi has let go of the connection
+}
+
+func newConn(nc net.Conn) *conn {
+	c := &conn{Conn: nc, resumed: make(chan struct{}), ended: make(chan struct{})}
+	c.changed.L = &c.mu
+	c.resume = sync.OnceFunc(func() { close(c.resumed) })
+	_ = c.SetReadDeadline(time.Now().Add(connectTimeout)) // until mochi sets the keepalive's
+	return c
+}
+
+// connOf returns the connection of a client of this broker.
+func connOf(cl *mqtt.Client) *conn { return cl.Net.Conn.(*conn) }
+
+// Write queues p for flush.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	c.queue = append(c.queue, p...)
+	c.changed.Broadcast()
+	return len(p), nil
+}
+
+// waitForRoom returns when the queue is short enough for another packet, or when it does not matter any more.
+func (c *conn) waitForRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) >= queueBytes && !c.closed {
+		c.changed.Wait()
+	}
+}
+
+// flush writes what is queued until the connection is closed and the queue empty, or the client gone.
+func (c *conn) flush() {
+	defer c.Conn.Close()
+	defer c.Close()
+	var out []byte
+	for {
+		c.mu.Lock()
+		for len(c.queue) == 0 && !c.closed {
+			c.changed.Wait()
+		}
+		out, c.queue = c.queue, out[:0]
+		c.changed.Broadcast()
+		c.mu.Unlock()
+
+		if len(out) == 0 {
+			return
+		}
+		if _, err := c.Conn.Write(out); err != nil {
+			return
+		}
+		if cap(out) > 2*queueBytes { // a large packet or a slow time went through: do not keep its room for ever
+			out = nil
+		}
+	}
+}
+
+// Close ends reading at once, and writing when the queue is out: the last packet often says why the connection ends.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		_ = c.SetReadDeadline(time.Now())
+		_ = c.SetWriteDeadline(time.Now().Add(farewell))
+		c.changed.Broadcast()
+	}
+	return nil
+}
+
+// SetDeadline is what mochi calls for the keepalive, which is about what the client sends. A client that reads slowly is
+// none of its business.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// release lets the publishers go on, if they waited for this connection to take over its session.
+func (c *conn) release() {
+	if c.unlock != nil {
+		c.unlock()
+	}
+}
+
+// end marks that mochi has let go of the connection, however far it had come.
+func (c *conn) end() {
+	c.release()
+	c.resume()
+	close(c.ended)
+}

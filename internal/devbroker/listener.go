@@ -1,0 +1,124 @@
+package devbroker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// acceptPause is the rest after an error that will pass.
+const acceptPause = 50 * time.Millisecond
+
+var _ listeners.Listener = (*listener)(nil)
+
+// listener serves mochi with connections. mochi's own listener knows only clients that have sent CONNECT: one that
+// connects and says nothing lives for ever, and Close waits for it. This one knows every connection.
+type listener struct {
+	ln    net.Listener
+	log   *slog.Logger
+	ended chan struct{} // closed when Serve has returned
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*conn]struct{}
+	wg     sync.WaitGroup // two for each of conns, who reads and who writes; grows under mu and only while not closed
+}
+
+func newListener(ln net.Listener, log *slog.Logger) *listener {
+	return &listener{ln: ln, log: log, ended: make(chan struct{}), conns: map[*conn]struct{}{}}
+}
+
+func (l *listener) Init(*slog.Logger) error { return nil }
+func (l *listener) ID() string              { return "tcp" }
+func (l *listener) Protocol() string        { return "tcp" }
+func (l *listener) Address() string         { return l.ln.Addr().String() }
+
+// Serve accepts connections until Close.
+func (l *listener) Serve(establish listeners.EstablishFn) {
+	defer close(l.ended)
+	for {
+		nc, err := l.ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of file descriptors, most likely: it passes when clients leave
+			l.log.Warn("could not accept an MQTT connection", "error", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		c := newConn(nc)
+		if !l.add(c) {
+			_ = nc.Close()
+			return
+		}
+		go func() {
+			defer l.wg.Done()
+			c.flush()
+		}()
+		go func() {
+			defer l.remove(c)
+			err := establish(l.ID(), c) // closes c
+			c.end()
+			l.report(c, err)
+		}()
+	}
+}
+
+func (l *listener) add(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.conns[c] = struct{}{}
+	l.wg.Add(2)
+	return true
+}
+
+func (l *listener) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+	l.wg.Done()
+}
+
+// Close says goodbye to the clients that mochi knows, cuts off the others and waits for all of them.
+func (l *listener) Close(closeClients listeners.CloseFn) {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	_ = l.ln.Close()
+
+	closeClients(l.ID())
+	l.mu.Lock()
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
+	<-l.ended
+}
+
+// report logs why a connection ended, if that is worth anyone's attention.
+func (l *listener) report(c *conn, err error) {
+	level := slog.LevelWarn
+	for _, usual := range []error{
+		nil, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.EPIPE,
+		packets.ErrSessionTakenOver, packets.ErrServerShuttingDown,
+		packets.ErrBadUsernameOrPassword, // the hook has said so, with the name
+	} {
+		if errors.Is(err, usual) {
+			level = slog.LevelDebug
+		}
+	}
+	l.log.Log(context.Background(), level, "MQTT connection ended", "remote", c.RemoteAddr().String(), "reason", err)
+}

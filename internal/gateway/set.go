@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Set is the gateways of a process, by label.
+type Set struct {
+	gateways map[string]*Gateway
+}
+
+type setKey struct{}
+
+// Key is the key under which the process keeps its *Set for the outputs.
+var Key any = setKey{}
+
+// NewSet returns the set of the given gateways.
+func NewSet(gateways ...*Gateway) *Set {
+	s := &Set{gateways: make(map[string]*Gateway)}
+	for _, g := range gateways {
+		s.gateways[g.Label()] = g
+	}
+	return s
+}
+
+// All are the gateways, sorted by label.
+func (s *Set) All() []*Gateway {
+	all := make([]*Gateway, 0, len(s.gateways))
+	for _, label := range s.labels() {
+		all = append(all, s.gateways[label])
+	}
+	return all
+}
+
+func (s *Set) labels() []string {
+	labels := make([]string, 0, len(s.gateways))
+	for l := range s.gateways {
+		labels = append(labels, l)
+	}
+	slices.Sort(labels)
+	return labels
+}
+
+// Route finds a route. The error for an unknown gateway or path lists those
+// that there are.
+func (s *Set) Route(label, path string) (*Route, error) {
+	g, ok := s.gateways[label]
+	switch {
+	case !ok && len(s.gateways) == 0:
+		return nil, fmt.Errorf("gateway %q does not exist: this process has none, add it to websocket_gateways in the root config", label)
+	case !ok:
+		return nil, fmt.Errorf("gateway %q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(s.labels()))
+	}
+	r, ok := g.routes[path]
+	if !ok {
+		return nil, fmt.Errorf("path %q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(g.Paths()))
+	}
+	return r, nil
+}
+
+func quoted(names []string) string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(q, ", ")
+}
+
+// Close closes all gateways; see [Gateway.Close].
+func (s *Set) Close(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, g := range s.gateways {
+		all.Go(func() { g.Close(ctx) })
+	}
+	all.Wait()
+}

@@ -1,0 +1,103 @@
+// Package viewer serves the live viewer: one self-contained page that connects
+// to the routes of the gateway that serves it and draws what arrives.
+package viewer
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"html"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The page works from disk as it stands. These two pieces of it are what
+// Handler replaces; viewer_test.go asserts that each occurs exactly once.
+const (
+	titleSlot  = `<title>iotcast</title>`
+	configSlot = `{"title":"iotcast","routes":["/telemetry"]}`
+)
+
+//go:embed viewer.html
+var source string
+
+// Handler serves the page; routes are the paths of the gateway's routes.
+//
+// The page is rendered here, once: a request costs a write, or a 304.
+func Handler(title string, routes []string) http.Handler {
+	if title == "" {
+		title = "iotcast"
+	}
+	page := render(title, routes)
+	policy := contentSecurityPolicy(page)
+	sum := sha256.Sum256([]byte(page + policy))
+	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
+
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Referrer-Policy", "no-referrer") // the query may hold a token
+		h.Set("ETag", etag)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(page))
+	})
+}
+
+// render puts title and routes into the page. The routes travel as JSON in a
+// data block, in which encoding/json escapes <, > and &: nothing in a route or
+// a title can end the block or start an element.
+func render(title string, routes []string) string {
+	if routes == nil {
+		routes = []string{}
+	}
+	config, err := json.Marshal(struct {
+		Title  string   `json:"title"`
+		Routes []string `json:"routes"`
+	}{title, routes})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return strings.NewReplacer(
+		"\r\n", "\n", // browsers hash scripts and styles after this normalisation
+		titleSlot, "<title>"+html.EscapeString(title)+"</title>",
+		configSlot, string(config),
+	).Replace(source)
+}
+
+// contentSecurityPolicy allows the page's own style and script, by their
+// hashes, WebSockets, and nothing else. Trusted Types turn an assignment of a
+// string to innerHTML, should one ever creep in, into an error.
+func contentSecurityPolicy(page string) string {
+	return strings.Join([]string{
+		"default-src 'none'",
+		"style-src " + hashSource(between(page, "<style>", "</style>")),
+		"script-src " + hashSource(between(page, "<script>", "</script>")),
+		"connect-src 'self' ws: wss:",
+		"img-src data:", // the icon
+		"base-uri 'none'",
+		"form-action 'none'",
+		"frame-ancestors 'self'",
+		"require-trusted-types-for 'script'",
+	}, "; ")
+}
+
+func hashSource(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func between(s, open, end string) string {
+	_, s, _ = strings.Cut(s, open)
+	s, _, _ = strings.Cut(s, end)
+	return s
+}

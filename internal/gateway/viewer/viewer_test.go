@@ -1,0 +1,165 @@
+package viewer
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func serve(t *testing.T, h http.Handler, method string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	req := httptest.NewRequest(method, "/", nil)
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, req)
+	res := rec.Result()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+func TestSlotsOccurOnce(t *testing.T) {
+	for _, slot := range []string{titleSlot, configSlot, "<style>", "</style>", "<script>"} {
+		if n := strings.Count(source, slot); n != 1 {
+			t.Errorf("%q occurs %d times in viewer.html, want 1", slot, n)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	h := Handler("main", []string{"/telemetry"})
+	res, body := serve(t, h, http.MethodGet, nil)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("GET answered %d, want 200", res.StatusCode)
+	}
+	for name, want := range map[string]string{
+		"Content-Type":           "text/html; charset=utf-8",
+		"Cache-Control":          "no-cache",
+		"X-Content-Type-Options": "nosniff",
+		"Referrer-Policy":        "no-referrer",
+	} {
+		if got := res.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if !strings.Contains(body, "<title>main</title>") {
+		t.Error("the title is not in the page")
+	}
+
+	head, headBody := serve(t, h, http.MethodHead, nil)
+	if head.StatusCode != http.StatusOK || headBody != "" {
+		t.Errorf("HEAD answered %d with %d bytes, want 200 with none", head.StatusCode, len(headBody))
+	}
+	if got, want := head.Header.Get("Content-Security-Policy"), res.Header.Get("Content-Security-Policy"); got != want {
+		t.Errorf("HEAD has the policy %q, GET %q", got, want)
+	}
+
+	again, _ := serve(t, h, http.MethodGet, http.Header{"If-None-Match": {res.Header.Get("ETag")}})
+	if again.StatusCode != http.StatusNotModified {
+		t.Errorf("GET with the page's ETag answered %d, want 304", again.StatusCode)
+	}
+	other, _ := serve(t, Handler("main", []string{"/other"}), http.MethodGet, nil)
+	if other.Header.Get("ETag") == res.Header.Get("ETag") {
+		t.Error("two different pages share an ETag")
+	}
+}
+
+func TestMethodNotAllowed(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		res, _ := serve(t, Handler("main", nil), method, nil)
+		if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s answered %d, Allow %q", method, res.StatusCode, res.Header.Get("Allow"))
+		}
+	}
+}
+
+// TestPolicyMatchesPage computes the hashes as a browser does: over the text of
+// every style and every executable script that it finds in the served page.
+func TestPolicyMatchesPage(t *testing.T) {
+	res, body := serve(t, Handler(`</script><style>`, []string{"/<style>", "/</script>", "<script>"}), http.MethodGet, nil)
+	policy := map[string]string{}
+	for directive := range strings.SplitSeq(res.Header.Get("Content-Security-Policy"), "; ") {
+		name, value, _ := strings.Cut(directive, " ")
+		policy[name] = value
+	}
+	hash := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	styles := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindAllStringSubmatch(body, -1)
+	scripts := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(body, -1)
+	if len(styles) != 1 || len(scripts) != 1 {
+		t.Fatalf("the page has %d styles and %d scripts, want one of each", len(styles), len(scripts))
+	}
+	for name, want := range map[string]string{
+		"default-src": "'none'",
+		"style-src":   hash(styles[0][1]),
+		"script-src":  hash(scripts[0][1]),
+		"connect-src": "'self' ws: wss:",
+		"base-uri":    "'none'",
+	} {
+		if policy[name] != want {
+			t.Errorf("%s is %q, want %q", name, policy[name], want)
+		}
+	}
+	if attr := regexp.MustCompile(`(?i)<[a-z][^>]*\s(style|on[a-z]+)\s*=`).FindString(regexp.MustCompile(`(?s)<(style|script)\b.*?</(style|script)>`).ReplaceAllString(body, "")); attr != "" {
+		t.Errorf("inline style or handler that the policy would block: %q", attr)
+	}
+	if strings.Contains(source, "https://") || strings.Contains(regexp.MustCompile(`http://www\.w3\.org/2000/svg`).ReplaceAllString(source, ""), "http://") {
+		t.Error("the page refers to another host")
+	}
+}
+
+func TestHostileNamesStayInert(t *testing.T) {
+	title := `</title><script>alert(1)</script>` + configSlot
+	routes := []string{
+		`/</script><script>alert(1)</script>`,
+		`/<!--<script>`,
+		`/"]};alert(1)//`,
+		"/\u2028\u2029",
+		`/{{.}}`,
+		titleSlot,
+		configSlot,
+	}
+	_, body := serve(t, Handler(title, routes), http.MethodGet, nil)
+
+	if strings.Contains(body, "alert(1)</script>") || strings.Contains(body, "<!--<script>") {
+		t.Error("a hostile name reached the page as markup")
+	}
+	if n := strings.Count(body, "</script>"); n != 2 {
+		t.Errorf("the page ends %d scripts, want 2", n)
+	}
+	if n := strings.Count(body, "</title>"); n != 1 {
+		t.Errorf("the page ends %d titles, want 1", n)
+	}
+
+	block := between(body, `<script type="application/json" id="config">`, "</script>")
+	var config struct {
+		Title  string
+		Routes []string
+	}
+	if err := json.Unmarshal([]byte(block), &config); err != nil {
+		t.Fatalf("parsing the config block: %v", err)
+	}
+	if config.Title != title || !reflect.DeepEqual(config.Routes, routes) {
+		t.Errorf("the names did not survive the way: %+v", config)
+	}
+}
+
+func TestNoRoutesIsAnEmptyList(t *testing.T) {
+	_, body := serve(t, Handler("", nil), http.MethodGet, nil)
+	if !strings.Contains(body, `{"title":"iotcast","routes":[]}`) {
+		t.Error("no routes should reach the page as an empty list")
+	}
+}

@@ -1,0 +1,130 @@
+package iotcore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxFilterBytes is the longest UTF-8 string that MQTT can carry [MQTT-4.7.3-3].
+const maxFilterBytes = 65535
+
+// minTopicLevels is how many levels the shortest device, registry and own topics have: $devices/<device>/events.
+const minTopicLevels = 3
+
+// DefaultFilters returns the filters of a trigger whose author names no topics: all topics of the broker, of the device,
+// or, without a device, of the registry and its devices.
+func DefaultFilters(source Source, registryID, deviceID string) []string {
+	switch {
+	case source == Broker:
+		return []string{"#"}
+	case deviceID != "":
+		return []string{devicesLevel + "/" + deviceID + "/#"}
+	default:
+		return []string{devicesLevel + "/#", registriesLevel + "/" + registryID + "/#"}
+	}
+}
+
+// ValidateFilter tells why a trigger on source cannot subscribe to filter, or returns nil. It refuses what MQTT forbids,
+// what the source does not offer, and what can never match, since a trigger that silently never fires is the hardest
+// mistake to find.
+func ValidateFilter(source Source, filter string) error {
+	inner, err := unshare(filter)
+	if err == nil {
+		err = validateSyntax(inner)
+	}
+	if err == nil {
+		err = validateReach(source, inner)
+	}
+	if err != nil {
+		return fmt.Errorf("topic filter %s: %w", quote(filter), err)
+	}
+	return nil
+}
+
+// unshare returns the filter within a shared subscription $share/<group>/<filter> (MQTT 5.0 section 4.8.2), and any other
+// filter as it is.
+func unshare(filter string) (string, error) {
+	first, rest, _ := strings.Cut(filter, "/")
+	if first != shareLevel {
+		return filter, nil
+	}
+	group, inner, found := strings.Cut(rest, "/")
+	switch {
+	case group == "" || !found || inner == "":
+		return "", errors.New("a shared subscription needs a group and a filter: write $share/<group>/<filter>")
+	case strings.ContainsAny(group, "+#"): // [MQTT-4.8.2-2]
+		return "", errors.New("the group of a shared subscription must not hold wildcards: name it with other characters than + and #")
+	case inner == shareLevel || strings.HasPrefix(inner, shareLevel+"/"):
+		return "", errors.New("a shared subscription cannot hold another: keep one $share/<group>/")
+	}
+	return inner, nil
+}
+
+func validateSyntax(filter string) error {
+	switch {
+	case filter == "": // [MQTT-4.7.3-1]
+		return errors.New("is empty: give at least one character, or # for all topics")
+	case len(filter) > maxFilterBytes:
+		return fmt.Errorf("is %d bytes long, MQTT carries at most %d: shorten it", len(filter), maxFilterBytes)
+	case !utf8.ValidString(filter): // [MQTT-1.5.3-1]
+		return errors.New("is not valid UTF-8: write it in UTF-8")
+	case strings.IndexByte(filter, 0) >= 0: // [MQTT-4.7.3-2]
+		return errors.New("holds a NUL character, which MQTT forbids: remove it")
+	}
+	for rest, more := filter, true; more; {
+		var level string
+		level, rest, more = strings.Cut(rest, "/")
+		switch {
+		case level == "#" && more: // [MQTT-4.7.1-2]
+			return errors.New("has # before the end: # must be the last level, use + for one level")
+		case level != "#" && strings.Contains(level, "#"): // [MQTT-4.7.1-2]
+			return fmt.Errorf("has # beside other characters in the level %q: # must stand alone, as in a/#", level)
+		case level != "+" && strings.Contains(level, "+"): // [MQTT-4.7.1-3]
+			return fmt.Errorf("has + beside other characters in the level %q: + must stand alone, as in a/+/b", level)
+		}
+	}
+	return nil
+}
+
+// validateReach refuses well-formed filters that the source does not serve or that no topic can ever match.
+func validateReach(source Source, filter string) error {
+	if filter[0] != '$' {
+		return nil
+	}
+	if source == Broker {
+		return errors.New("broker topics do not begin with $: remove the $, or set registry_id for a device source")
+	}
+	first, rest, _ := strings.Cut(filter, "/")
+	second, _, _ := strings.Cut(rest, "/")
+	switch first {
+	case monitoringLevel:
+		return errMonitoring
+	case ownLevel:
+		if second == "monitoring" {
+			return errMonitoring
+		}
+	case devicesLevel, registriesLevel:
+	default:
+		return nil
+	}
+	if levels := strings.Count(filter, "/") + 1; levels < minTopicLevels && !strings.HasSuffix(filter, "/#") {
+		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", first)
+	}
+	if second == "" {
+		return fmt.Errorf("can match nothing, since the level after %s is an ID and never empty: name it, or use +", first)
+	}
+	return nil
+}
+
+var errMonitoring = errors.New("a trigger cannot listen to monitoring topics: choose device, registry or alias topics")
+
+// quote shows a filter in an error: an overlong one by its beginning, since the reader needs to recognise it, not read it.
+func quote(filter string) string {
+	const shown = 128
+	if len(filter) <= shown {
+		return fmt.Sprintf("%q", filter)
+	}
+	return fmt.Sprintf("%q…", filter[:shown])
+}

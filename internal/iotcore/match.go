@@ -1,0 +1,33 @@
+package iotcore
+
+import "strings"
+
+// Match reports whether filter covers topic, by the rules of MQTT 3.1.1 section 4.7. Both are taken to be valid; an empty
+// one matches nothing [MQTT-4.7.3-1]. A shared subscription is matched by the filter within, not by $share/<group>/….
+func Match(filter, topic string) bool {
+	if filter == "" || topic == "" {
+		return false
+	}
+	// A wildcard in the first level does not cover topics that begin with $ [MQTT-4.7.2-1].
+	if topic[0] == '$' && (filter[0] == '+' || filter[0] == '#') {
+		return false
+	}
+	for {
+		want, filterRest, filterMore := strings.Cut(filter, "/")
+		if want == "#" && !filterMore {
+			return true
+		}
+		got, topicRest, topicMore := strings.Cut(topic, "/")
+		if want != "+" && want != got {
+			return false
+		}
+		if !filterMore {
+			return !topicMore
+		}
+		if !topicMore {
+			// The multi-level wildcard includes the parent level: a/# covers a (section 4.7.1.2).
+			return filterRest == "#"
+		}
+		filter, topic = filterRest, topicRest
+	}
+}

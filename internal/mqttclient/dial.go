@@ -1,0 +1,76 @@
+package mqttclient
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/coder/websocket"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// readBuffer holds some hundred small PUBLISH packets. Without it paho makes
+// four read calls for each.
+const readBuffer = 32 << 10
+
+// dial opens the connection that paho speaks MQTT on.
+func dial(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), o.ConnectTimeout)
+	defer cancel()
+	var (
+		nc  net.Conn
+		err error
+	)
+	switch u.Scheme {
+	case "tcp", "mqtt":
+		nc, err = new(net.Dialer).DialContext(ctx, "tcp", withPort(u, "1883"))
+	case "ssl", "tls", "mqtts", "mqtt+ssl", "tcps":
+		nc, err = (&tls.Dialer{Config: o.TLSConfig}).DialContext(ctx, "tcp", withPort(u, "8883"))
+	case "ws", "wss":
+		nc, err = dialWebSocket(ctx, u, o.TLSConfig)
+	case "unix":
+		nc, err = new(net.Dialer).DialContext(ctx, "unix", u.Host+u.Path)
+	default:
+		return nil, fmt.Errorf("unknown scheme %q in %s: use tcp, ssl, ws, wss or unix", u.Scheme, u.Redacted())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &bufferedConn{Conn: nc, r: bufio.NewReaderSize(nc, readBuffer)}, nil
+}
+
+// dialWebSocket speaks MQTT over WebSocket (MQTT 3.1.1, section 6).
+func dialWebSocket(ctx context.Context, u *url.URL, tlsConfig *tls.Config) (net.Conn, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tlsConfig
+	bare := *u
+	bare.User = nil
+	ws, _, err := websocket.Dial(ctx, bare.String(), &websocket.DialOptions{
+		HTTPClient:   &http.Client{Transport: transport},
+		Subprotocols: []string{"mqtt"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(-1)
+	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
+}
+
+func withPort(u *url.URL, port string) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// Read implements io.Reader.
+func (c *bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }

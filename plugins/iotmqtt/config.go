@@ -1,0 +1,299 @@
+package iotmqtt
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/internal/iotcore"
+	"iotcast/internal/mqttclient"
+)
+
+const (
+	fieldURLs           = "urls"
+	fieldClientID       = "client_id"
+	fieldUser           = "user"
+	fieldPassword       = "password"
+	fieldTLS            = "tls"
+	fieldKeepAlive      = "keepalive"
+	fieldConnectTimeout = "connect_timeout"
+	fieldRegistryID     = "registry_id"
+	fieldDeviceID       = "device_id"
+	fieldBrokerID       = "broker_id"
+	fieldTopics         = "topics"
+	fieldQoS            = "qos"
+	fieldCleanSession   = "clean_session"
+	fieldMaxUnacked     = "max_unacked"
+	fieldBatching       = "batching"
+)
+
+// Spec describes the input's configuration.
+func Spec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Stable().
+		Version("0.1.0").
+		Categories("Services").
+		Summary("Receives the messages of IoT topics from an MQTT broker, and loses none.").
+		Description(description).
+		Fields(
+			service.NewStringListField(fieldURLs).
+				Description("Where the MQTT broker is: `tcp://`, `ssl://`, `ws://`, `wss://` or `unix://`. With several, the first that answers is used.").
+				Example([]string{"tcp://localhost:1883"}).
+				Example([]string{"ssl://mqtt-1.example.com:8883", "ssl://mqtt-2.example.com:8883"}).
+				LintRule(`root = if this == "" || this.type() == "array" && this.length() == 0 { [ "`+errNoURL+`" ] }`),
+			service.NewStringField(fieldRegistryID).
+				Description("The registry whose devices to listen to. It makes this a device source: clients get the device format. Set either this or `broker_id`.").
+				Default("").
+				Example("my-registry"),
+			service.NewStringField(fieldDeviceID).
+				Description("Only messages of this device, and not of the whole registry.").
+				Default("").
+				Example("my-device"),
+			service.NewStringField(fieldBrokerID).
+				Description("The broker to listen to. It makes this a broker source: clients get the broker format. Set either this or `registry_id`.").
+				Default("").
+				Example("my-broker"),
+			service.NewStringListField(fieldTopics).
+				Description("The topic filters to subscribe to, with the wildcards of MQTT. When empty: all topics of the registry (`$devices/#` and `$registries/<registry_id>/#`), of the device (`$devices/<device_id>/#`), or of the broker (`#`). Monitoring topics (`$monitoring/…`) are refused.").
+				Default([]any{}).
+				Example([]string{"$devices/+/events/#"}).
+				Example([]string{"factory/+/temperature"}).
+				LintRule(topicsLint),
+			service.NewStringField(fieldClientID).
+				Description("The MQTT client ID, unique on the broker. When empty, a random one is made at each start; a session that outlives a restart (`clean_session: false`) needs one that stays.").
+				Default("").
+				Example("iotcast-telemetry"),
+			service.NewStringField(fieldUser).
+				Description("The user name to log in with.").
+				Default("").
+				Example("iotcast"),
+			service.NewStringField(fieldPassword).
+				Description("The password to log in with.").
+				Default("").
+				Secret().
+				Example("${MQTT_PASSWORD}"),
+			service.NewTLSToggledField(fieldTLS).
+				Description("TLS settings for `ssl://` and `wss://` URLs: a private certificate authority, or a client certificate."),
+			service.NewIntField(fieldQoS).
+				Description("The quality of service to subscribe with: 0 at most once, 1 at least once, 2 exactly once as far as the broker. The broker delivers with the lower of this and the publisher's.").
+				Default(1).
+				Example(0).
+				LintRule(`root = if this.type() == "number" && ![0, 1, 2].contains(this) { [ "`+errQoS+`" ] }`),
+			service.NewBoolField(fieldCleanSession).
+				Description("Whether the broker forgets this client when it disconnects. Set to `false`, with a `client_id`, to lose nothing of QoS 1 and 2 while this process is down or away.").
+				Default(true).
+				Example(false),
+			service.NewIntField(fieldMaxUnacked).
+				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after a crash. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Default(10000).
+				Example(1000).
+				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
+			service.NewDurationField(fieldKeepAlive).
+				Description("How long the connection may be silent before it is probed, and the probe unanswered before it counts as lost.").
+				Default("30s").
+				Example("5s"),
+			service.NewDurationField(fieldConnectTimeout).
+				Description("How long connecting and subscribing may take.").
+				Default("10s").
+				Example("3s"),
+			batchingField(),
+			service.NewAutoRetryNacksToggleField(),
+		).
+		LintRule(sourceLint).
+		Example("Devices of a registry", "Up to ten messages at a time, none of them lost while this process restarts.", `
+input:
+  iot_mqtt:
+    urls: [ tcp://localhost:1883 ]
+    registry_id: my-registry
+    topics: [ $devices/+/events/# ]
+    client_id: iotcast-telemetry
+    clean_session: false
+    batching: { count: 10, period: 1s }
+`).
+		Example("A broker", "All messages of a broker, each by itself.", `
+input:
+  iot_mqtt:
+    urls: [ ssl://mqtt.example.com:8883 ]
+    user: iotcast
+    password: ${MQTT_PASSWORD:}
+    broker_id: my-broker
+`)
+}
+
+// batchingField is Benthos' batch policy with the defaults of an IoT trigger.
+func batchingField() *service.ConfigField {
+	return service.NewObjectField(fieldBatching,
+		service.NewIntField("count").
+			Description("How many messages make a batch. 0 means that the number does not matter.").
+			Default(1).
+			Example(10),
+		service.NewStringField("period").
+			Description("How long a batch may wait for more messages. Empty means until it is full.").
+			Default("1s").
+			Example("100ms"),
+		service.NewIntField("byte_size").
+			Description("How many bytes of payload make a batch. 0 means that the size does not matter.").
+			Default(0).
+			Advanced().
+			Example(65536),
+		service.NewBloblangField("check").
+			Description("A Bloblang query that says for a message whether it ends a batch.").
+			Default("").
+			Advanced().
+			Example(`metadata("mqtt_topic").has_suffix("/alarm")`),
+		service.NewProcessorListField("processors").
+			Description("Processors to run on a batch before it leaves the input.").
+			Default([]any{}).
+			Advanced(),
+	).Description("How messages are gathered: what goes through the pipeline together comes out as one envelope.").
+		LintRule(`root = if this.count.or(1) == 0 && this.period.or("1s") == "" && this.byte_size.or(0) == 0 && this.check.or("") == "" { [ "` + errBatching + `" ] }`)
+}
+
+const (
+	errNoURL      = "urls needs at least one MQTT broker, such as tcp://localhost:1883"
+	errQoS        = "qos must be 0, 1 or 2"
+	errMaxUnacked = "max_unacked must be at least 1"
+	errBatching   = "batching would never let a message go: set count, period, byte_size or check"
+	errBothIDs    = "registry_id and broker_id are both set: keep registry_id for the messages of devices, or broker_id for those of a broker"
+	errNoID       = "registry_id or broker_id is needed: set registry_id for the messages of devices, or broker_id for those of a broker"
+	errDevice     = "device_id needs registry_id: a broker has no devices"
+	errSession    = "clean_session: false needs a client_id, by which the broker knows the session again"
+)
+
+var sourceLint = fmt.Sprintf(`root = match {
+  this.registry_id.or("") != "" && this.broker_id.or("") != "" => [ %q ],
+  this.registry_id.or("") == "" && this.broker_id.or("") == "" && this.device_id.or("") != "" => [ %q ],
+  this.registry_id.or("") == "" && this.broker_id.or("") == "" => [ %q ],
+  this.broker_id.or("") != "" && this.device_id.or("") != "" => [ %q ],
+  this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession)
+
+// topicsLint is run on the list and on each topic filter. It finds what can be found with the means
+// of a lint rule; the rest is found by iotcore.ValidateFilter when the input is
+// made.
+const topicsLint = `root = match {
+  this.type() != "string" => [],
+  this == "" => "a topic filter must not be empty",
+  this.re_match("^(\\$share/[^/]*/)?\\$(monitoring|me/monitoring)(/|$)") => "topic filter \"%s\": monitoring topics cannot be forwarded, remove it".format(this),
+  this.re_match("#.") || this.re_match("[^/]#") => "topic filter \"%s\": # must be the last level, alone".format(this),
+  this.re_match("[^/]\\+") || this.re_match("\\+[^/]") => "topic filter \"%s\": + must be alone in its level".format(this),
+  this.re_match("^\\$(devices|registries)/[^/#]*$") => "topic filter \"%s\" matches nothing: device and registry topics have at least three levels, such as $devices/+/events".format(this),
+}`
+
+// config is the input's configuration, parsed and checked.
+type config struct {
+	session  mqttclient.Config
+	source   iotcore.Source
+	registry string
+	device   string
+	broker   string
+	batching service.BatchPolicy
+}
+
+func parse(conf *service.ParsedConfig) (c config, err error) {
+	get := getter{conf: conf}
+	m := &c.session
+	m.URLs = get.strings(fieldURLs)
+	m.ClientID = get.string(fieldClientID)
+	m.User = get.string(fieldUser)
+	m.Password = get.string(fieldPassword)
+	m.KeepAlive = get.duration(fieldKeepAlive)
+	m.ConnectTimeout = get.duration(fieldConnectTimeout)
+	m.CleanSession = get.bool(fieldCleanSession)
+	m.MaxUnacked = get.int(fieldMaxUnacked)
+	m.Filters = get.strings(fieldTopics)
+	qos := get.int(fieldQoS)
+	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)
+	if get.err != nil {
+		return c, get.err
+	}
+	tls, enabled, err := conf.FieldTLSToggled(fieldTLS)
+	if err != nil {
+		return c, fmt.Errorf("reading field %s: %w", fieldTLS, err)
+	}
+	if enabled {
+		m.TLS = tls
+	}
+	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
+		return c, err
+	}
+	m.QoS = byte(qos)
+	return c, c.check(qos)
+}
+
+// check repeats the lint rules, which can be switched off, and completes what
+// has no fixed default.
+func (c *config) check(qos int) error {
+	m := &c.session
+	switch {
+	case len(m.URLs) == 0:
+		return errors.New(errNoURL)
+	case c.registry != "" && c.broker != "":
+		return errors.New(errBothIDs)
+	case c.device != "" && c.registry == "":
+		return errors.New(errDevice)
+	case c.registry == "" && c.broker == "":
+		return errors.New(errNoID)
+	case qos < 0 || qos > 2:
+		return fmt.Errorf("%s, not %d", errQoS, qos)
+	case m.MaxUnacked < 1:
+		return errors.New(errMaxUnacked)
+	case c.batching.IsNoop():
+		return errors.New(errBatching)
+	case !m.CleanSession && m.ClientID == "":
+		return errors.New(errSession)
+	case m.KeepAlive < time.Second:
+		return fmt.Errorf("%s must be at least 1s, not %v: MQTT counts it in seconds", fieldKeepAlive, m.KeepAlive)
+	case m.ConnectTimeout <= 0:
+		return fmt.Errorf("%s must be positive, not %v", fieldConnectTimeout, m.ConnectTimeout)
+	}
+	for name, id := range map[string]string{fieldRegistryID: c.registry, fieldDeviceID: c.device, fieldBrokerID: c.broker} {
+		if id == "" {
+			continue
+		}
+		if err := iotcore.ValidateID(name, id); err != nil {
+			return err
+		}
+	}
+	c.source = iotcore.Device
+	if c.broker != "" {
+		c.source = iotcore.Broker
+	}
+	if len(m.Filters) == 0 {
+		m.Filters = iotcore.DefaultFilters(c.source, c.registry, c.device)
+	}
+	for _, f := range m.Filters {
+		if err := iotcore.ValidateFilter(c.source, f); err != nil {
+			return fmt.Errorf("field %s: %w", fieldTopics, err)
+		}
+	}
+	if m.ClientID == "" {
+		m.ClientID = "iotcast-" + uuid.NewString()[:8]
+	}
+	return nil
+}
+
+// getter reads fields and keeps the first error.
+type getter struct {
+	conf *service.ParsedConfig
+	err  error
+}
+
+func get[T any](g *getter, field func(...string) (T, error), name string) T {
+	v, err := field(name)
+	if err != nil && g.err == nil {
+		g.err = err
+	}
+	return v
+}
+
+func (g *getter) string(name string) string    { return get(g, g.conf.FieldString, name) }
+func (g *getter) strings(name string) []string { return get(g, g.conf.FieldStringList, name) }
+func (g *getter) int(name string) int          { return get(g, g.conf.FieldInt, name) }
+func (g *getter) bool(name string) bool        { return get(g, g.conf.FieldBool, name) }
+func (g *getter) duration(name string) time.Duration {
+	return get(g, g.conf.FieldDuration, name)
+}

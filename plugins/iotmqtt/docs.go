@@ -1,0 +1,24 @@
+package iotmqtt
+
+const description = `
+A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages.
+
+After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
+
+== Metadata
+
+- ` + "`mqtt_topic`" + `: the topic as published
+- ` + "`mqtt_qos`, `mqtt_retained`, `mqtt_duplicate`, `mqtt_message_id`" + `: of the PUBLISH packet (the ID is 0 at QoS 0)
+- ` + "`iot_source`" + `: ` + "`device` or `broker`" + `
+- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where the topic does not tell who sent the message
+- ` + "`iot_broker_id`" + `: of a broker source
+- ` + "`iot_received_at`" + `: when the message was received, RFC 3339 with nanoseconds, UTC
+- ` + "`iot_event_id`" + `: a UUID of version 7, made once for each message that was received, so that it stays the same when the message is replayed in this process
+
+== Metrics
+
+- ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
+- ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
+- ` + "`iot_mqtt_rejected`" + `: messages that the output rejected, with ` + "`auto_replay_nacks: false`" + `
+- ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
+`

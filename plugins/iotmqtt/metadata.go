@@ -1,0 +1,68 @@
+package iotmqtt
+
+import (
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/internal/iotcore"
+	"iotcast/internal/mqttclient"
+	"iotcast/internal/trigger"
+)
+
+// metadata makes Benthos messages of MQTT messages. What is the same for all of
+// them is boxed once.
+type metadata struct {
+	source   iotcore.Source
+	device   string
+	fixed    map[string]any
+	eventIDs *trigger.EventIDs
+}
+
+func newMetadata(c config) *metadata {
+	m := &metadata{source: c.source, device: c.device, eventIDs: trigger.NewEventIDs()}
+	m.fixed = map[string]any{"iot_source": string(c.source)}
+	if c.source == iotcore.Broker {
+		m.fixed["iot_broker_id"] = c.broker
+	} else {
+		m.fixed["iot_registry_id"] = c.registry
+	}
+	return m
+}
+
+func (md *metadata) message(m *mqttclient.Message) *service.Message {
+	msg := service.NewMessage(m.Payload)
+	for k, v := range md.fixed {
+		msg.MetaSetMut(k, v)
+	}
+	if md.source == iotcore.Device {
+		msg.MetaSetMut("iot_device_id", md.deviceOf(m.Topic))
+	}
+	msg.MetaSetMut("mqtt_topic", m.Topic)
+	msg.MetaSetMut("mqtt_qos", int(m.QoS))
+	msg.MetaSetMut("mqtt_retained", m.Retained)
+	msg.MetaSetMut("mqtt_duplicate", m.Duplicate)
+	msg.MetaSetMut("mqtt_message_id", int(m.ID))
+	msg.MetaSetMut("iot_received_at", m.ReceivedAt.Format(time.RFC3339Nano))
+	msg.MetaSetMut("iot_event_id", md.eventIDs.Next())
+	return msg
+}
+
+// concerns reports whether a message is of the configured device, as far as its
+// topic tells; with none configured every message is.
+func (md *metadata) concerns(m *mqttclient.Message) bool {
+	if md.device == "" {
+		return true
+	}
+	t := iotcore.ParseTopic(m.Topic)
+	return t.Kind != iotcore.DeviceTopic || t.ID == md.device
+}
+
+// deviceOf is the sending device. An alias topic does not name it, so there the
+// configured device, if there is one, is all that can be known.
+func (md *metadata) deviceOf(topic string) string {
+	if id := iotcore.DeviceID(topic); id != "" || iotcore.ParseTopic(topic).Kind != iotcore.OtherTopic {
+		return id
+	}
+	return md.device
+}

@@ -1,0 +1,58 @@
+package iottrigger
+
+import (
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/internal/trigger"
+)
+
+// envelopes writes the messages of a batch as envelopes. It gathers a run of neighbours of one format, and writes the run
+// when a message of another format or a failed message ends it.
+type envelopes struct {
+	maxBytes int
+	batch    service.MessageBatch
+
+	run    []trigger.Message // the last of them is at end-1 of the batch
+	end    int
+	format trigger.Format
+
+	done service.MessageBatch
+}
+
+// add takes the message at an index of the batch into an envelope.
+func (e *envelopes) add(index int, format trigger.Format, m trigger.Message) {
+	if format != e.format {
+		e.flush()
+	}
+	e.format = format
+	e.run = append(e.run, m)
+	e.end = index + 1
+}
+
+// pass sends the message at an index of the batch on as it is, after its predecessors.
+func (e *envelopes) pass(index int) {
+	e.flush()
+	e.done = append(e.done, e.batch[index])
+}
+
+// flush writes the run.
+func (e *envelopes) flush() {
+	source := e.batch[e.end-len(e.run) : e.end]
+	for g := range trigger.Split(e.format, e.run, e.maxBytes) {
+		first := source[g.From]
+		if g.Err != nil {
+			first.SetError(g.Err)
+			e.done = append(e.done, first)
+			continue
+		}
+		msgs := e.run[g.From:g.To]
+		// A copy, not a new message, for the sake of its metadata and its context: tracing, and the way back of a nack.
+		envelope := first.Copy()
+		envelope.SetBytes(trigger.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
+		envelope.MetaSetMut(metaEventID, msgs[len(msgs)-1].EventID)
+		envelope.MetaSetMut(metaMessages, int64(len(msgs)))
+		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
+		e.done = append(e.done, envelope)
+	}
+	e.run = e.run[:0]
+}

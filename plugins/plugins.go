@@ -1,0 +1,114 @@
+// Package plugins is iotcast as a library: importing it registers the
+// components iot_mqtt, iot_trigger and websocket_broadcast, and Run is Benthos'
+// command line with them and with the top-level fields websocket_gateways and
+// mqtt_broker.
+//
+// A binary of your own with iotcast in it:
+//
+//	func main() { os.Exit(plugins.Run(context.Background())) }
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/plugins/internal/logging"
+	_ "iotcast/plugins/iotmqtt"    // registers the input
+	_ "iotcast/plugins/iottrigger" // registers the processor
+	"iotcast/plugins/mqttbroker"
+	_ "iotcast/plugins/websocketbroadcast" // registers the output
+	"iotcast/plugins/websocketgateways"
+
+	"iotcast/internal/devbroker"
+)
+
+// Schema is Benthos' configuration schema with our top-level fields.
+func Schema() *service.ConfigSchema {
+	s := service.GlobalEnvironment().FullConfigSchema("", "").
+		Fields(websocketgateways.Field(), mqttbroker.Field())
+	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
+	return s
+}
+
+// Options are for service.RunCLI: they teach Benthos' command line the top-level
+// fields, and start what these describe before the first stream.
+//
+// Benthos has no hook for the end of the process. Prefer Run, which closes the
+// connections properly; with service.RunCLI they break off when it exits.
+func Options() []service.CLIOptFunc { return new(process).options() }
+
+// Run runs Benthos' command line with Options and more, until it ends, then
+// closes every WebSocket connection with 1001 and returns the exit code.
+func Run(ctx context.Context, more ...service.CLIOptFunc) int {
+	p := new(process)
+	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	p.stop()
+	return code
+}
+
+// process is what lives as long as the process: longer than any stream.
+type process struct {
+	mu      sync.Mutex
+	cleanup []func()
+}
+
+// closeTimeout is for the connections to take what is left and to say goodbye.
+const closeTimeout = 6 * time.Second
+
+func (p *process) options() []service.CLIOptFunc {
+	return []service.CLIOptFunc{
+		service.CLIOptSetMainSchemaFrom(Schema),
+		service.CLIOptOnConfigParse(p.start),
+	}
+}
+
+// start runs after the root config is parsed and before any stream is made;
+// never for lint, test or create.
+func (p *process) start(root *service.ParsedConfig) error {
+	cfg, enabled, err := mqttbroker.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	if enabled {
+		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
+		if err != nil {
+			return err
+		}
+		p.atStop(func() { _ = b.Close() })
+	}
+	stop, err := websocketgateways.Start(root)
+	if err != nil {
+		return err
+	}
+	p.atStop(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		stop(ctx)
+	})
+	return nil
+}
+
+func (p *process) atStop(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cleanup = append(p.cleanup, f)
+}
+
+// stop undoes start, in reverse.
+func (p *process) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.cleanup) > 0 {
+		last := len(p.cleanup) - 1
+		p.cleanup[last]()
+		p.cleanup = p.cleanup[:last]
+	}
+}
