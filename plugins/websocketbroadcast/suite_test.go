@@ -1,0 +1,71 @@
+package websocketbroadcast_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/io"
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/redpanda-data/benthos/v4/public/service/integration"
+
+	"iotcast/internal/gateway"
+	_ "iotcast/plugins/websocketbroadcast"
+)
+
+type silent struct{}
+
+func (silent) Handshake(string, string, int) {}
+func (silent) Closed(string, string, string) {}
+
+func startGateway(t testing.TB, limits gateway.Limits) *gateway.Set {
+	t.Helper()
+	g, err := gateway.Start(gateway.Config{
+		Label:   "main",
+		Address: "127.0.0.1:0",
+		Routes:  []gateway.RouteConfig{{Path: "/telemetry"}},
+		Limits:  limits,
+	}, silent{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := gateway.NewSet(g)
+	t.Cleanup(func() { set.Close(context.Background()) })
+	return set
+}
+
+// TestStreamSuite is the suite that Benthos offers for every connector; its
+// input is Benthos' own WebSocket client.
+func TestStreamSuite(t *testing.T) {
+	const template = `
+output:
+  websocket_broadcast:
+    gateway: main
+    path: /telemetry
+    no_connections: wait
+    max_in_flight: $MAX_IN_FLIGHT
+
+input:
+  websocket:
+    url: ws://127.0.0.1:$PORT/telemetry
+`
+	for _, test := range []integration.StreamTestDefinition{
+		integration.StreamTestOpenClose(),
+		integration.StreamTestSendBatch(10),
+		integration.StreamTestStreamSequential(500),
+		integration.StreamTestStreamParallel(500),
+	} {
+		set := startGateway(t, gateway.DefaultLimits())
+		_, port, _ := net.SplitHostPort(set.All()[0].Addr().String())
+		integration.StreamTests(test).Run(t, template,
+			integration.StreamTestOptPort(port),
+			integration.StreamTestOptMaxInFlight(1),
+			integration.StreamTestOptOnResourcesInit(func(res *service.Resources) error {
+				res.SetGeneric(gateway.Key, set)
+				return nil
+			}),
+		)
+	}
+}
