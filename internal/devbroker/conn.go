@@ -27,8 +27,9 @@ type conn struct {
 	net.Conn
 
 	mu      sync.Mutex
-	changed sync.Cond // of queue and closed
+	changed sync.Cond // of what follows
 	queue   []byte
+	broken  bool // writing failed; there may still be something to read
 	closed  bool
 
 	// What the hook keeps about the client.
@@ -54,7 +55,7 @@ func connOf(cl *mqtt.Client) *conn { return cl.Net.Conn.(*conn) }
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.broken {
 		return 0, net.ErrClosed
 	}
 	c.queue = append(c.queue, p...)
@@ -66,15 +67,14 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) waitForRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) >= queueBytes && !c.closed {
+	for len(c.queue) >= queueBytes && !c.closed && !c.broken {
 		c.changed.Wait()
 	}
 }
 
-// flush writes what is queued until the connection is closed and the queue empty, or the client gone.
+// flush writes what is queued, until the connection is closed and the queue empty.
 func (c *conn) flush() {
 	defer c.Conn.Close()
-	defer c.Close()
 	var out []byte
 	for {
 		c.mu.Lock()
@@ -89,9 +89,14 @@ func (c *conn) flush() {
 			return
 		}
 		if _, err := c.Conn.Write(out); err != nil {
-			return
+			// The client has gone, maybe politely: its last acknowledgements and its DISCONNECT, without which its will
+			// is published, may wait to be read. So reading goes on, and finds the end by itself.
+			c.mu.Lock()
+			c.broken, c.queue = true, nil
+			c.changed.Broadcast()
+			c.mu.Unlock()
 		}
-		if cap(out) > 2*queueBytes { // a large packet or a slow time went through: do not keep its room for ever
+		if cap(out) > 2*queueBytes { // a large packet went through: do not keep its room for ever
 			out = nil
 		}
 	}
@@ -111,8 +116,15 @@ func (c *conn) Close() error {
 }
 
 // SetDeadline is what mochi calls for the keepalive, which is about what the client sends. A client that reads slowly is
-// none of its business.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// none of its business, and what Close has set stays.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	return c.SetReadDeadline(t)
+}
 
 // release lets the publishers go on, if they waited for this connection to take over its session.
 func (c *conn) release() {

@@ -16,6 +16,8 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
+	mqtt "github.com/mochi-mqtt/server/v2"
+	mochi "github.com/mochi-mqtt/server/v2/packets"
 	"go.uber.org/goleak"
 )
 
@@ -90,6 +92,15 @@ func publishNumbers(t testing.TB, c paho.Client, topic string, from, to, padding
 	}
 	for _, token := range tokens {
 		wait(t, token)
+	}
+}
+
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for late := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("waited in vain until", what)
+		}
 	}
 }
 
@@ -315,7 +326,10 @@ func TestPersistentSession(t *testing.T) {
 	subscribe(t, sub, "$devices/+/events/#", nil)
 	publishNumbers(t, pub, "$devices/dev1/events", 0, before, 0)
 	got.untilCount(t, before)
+	session, _ := b.server.Clients.Get("sub")
+	eventually(t, "all is acknowledged", func() bool { return session.State.Inflight.Len() == 0 })
 	sub.Disconnect(250)
+	<-connOf(session).ended
 
 	publishNumbers(t, pub, "$devices/dev1/events/a", before, before+away, 0)
 
@@ -446,20 +460,54 @@ func TestResumeUnderLoad(t *testing.T) {
 	nothingDropped(t, b)
 }
 
+// A session is resent in the order in which it was filled, also where the 16 bits that mochi sorts by start anew.
+func TestRenumber(t *testing.T) {
+	session := mqtt.NewInflights()
+	for i := range 1000 {
+		session.Set(mochi.Packet{PacketID: uint16(i * 7919), Created: int64(1<<17 - 500 + i), Payload: []byte(strconv.Itoa(i))})
+	}
+	renumber(session)
+	var list []int
+	for _, pk := range session.GetAll(false) {
+		i, _ := strconv.Atoi(string(pk.Payload))
+		list = append(list, i)
+	}
+	inOrder(t, list, 1000)
+}
+
+// A client that says goodbye while messages are on their way to it has said goodbye: its will is not published.
+func TestNoWillAfterDisconnect(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	pub := connect(t, options(b, "pub"))
+	wills := newNumbers()
+	subscribe(t, connect(t, options(b, "heir")), "will", wills.handle)
+	for range 20 {
+		c := dialRaw(t, b)
+		p := connectPacket("mortal", true)
+		p.WillFlag, p.WillTopic, p.WillMessage, p.WillQos = true, "will", []byte("1"), 1
+		openRaw(t, c, p)
+		subscribeRaw(t, c, "a")
+		token := pub.Publish("a", 0, false, make([]byte, 1<<20))
+		if err := packets.NewControlPacket(packets.Disconnect).Write(c); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close() // with much unread: a reset
+		wait(t, token)
+	}
+	eventually(t, "the broker has let go", func() bool { _, ok := b.server.Clients.Get("mortal"); return !ok })
+	wait(t, pub.Publish("will", 1, false, "0"))
+	if list := wills.untilCount(t, 1); list[0] != 0 {
+		t.Errorf("a will was published: %v", list)
+	}
+}
+
 // A new connection takes the session from one that is still open but has stopped reading, at once.
 func TestTakeOverStalledConnection(t *testing.T) {
 	const count = 3000
 	b := startBroker(t, Config{}, nil)
 	stalled := dialRaw(t, b)
 	connectRaw(t, stalled, "sub", false)
-	s := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
-	s.MessageID, s.Topics, s.Qoss = 1, []string{"$devices/#"}, []byte{1}
-	if err := s.Write(stalled); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := packets.ReadPacket(stalled); err != nil {
-		t.Fatal(err)
-	}
+	subscribeRaw(t, stalled, "$devices/#")
 
 	publishNumbers(t, connect(t, options(b, "pub")), "$devices/dev1/events", 0, count, 4000) // more than sockets hold
 
@@ -598,11 +646,8 @@ func TestClose(t *testing.T) {
 	silent := dialRaw(t, b)
 	stalled := dialRaw(t, b)
 	connectRaw(t, stalled, "stalled", true)
-	s := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
-	s.MessageID, s.Topics, s.Qoss = 1, []string{"#"}, []byte{1}
-	if err := s.Write(stalled); err != nil {
-		t.Fatal(err)
-	}
+	subscribeRaw(t, stalled, "#")
+
 	pub := connect(t, options(b, "pub"))
 	publishNumbers(t, pub, "a", 0, 3000, 4000)
 
@@ -633,8 +678,33 @@ func dialRaw(t testing.TB, b *Broker) net.Conn {
 
 func connectRaw(t testing.TB, c net.Conn, id string, clean bool) {
 	t.Helper()
+	openRaw(t, c, connectPacket(id, clean))
+}
+
+func connectPacket(id string, clean bool) *packets.ConnectPacket {
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	p.ProtocolName, p.ProtocolVersion, p.ClientIdentifier, p.CleanSession = "MQTT", 4, id, clean
+	return p
+}
+
+func openRaw(t testing.TB, c net.Conn, p *packets.ConnectPacket) {
+	t.Helper()
+	if ack, ok := exchange(t, c, p).(*packets.ConnackPacket); !ok || ack.ReturnCode != packets.Accepted {
+		t.Fatalf("answer to CONNECT: %v", ack)
+	}
+}
+
+func subscribeRaw(t testing.TB, c net.Conn, filter string) {
+	t.Helper()
+	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	p.MessageID, p.Topics, p.Qoss = 1, []string{filter}, []byte{1}
+	if ack, ok := exchange(t, c, p).(*packets.SubackPacket); !ok || ack.ReturnCodes[0] != 1 {
+		t.Fatalf("answer to SUBSCRIBE: %v", ack)
+	}
+}
+
+func exchange(t testing.TB, c net.Conn, p packets.ControlPacket) packets.ControlPacket {
+	t.Helper()
 	if err := p.Write(c); err != nil {
 		t.Fatal(err)
 	}
@@ -643,9 +713,7 @@ func connectRaw(t testing.TB, c net.Conn, id string, clean bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ack, ok := answer.(*packets.ConnackPacket); !ok || ack.ReturnCode != packets.Accepted {
-		t.Fatalf("answer to CONNECT: %v", answer)
-	}
+	return answer
 }
 
 // dial makes paho use a connection that the test can cut.

@@ -103,8 +103,8 @@ func reasonOf(cause, err error) string {
 		return reasonLifetime
 	case errors.Is(cause, fanout.ErrNoPong):
 		return reasonNoPong
-	case errors.Is(cause, errProtocol):
-		return reasonProtocol
+	case errors.Is(cause, errProtocol), cause == nil && !lost(err):
+		return reasonProtocol // answered by us, or by the library
 	case cause == nil, errors.Is(cause, fanout.ErrLost):
 		return reasonLost
 	default:

@@ -29,6 +29,7 @@ type Gateway struct {
 	listener net.Listener
 	server   *http.Server
 	served   sync.WaitGroup
+	closing  sync.Once
 }
 
 // Start binds the address and begins to accept connections.
@@ -96,8 +97,10 @@ func (g *Gateway) Routes() map[string]*Route { return g.routes }
 
 // Close stops accepting, closes every connection with 1001 (going away) after
 // all that was broadcast to it, and returns when they are gone or, by force,
-// when ctx ends.
-func (g *Gateway) Close(ctx context.Context) {
+// when ctx ends. Closing again waits for the first to end.
+func (g *Gateway) Close(ctx context.Context) { g.closing.Do(func() { g.close(ctx) }) }
+
+func (g *Gateway) close(ctx context.Context) {
 	_ = g.listener.Close()
 	var routes sync.WaitGroup
 	for _, r := range g.routes {

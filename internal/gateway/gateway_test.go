@@ -1,0 +1,320 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"iotcast/internal/fanout"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// record is an Observer that remembers.
+type record struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (r *record) Handshake(gateway, path string, status int) {
+	r.add(fmt.Sprintf("%s%s %d", gateway, path, status))
+}
+func (r *record) Closed(gateway, path, reason string) { r.add(gateway + path + " " + reason) }
+
+func (r *record) add(e string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+func (r *record) waitFor(t *testing.T, event string) {
+	t.Helper()
+	eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return strings.Contains(strings.Join(r.events, "\n"), event)
+	})
+}
+
+func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
+	t.Helper()
+	cfg := Config{
+		Label: "main", Address: "127.0.0.1:0", Viewer: "/",
+		Routes: []RouteConfig{{Path: "/a"}, {Path: "/b/c"}}, Limits: DefaultLimits(),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	events := new(record)
+	g, err := Start(cfg, events, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		g.Close(ctx)
+	})
+	return g, events
+}
+
+func dial(t *testing.T, g *Gateway, path string, o *websocket.DialOptions) *websocket.Conn {
+	t.Helper()
+	c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := res.Header.Get(headerConnectionID); len(id) != 36 {
+		t.Fatalf("connection ID %q", id)
+	}
+	t.Cleanup(func() { _ = c.CloseNow() })
+	return c
+}
+
+func TestBroadcastReachesItsRouteOnly(t *testing.T) {
+	g, events := start(t, nil)
+	a, b := dial(t, g, "/a", nil), dial(t, g, "/b/c", nil)
+	if n := g.Routes()["/a"].Broadcast(fanout.Text, []byte("for a")); n != 1 {
+		t.Fatal(n)
+	}
+	g.Routes()["/b/c"].Broadcast(fanout.Binary, []byte("for b"))
+	for c, want := range map[*websocket.Conn]string{a: "text for a", b: "binary for b"} {
+		typ, p, err := c.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ToLower(strings.TrimPrefix(typ.String(), "Message")) + " " + string(p); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if err := a.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+		t.Error(err)
+	}
+	events.waitFor(t, "main/a closed_by_client")
+	_ = b.CloseNow()
+	events.waitFor(t, "main/b/c connection_lost")
+	eventually(t, func() bool { return g.Routes()["/a"].Connections()+g.Routes()["/b/c"].Connections() == 0 })
+}
+
+func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
+	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 40 * time.Millisecond })
+	c := dial(t, g, "/a", nil)
+	done := make(chan int)
+	go func() {
+		n := 0
+		for ; n < 2000; n++ {
+			if _, p, err := c.Read(t.Context()); err != nil || string(p) != fmt.Sprint(n) {
+				t.Errorf("message %d: %q %v", n, p, err)
+				break
+			}
+		}
+		done <- n
+	}()
+	go func() {
+		for i := range 2000 {
+			g.Routes()["/a"].Broadcast(fanout.Text, []byte(fmt.Sprint(i)))
+			if i%100 == 0 {
+				time.Sleep(10 * time.Millisecond) // long enough for pings of both sides
+			}
+		}
+	}()
+	for range 50 {
+		if err := c.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := <-done; n != 2000 {
+		t.Fatal(n)
+	}
+}
+
+func TestFramesRightBehindTheHandshake(t *testing.T) {
+	g, _ := start(t, nil)
+	nc, err := net.Dial("tcp", g.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	// The request and a masked ping in one write: net/http reads both.
+	_, _ = io.WriteString(nc, "GET /a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"+
+		"\x89\x80\x00\x00\x00\x00"+"\x89\x9d\x00\x00\x00\x00a ping longer than any buffer")
+	r := bufio.NewReader(nc)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res, err)
+	}
+	if accept := res.Header.Get("Sec-WebSocket-Accept"); accept != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatal(accept) // the value of RFC 6455, section 1.3
+	}
+	want := "\x8a\x00" + "\x8a\x1da ping longer than any buffer"
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(r, got); err != nil || string(got) != want {
+		t.Fatalf("%q %v", got, err)
+	}
+}
+
+func TestClientsThatBreakRules(t *testing.T) {
+	for name, tc := range map[string]struct {
+		send   string
+		status websocket.StatusCode
+		reason string
+	}{
+		"too large":         {"\x82\xfe\x04\x01\x00\x00\x00\x00" + strings.Repeat("x", 1025), websocket.StatusMessageTooBig, reasonTooBig},
+		"unmasked":          {"\x81\x02hi", websocket.StatusProtocolError, reasonProtocol},
+		"reserved bit":      {"\xc1\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
+		"unknown opcode":    {"\x83\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
+		"lone continuation": {"\x80\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, events := start(t, func(c *Config) { c.Limits.MaxMessageBytes = 1024 })
+			bystander := dial(t, g, "/a", nil)
+			var raw net.Conn
+			c, _, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{
+				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					var err error
+					raw, err = new(net.Dialer).DialContext(ctx, network, addr)
+					return raw, err
+				}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			if _, err := io.WriteString(raw, tc.send); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != tc.status {
+				t.Errorf("got %v, want status %d", err, tc.status)
+			}
+			events.waitFor(t, "main/a "+tc.reason)
+			g.Routes()["/a"].Broadcast(fanout.Text, []byte("still here"))
+			if _, p, err := bystander.Read(t.Context()); err != nil || string(p) != "still here" {
+				t.Errorf("%q %v", p, err)
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	g, events := start(t, func(c *Config) { c.AllowedOrigins = []string{"*.example.com"} })
+	url := "http://" + g.Addr().String()
+	for _, tc := range []struct {
+		path, origin string
+		upgrade      bool
+		want         int
+	}{
+		{"/nowhere", "", true, 404},
+		{"/a/", "", true, 404},
+		{"/b", "", true, 404},
+		{"/a", "", false, 426},
+		{"/a", "http://evil.test", true, 403},
+		{"/a", "http://good.example.com", true, 101},
+		{"/a", url, true, 101},
+		{"/", "", false, 200},
+	} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+tc.path, nil)
+		if tc.upgrade {
+			req.Header = http.Header{
+				"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+				"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+			}
+		}
+		if tc.origin != "" {
+			req.Header.Set("Origin", tc.origin)
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != tc.want {
+			t.Errorf("%+v: %d", tc, res.StatusCode)
+		}
+		if id := res.Header.Get(headerConnectionID); (id != "") != (tc.want == 101) {
+			t.Errorf("%+v: connection ID %q", tc, id)
+		}
+	}
+	events.waitFor(t, "main/a 403")
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestCloseSaysGoingAway(t *testing.T) {
+	g, events := start(t, nil)
+	c := dial(t, g, "/a", nil)
+	go g.Close(context.Background())
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Fatal(err)
+	}
+	events.waitFor(t, "main/a closed_by_server")
+}
+
+func TestAddressInUse(t *testing.T) {
+	g, _ := start(t, nil)
+	_, err := Start(Config{Label: "second", Address: g.Addr().String()}, new(record), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), `"second"`) || !strings.Contains(err.Error(), g.Addr().String()) {
+		t.Fatal(err)
+	}
+}
+
+func TestUnknownRoutesAreListed(t *testing.T) {
+	g, _ := start(t, nil)
+	set := NewSet(g)
+	for _, tc := range []struct{ label, path, want string }{
+		{"other", "/a", `there is "main"`},
+		{"main", "/x", `there is "/a", "/b/c"`},
+	} {
+		if _, err := set.Route(tc.label, tc.path); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%v, want %s", err, tc.want)
+		}
+	}
+	if _, err := NewSet().Route("main", "/a"); err == nil || !strings.Contains(err.Error(), "this process has none") {
+		t.Error(err)
+	}
+	if _, err := set.Route("main", "/a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	lostConn := fmt.Errorf("%w: %w", fanout.ErrLost, io.EOF)
+	for want, tc := range map[string]struct{ cause, err error }{
+		reasonSlow:     {fanout.ErrSlowConsumer, io.EOF},
+		reasonIdle:     {fanout.ErrIdle, io.EOF},
+		reasonLifetime: {fanout.ErrLifetime, websocket.CloseError{Code: 1001}},
+		reasonNoPong:   {fanout.ErrNoPong, io.EOF},
+		reasonClient:   {nil, websocket.CloseError{Code: 1000}},
+		reasonLost:     {lostConn, io.EOF},
+		reasonServer:   {errShutdown, io.EOF},
+	} {
+		if got := reasonOf(tc.cause, tc.err); got != want {
+			t.Errorf("%v, %v: %s, want %s", tc.cause, tc.err, got, want)
+		}
+	}
+	if got := reasonOf(nil, errors.New("reserved bit")); got != reasonProtocol {
+		t.Error(got)
+	}
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
