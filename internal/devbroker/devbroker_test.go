@@ -487,7 +487,7 @@ func TestNoWillAfterDisconnect(t *testing.T) {
 		p.WillFlag, p.WillTopic, p.WillMessage, p.WillQos = true, "will", []byte("1"), 1
 		openRaw(t, c, p)
 		subscribeRaw(t, c, "a")
-		token := pub.Publish("a", 0, false, make([]byte, 1<<20))
+		token := pub.Publish("a", 1, false, make([]byte, 1<<20))
 		if err := packets.NewControlPacket(packets.Disconnect).Write(c); err != nil {
 			t.Fatal(err)
 		}
@@ -689,8 +689,9 @@ func connectPacket(id string, clean bool) *packets.ConnectPacket {
 
 func openRaw(t testing.TB, c net.Conn, p *packets.ConnectPacket) {
 	t.Helper()
-	if ack, ok := exchange(t, c, p).(*packets.ConnackPacket); !ok || ack.ReturnCode != packets.Accepted {
-		t.Fatalf("answer to CONNECT: %v", ack)
+	answer := exchange(t, c, p)
+	if ack, ok := answer.(*packets.ConnackPacket); !ok || ack.ReturnCode != packets.Accepted {
+		t.Fatalf("answer to CONNECT: %v", answer)
 	}
 }
 
@@ -698,8 +699,9 @@ func subscribeRaw(t testing.TB, c net.Conn, filter string) {
 	t.Helper()
 	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
 	p.MessageID, p.Topics, p.Qoss = 1, []string{filter}, []byte{1}
-	if ack, ok := exchange(t, c, p).(*packets.SubackPacket); !ok || ack.ReturnCodes[0] != 1 {
-		t.Fatalf("answer to SUBSCRIBE: %v", ack)
+	answer := exchange(t, c, p)
+	if ack, ok := answer.(*packets.SubackPacket); !ok || ack.ReturnCodes[0] != 1 {
+		t.Fatalf("answer to SUBSCRIBE: %v", answer)
 	}
 }
 

@@ -36,6 +36,7 @@ type Hub struct {
 	stopped bool
 
 	arrived chan struct{} // closed when a connection attaches; guarded by queue.mu
+	goodbye func(*Conn)   // set by Close, for those that attach still; guarded by queue.mu
 	empty   sync.WaitGroup
 
 	messages atomic.Int64 // broadcast to anyone
@@ -142,18 +143,25 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte) *Conn {
 	h.conns.Add(1)
 	close(h.arrived)
 	h.arrived = make(chan struct{})
+	goodbye := h.goodbye
 	h.queue.mu.Unlock()
 
+	c.shard.add(c)
 	c.private = prelude
 	c.flush(mark{})
-	c.shard.add(c)
+	if goodbye != nil {
+		goodbye(c)
+	}
 	return c
 }
 
 // Close closes every connection with code and cause, each after all that was
 // broadcast before, waits until they are gone or ctx ends, and stops the
-// shards. Nothing may be attached or broadcast any more.
+// shards. Nothing may be broadcast any more.
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
+	h.queue.mu.Lock()
+	h.goodbye = func(c *Conn) { c.close(*h.queue.head.Load(), closeFrame(code, cause.Error()), cause) }
+	h.queue.mu.Unlock()
 	for _, s := range h.shards {
 		s.each(func(c *Conn) { c.CloseWith(code, cause) })
 	}
