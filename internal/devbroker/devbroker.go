@@ -100,7 +100,8 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 
 	// Two ways to lose a QoS 1 message that was acknowledged to its publisher: the session has too many unacknowledged
 	// (offline, or holding its acks), or the queue of the connection is full (reading slowly). The queue is as large as
-	// the session, so that there is one limit to know. It costs half a megabyte of address space for each connection.
+	// the session, so that there is one limit to know. It costs half a megabyte of heap for each connection, of which
+	// little is ever touched: 500 idle clients took 17 MB of memory.
 	c.MaximumInflight = pending
 	c.MaximumClientWritesPending = int32(pending)
 

@@ -111,7 +111,7 @@ func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 }
 
 func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
-	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 40 * time.Millisecond })
+	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 300 * time.Millisecond })
 	c := dial(t, g, "/a", nil)
 	done := make(chan int)
 	go func() {

@@ -11,6 +11,7 @@ import (
 
 	"iotcast/internal/mqttclient"
 	"iotcast/plugins/internal/logging"
+	"iotcast/plugins/internal/order"
 )
 
 func init() {
@@ -35,6 +36,8 @@ type input struct {
 	meta    *metadata
 	batcher *service.Batcher
 	gather  []*mqttclient.Message // what the batcher holds
+	turn    *order.Turn           // of the batch that is gathered
+	context context.Context       // of its messages: it carries the turn
 
 	mu        sync.Mutex // guards session
 	session   *mqttclient.Session
@@ -59,7 +62,10 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		return nil, err
 	}
 	m := res.Metrics()
+	turn := order.First(order.StreamOf(res))
 	return &input{
+		turn:        turn,
+		context:     turn.Context(),
 		cfg:         cfg,
 		log:         logging.New(res.Logger()),
 		meta:        newMetadata(cfg),
@@ -108,7 +114,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			continue
 		case err == nil:
 			in.gather = append(in.gather, m)
-			if !in.batcher.Add(in.meta.message(m)) {
+			if !in.batcher.Add(in.meta.message(in.context, m)) {
 				continue
 			}
 		case ctx.Err() != nil:
@@ -135,14 +141,16 @@ func (in *input) next(ctx context.Context, s *mqttclient.Session) (*mqttclient.M
 }
 
 func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
-	messages := in.gather
-	in.gather = nil
+	messages, turn := in.gather, in.turn
+	in.gather, in.turn = nil, turn.Next()
+	in.context = in.turn.Context()
 	batch, err := in.batcher.Flush(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	in.observe(s)
 	if len(batch) == 0 { // a processor of the batch policy has filtered all
+		turn.Taken()
 		s.Ack(messages)
 		return in.ReadBatch(ctx)
 	}
@@ -196,7 +204,8 @@ func (in *input) current() *mqttclient.Session {
 // wholeBatches makes every rejection one of the whole batch. A processor that
 // turns a batch into fewer messages, as iot_trigger does, leaves Benthos with no
 // way to tell which of the input's messages an error of one of them concerns;
-// taken at its word, others would be acknowledged that were never sent.
+// taken at its word, others would be acknowledged that were never sent. It also
+// ends a batch's turn, whatever became of it.
 type wholeBatches struct{ service.BatchInput }
 
 // ReadBatch implements service.BatchInput.
@@ -205,7 +214,11 @@ func (w wholeBatches) ReadBatch(ctx context.Context) (service.MessageBatch, serv
 	if err != nil {
 		return nil, nil, err
 	}
+	turn := order.Of(batch)
 	return batch, func(ctx context.Context, err error) error {
+		if turn != nil {
+			turn.Taken() // a filter or another output may have ended it
+		}
 		if err != nil {
 			err = errors.New(err.Error())
 		}

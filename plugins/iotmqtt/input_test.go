@@ -41,7 +41,7 @@ func run(t *testing.T, port, yaml string, consume service.MessageBatchHandlerFun
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	t.Cleanup(func() {
-		if err := s.StopWithin(10 * time.Second); err != nil {
+		if err := s.StopWithin(5 * time.Second); err != nil {
 			t.Error(err)
 		}
 		<-ended
@@ -175,13 +175,15 @@ func TestAcknowledgedOnlyWhenAccepted(t *testing.T) {
 	const yaml = "broker_id: b\nclient_id: crash\nclean_session: false"
 	t.Run("hangs", func(t *testing.T) {
 		var seen atomic.Int64
-		run(t, port, yaml, func(ctx context.Context, b service.MessageBatch) error {
-			if seen.Add(1); seen.Load() > 3 {
-				<-ctx.Done() // never accepted
-				return ctx.Err()
+		hang := make(chan struct{})
+		run(t, port, yaml, func(context.Context, service.MessageBatch) error {
+			if seen.Add(1) > 3 {
+				<-hang
+				return errors.New("never accepted")
 			}
 			return nil
 		})
+		t.Cleanup(func() { close(hang) })
 		for i := range 10 {
 			publish("t", 1, strconv.Itoa(i))
 		}

@@ -1,6 +1,8 @@
 package iotmqtt
 
 import (
+	"context"
+	"strings"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -30,8 +32,8 @@ func newMetadata(c config) *metadata {
 	return m
 }
 
-func (md *metadata) message(m *mqttclient.Message) *service.Message {
-	msg := service.NewMessage(m.Payload)
+func (md *metadata) message(ctx context.Context, m *mqttclient.Message) *service.Message {
+	msg := service.NewMessageWithContext(ctx, m.Payload)
 	for k, v := range md.fixed {
 		msg.MetaSetMut(k, v)
 	}
@@ -48,9 +50,14 @@ func (md *metadata) message(m *mqttclient.Message) *service.Message {
 	return msg
 }
 
-// concerns reports whether a message is of the configured device, as far as its
-// topic tells; with none configured every message is.
+// concerns reports whether a message belongs to the source. Some brokers send
+// retained messages of $ topics to # as well, against [MQTT-4.7.2-1]; and with a
+// device configured, those of other devices are left out, as far as the topic
+// tells.
 func (md *metadata) concerns(m *mqttclient.Message) bool {
+	if md.source == iotcore.Broker {
+		return !strings.HasPrefix(m.Topic, "$")
+	}
 	if md.device == "" {
 		return true
 	}

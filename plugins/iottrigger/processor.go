@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"iotcast/internal/trigger"
+	"iotcast/plugins/internal/order"
 )
 
 // metaMessages is the metadata of an envelope that holds the number of its messages.
@@ -57,7 +58,7 @@ func newProcessor(conf *service.ParsedConfig) (*processor, error) {
 }
 
 // ProcessBatch returns one batch of envelopes, with the messages that failed between them.
-func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	values := p.values(batch)
 	out := envelopes{maxBytes: p.maxBytes, batch: batch, run: make([]trigger.Message, 0, len(batch))}
 	for i, msg := range batch {
@@ -76,6 +77,9 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 		out.add(i, format, m)
 	}
 	out.flush()
+	if turn := order.Of(batch); turn != nil {
+		turn.Wait(ctx)
+	}
 	return []service.MessageBatch{out.done}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"iotcast/internal/fanout"
 	"iotcast/internal/gateway"
+	"iotcast/plugins/internal/order"
 )
 
 func init() {
@@ -30,6 +31,8 @@ type output struct {
 	opcode        fanout.Opcode
 	noConnections string
 	route         *gateway.Route
+	stream        *order.Stream
+	connected     bool
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
@@ -40,6 +43,7 @@ var _ service.BatchOutput = (*output)(nil)
 func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{
 		res:         res,
+		stream:      order.StreamOf(res),
 		noRecipient: res.Metrics().NewCounter("websocket_broadcast_no_connections"),
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
 	}
@@ -80,10 +84,16 @@ func (o *output) findRoute() error {
 
 // Connect implements service.BatchOutput.
 func (o *output) Connect(context.Context) error {
-	if o.route != nil {
-		return nil
+	if o.route == nil {
+		if err := o.findRoute(); err != nil {
+			return err
+		}
 	}
-	return o.findRoute()
+	if !o.connected {
+		o.connected = true
+		o.stream.AddOutput(1)
+	}
+	return nil
 }
 
 // WriteBatch broadcasts each message of the batch. It waits for no socket: a
@@ -91,6 +101,9 @@ func (o *output) Connect(context.Context) error {
 //
 // An error is always that of the whole batch: see the input's wholeBatches.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	if turn := order.Of(batch); turn != nil {
+		turn.Taken()
+	}
 	for _, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
@@ -131,4 +144,10 @@ func (o *output) broadcast(ctx context.Context, payload []byte) error {
 
 // Close implements service.BatchOutput. The connections stay: they belong to
 // the gateway.
-func (o *output) Close(context.Context) error { return nil }
+func (o *output) Close(context.Context) error {
+	if o.connected {
+		o.connected = false
+		o.stream.AddOutput(-1)
+	}
+	return nil
+}

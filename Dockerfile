@@ -1,0 +1,33 @@
+# iotcast and nothing else: no shell, no libraries, no root.
+#
+#   docker build -t iotcast .
+#   docker run --rm -p 127.0.0.1:8080:8080 iotcast quickstart
+#   docker run -p 8080:8080 -v ./my.yaml:/iotcast.yaml:ro iotcast
+
+FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=0.1.0 DATE TARGETOS TARGETARCH
+# timetzdata: the image has no time zones that Bloblang's time functions could look up.
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -buildvcs=false -tags timetzdata \
+    -ldflags "-s -w -X main.version=$VERSION -X main.date=$DATE" \
+    -o /image/iotcast ./cmd/iotcast
+RUN mkdir -p /image/etc/ssl/certs \
+    && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && echo 'iotcast:x:65532:65532:iotcast:/:/sbin/nologin' >/image/etc/passwd \
+    && echo 'iotcast:x:65532:' >/image/etc/group \
+    && mkdir -m 1777 /image/tmp \
+    && cp -r config resources /image/
+
+FROM scratch
+COPY --from=build /image /
+USER 65532:65532
+# The configs of /config listen where these say. In a container, loopback is of no use.
+ENV GATEWAY_ADDRESS=0.0.0.0:8080 HTTP_ADDRESS=0.0.0.0:4195
+# WebSocket connections; the API of Benthos, with metrics and health.
+EXPOSE 8080 4195
+ENTRYPOINT ["/iotcast"]
+CMD ["run", "/iotcast.yaml"]

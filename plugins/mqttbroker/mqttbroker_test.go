@@ -1,0 +1,137 @@
+package mqttbroker
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/io"
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.uber.org/goleak"
+
+	"iotcast/internal/devbroker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFromConfig(t *testing.T) {
+	spec := service.NewConfigSpec().Field(Field())
+	for _, c := range []struct {
+		name, yaml string
+		want       devbroker.Config
+		ok         bool
+		err        string
+	}{
+		{name: "absent", yaml: ``},
+		{name: "others", yaml: `other: 1`},
+		{name: "defaults", yaml: `mqtt_broker: {}`, want: devbroker.Config{Address: defaultAddress, Users: map[string]string{}}, ok: true},
+		{name: "turned off", yaml: `mqtt_broker: { address: "", users: [] }`},
+		{name: "address", yaml: `mqtt_broker: { address: ":1884" }`, want: devbroker.Config{Address: ":1884", Users: map[string]string{}}, ok: true},
+		{
+			name: "users", yaml: `mqtt_broker: { users: [ { user: a, password: b }, { user: c, password: d } ] }`,
+			want: devbroker.Config{Address: defaultAddress, Users: map[string]string{"a": "b", "c": "d"}}, ok: true,
+		},
+		{name: "twice", yaml: `mqtt_broker: { users: [ { user: a, password: b }, { user: a, password: c } ] }`, err: `user "a" appears twice`},
+		{name: "no password", yaml: `mqtt_broker: { users: [ { user: a, password: "" } ] }`, err: `user "a"`},
+		{name: "no user", yaml: `mqtt_broker: { users: [ { user: "", password: b } ] }`, err: `may be empty`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root, err := spec.ParseYAML(c.yaml, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, ok, err := FromConfig(root)
+			if ok != c.ok || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got %+v, %v", got, ok)
+			}
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("error %v, want %q", err, c.err)
+			}
+		})
+	}
+}
+
+// A schema without the field means no broker, not an error.
+func TestFromConfigWithoutField(t *testing.T) {
+	root, err := service.NewConfigSpec().Field(service.NewStringField("other").Default("")).ParseYAML(``, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := FromConfig(root); ok || err != nil {
+		t.Errorf("got %v, %v", ok, err)
+	}
+}
+
+func TestLint(t *testing.T) {
+	linter := schema().NewStreamConfigLinter()
+	for yaml, want := range map[string]string{
+		`input: { stdin: {} }`:                                                           "",
+		`mqtt_broker: {}`:                                                                "",
+		`mqtt_broker: { address: "", users: [] }`:                                        "",
+		`mqtt_broker: { address: ":1883" }`:                                              "",
+		`mqtt_broker: { address: "localhost:1883" }`:                                     "",
+		`mqtt_broker: { address: "[::1]:1883" }`:                                         "",
+		`mqtt_broker: { address: "[fe80::1%eth0]:1883"}`:                                 "",
+		`mqtt_broker: { address: "localhost" }`:                                          "address must be host:port",
+		`mqtt_broker: { address: "1883" }`:                                               "address must be host:port",
+		`mqtt_broker: { address: "tcp://localhost:1" }`:                                  "address must be host:port",
+		`mqtt_broker: { address: "::1:1883" }`:                                           "address must be host:port",
+		`mqtt_broker: { adress: ":1883" }`:                                               "field adress not recognised",
+		`mqtt_broker: { users: [ { user: a } ] }`:                                        "field password is required",
+		`mqtt_broker: { users: [ { user: a, password: b }, { user: a, password: c } ] }`: "each user may appear once",
+		`mqtt_broker: { users: [ { user: a, password: b }, { user: c, password: b } ] }`: "",
+		`mqtt_broker: true`:                                                              "expected object",
+	} {
+		lints, err := linter.LintYAML([]byte(yaml))
+		if err != nil {
+			t.Fatalf("%s: %v", yaml, err)
+		}
+		switch {
+		case want == "" && len(lints) > 0:
+			t.Errorf("%s: %v", yaml, lints)
+		case want != "" && (len(lints) == 0 || !strings.Contains(lints[0].What, want)):
+			t.Errorf("%s: %v, want %q", yaml, lints, want)
+		}
+	}
+}
+
+// `create` prints the defaults of every field: run as it is, that is a config without a broker.
+func TestCreate(t *testing.T) {
+	s := schema()
+	yaml, err := s.NewStreamConfigMarshaller().SetHydrateExamples(true).AnyToYAML(map[string]any{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(yaml, "mqtt_broker:") {
+		t.Errorf("the field is not in %s", yaml)
+	}
+	lints, err := s.NewStreamConfigLinter().LintYAML([]byte(yaml))
+	if err != nil || len(lints) > 0 {
+		t.Errorf("%v %v", lints, err)
+	}
+	root, err := service.NewConfigSpec().Field(Field()).ParseYAML(yaml, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := FromConfig(root); ok || err != nil {
+		t.Errorf("got %v, %v", ok, err)
+	}
+}
+
+// What is printed of a config does not hold a password.
+func TestSecret(t *testing.T) {
+	yaml, err := schema().NewStreamConfigMarshaller().SetScrubSecrets(true).AnyToYAML(map[string]any{
+		"mqtt_broker": map[string]any{"users": []any{map[string]any{"user": "a", "password": "hunter22"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(yaml, "hunter22") || !strings.Contains(yaml, "user: a") {
+		t.Errorf("got %s", yaml)
+	}
+}
+
+func schema() *service.ConfigSchema {
+	return service.GlobalEnvironment().FullConfigSchema("", "").Field(Field())
+}
