@@ -11,12 +11,13 @@
 // connections, and a connection that waits costs nothing but its place. What
 // lies behind the slowest cursor is garbage, and Go's collector takes it.
 //
-// Each shard of a hub is one goroutine, one a core. Woken by a broadcast, it
-// passes over its connections and gives each all that has been appended since
-// the last pass, in one write(2) straight to the non-blocking socket. While a
-// pass is under way broadcasts gather, so the busier the hub the fewer writes a
-// delivery costs: at a trickle it is one write a delivery, as cheap as a bare
-// socket; in a flood one write carries dozens.
+// Each shard of a hub is one goroutine, and there is one for every second core.
+// Woken by a broadcast, it passes over its connections and gives each all that
+// has been appended since the last pass, in one write(2) straight to the
+// non-blocking socket. Then it rests for as long as the pass took. Meanwhile
+// broadcasts gather, so the busier the hub the fewer writes a delivery costs: at
+// a trickle it is one write a delivery, as cheap as a bare socket; in a flood one
+// write carries dozens.
 //
 // A write that would block does not stop the shard: the connection gets a
 // goroutine of its own until it has caught up. At rest a connection holds no
