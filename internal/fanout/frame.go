@@ -12,10 +12,12 @@ const (
 	Binary       Opcode = 0x2
 	opClose      Opcode = 0x8
 	opPing       Opcode = 0x9
+	opPong       Opcode = 0xa
 )
 
 const (
 	finBit    = 0x80
+	maskBit   = 0x80
 	opcodeSet = 0x0f
 	maxHeader = 10 // a server never masks: RFC 6455, section 5.1
 )

@@ -31,6 +31,18 @@ type upgrade struct {
 	socket *socket
 }
 
+// peer is what the library keeps of us for as long as the connection lives. It
+// must not lead back to the upgrade, which leads to the request and to the
+// buffers of net/http: 9 KiB a connection.
+type peer struct{ conn *fanout.Conn }
+
+// pinged is called for each ping from the client; a ping counts against the idle
+// timeout. True lets the library answer.
+func (p *peer) pinged(context.Context, []byte) bool {
+	p.conn.Touch()
+	return true
+}
+
 // The library never writes data frames for us, so its writer needs room for one
 // control frame only (RFC 6455, section 5.5), which thus reaches the socket
 // whole. Its reader is on the way of the rare inbound frame; bufio's minimum
@@ -70,13 +82,6 @@ func (u *upgrade) answer() []byte {
 	_ = u.Header().Write(&b) // into memory
 	b.WriteString("\r\n")
 	return b.Bytes()
-}
-
-// pinged is called by the library for each ping from the peer; a ping counts
-// against the idle timeout. True lets the library answer.
-func (u *upgrade) pinged(context.Context, []byte) bool {
-	u.socket.Touch()
-	return true
 }
 
 // socket is what the library reads from: first the bytes that net/http had read

@@ -74,16 +74,17 @@ func (r *Route) close(ctx context.Context) {
 func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id := newConnectionID()
 	w.Header().Set(headerConnectionID, id)
-	up := &upgrade{ResponseWriter: w, hub: r.hub}
+	up, peer := &upgrade{ResponseWriter: w, hub: r.hub}, new(peer)
 	ws, err := websocket.Accept(up, req, &websocket.AcceptOptions{
 		OriginPatterns: r.origins,
-		OnPingReceived: up.pinged,
+		OnPingReceived: peer.pinged,
 	})
 	r.observer.Handshake(r.gateway, r.path, up.status)
 	if err != nil {
 		r.log.Debug("Handshake refused", "remote_address", req.RemoteAddr, "status", up.status, "error", err)
 		return
 	}
+	peer.conn = up.socket.Conn // nothing is read before run
 	ws.SetReadLimit(r.limits.MaxMessageBytes)
 	c := &connection{id: id, route: r, ws: ws, socket: up.socket}
 	go c.run()
