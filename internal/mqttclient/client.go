@@ -1,7 +1,10 @@
 // Package mqttclient is one MQTT 3.1.1 session of a subscriber that loses
 // nothing: it acknowledges by hand, in order, and only what its user has
-// finished with. The protocol is paho's; what is ours is when to acknowledge,
-// and what to do when messages come faster than they are finished with.
+// finished with.
+//
+// Connecting, subscribing, keeping alive and all the rest of the protocol are
+// paho's. Ours are the messages themselves, from the wire to the user, and
+// their acknowledgements; see tap.
 package mqttclient
 
 import (
@@ -42,11 +45,10 @@ type Message struct {
 	ID         uint16 // packet identifier; 0 at QoS 0
 	ReceivedAt time.Time
 
-	publish mqtt.Message
-	done    bool // acknowledged by the user; guarded by Session.mu
+	done bool // acknowledged by the user; guarded by Session.mu
 }
 
-// ErrLost is returned by Session.Next when the connection is gone and all that
+// ErrLost is returned by Session.Pop when the connection is gone and all that
 // had to be handed out has been.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
@@ -82,8 +84,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 }
 
 // options: no automatic reconnection, since it would hide whether the session
-// survived; and a default handler instead of one for each filter, since what
-// the broker kept for a persistent session arrives before our SUBSCRIBE.
+// survived.
 func (s *Session) options() *mqtt.ClientOptions {
 	cfg := &s.cfg
 	o := mqtt.NewClientOptions()
@@ -102,10 +103,7 @@ func (s *Session) options() *mqtt.ClientOptions {
 		SetCleanSession(cfg.CleanSession).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
-		SetAutoAckDisabled(true).
-		SetOrderMatters(true).
-		SetCustomOpenConnectionFn(dial).
-		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) }).
+		SetCustomOpenConnectionFn(s.open).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lose(err) })
 }
 

@@ -1,7 +1,6 @@
 package mqttclient
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -12,10 +11,6 @@ import (
 	"github.com/coder/websocket"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
-
-// readBuffer holds some hundred small PUBLISH packets. Without it paho makes
-// four read calls for each.
-const readBuffer = 32 << 10
 
 // dial opens the connection that paho speaks MQTT on.
 func dial(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
@@ -37,10 +32,7 @@ func dial(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
 	default:
 		return nil, fmt.Errorf("unknown scheme %q in %s: use tcp, ssl, ws, wss or unix", u.Scheme, u.Redacted())
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &bufferedConn{Conn: nc, r: bufio.NewReaderSize(nc, readBuffer)}, nil
+	return nc, err
 }
 
 // dialWebSocket speaks MQTT over WebSocket (MQTT 3.1.1, section 6).
@@ -66,11 +58,3 @@ func withPort(u *url.URL, port string) string {
 	}
 	return net.JoinHostPort(u.Hostname(), port)
 }
-
-type bufferedConn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-// Read implements io.Reader.
-func (c *bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }

@@ -1,8 +1,9 @@
 package mqttclient
 
 import (
-	"context"
 	"log/slog"
+	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type Session struct {
 	cfg    Config
 	log    *slog.Logger
 	client mqtt.Client
+	tap    *tap
 
 	mu      sync.Mutex
 	queue   []*Message // received, not yet handed out
@@ -37,14 +39,21 @@ func newSession(cfg Config, log *slog.Logger) *Session {
 	return &Session{cfg: cfg, log: log, arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// receive is paho's handler. While it does not return paho reads nothing, not
-// even PINGRESP, so when too much is unacknowledged it waits for room only as
-// long as the keep-alive allows.
-func (s *Session) receive(p mqtt.Message) {
-	m := &Message{
-		Topic: p.Topic(), Payload: p.Payload(), QoS: p.Qos(), Retained: p.Retained(),
-		Duplicate: p.Duplicate(), ID: p.MessageID(), ReceivedAt: time.Now().UTC(), publish: p,
+// open dials one of the URLs, for paho. What comes in on it goes through a tap.
+func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
+	nc, err := dial(u, o)
+	if err != nil {
+		return nil, err
 	}
+	s.tap = newTap(nc, s.receive)
+	return s.tap, nil
+}
+
+// receive takes a message from the tap. While it does not return nothing is read,
+// not even PINGRESP, so when too much is unacknowledged it waits for room only
+// as long as the keep-alive allows.
+func (s *Session) receive(m *Message) {
+	m.ReceivedAt = time.Now().UTC()
 	if s.enqueue(m) || s.waitForRoom(m) {
 		return
 	}
@@ -59,7 +68,7 @@ func (s *Session) receive(p mqtt.Message) {
 	s.log.Warn("Messages are not finished with fast enough: dropping the connection, so that the MQTT broker keeps the rest",
 		"max_unacked", s.cfg.MaxUnacked)
 	s.lose(ErrLost)
-	go s.client.Disconnect(0)
+	_ = s.tap.Close()
 }
 
 func (s *Session) enqueue(m *Message) bool {
@@ -92,31 +101,26 @@ func (s *Session) waitForRoom(m *Message) bool {
 	}
 }
 
-// Next returns the oldest message that was not handed out yet. It waits for one
-// until ctx ends, and returns ErrLost after the connection is gone.
-func (s *Session) Next(ctx context.Context) (*Message, error) {
-	for {
-		s.mu.Lock()
-		if len(s.queue) > 0 {
-			m := s.queue[0]
-			s.queue[0] = nil
-			if s.queue = s.queue[1:]; len(s.queue) == 0 {
-				s.queue = nil // the array behind it can go
-			}
-			s.mu.Unlock()
-			return m, nil
-		}
-		lost := s.lost
-		s.mu.Unlock()
-		if lost != nil {
+// Arrived tells that Pop may have something new to say.
+func (s *Session) Arrived() <-chan struct{} { return s.arrived }
+
+// Pop returns the oldest message that was not handed out yet, nil when there is
+// none, and ErrLost when there is none and the connection is gone.
+func (s *Session) Pop() (*Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		if s.lost != nil {
 			return nil, ErrLost
 		}
-		select {
-		case <-s.arrived:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return nil, nil
 	}
+	m := s.queue[0]
+	s.queue[0] = nil
+	if s.queue = s.queue[1:]; len(s.queue) == 0 {
+		s.queue = nil // the array behind it can go
+	}
+	return m, nil
 }
 
 // Ack says that messages are finished with. It may be called in any order and
@@ -143,12 +147,19 @@ func (s *Session) Ack(messages []*Message) {
 	if n > 0 {
 		signal(s.room)
 	}
-	for i, m := range finished {
-		if !gone && m.QoS > 0 {
-			m.publish.Ack()
+	if !gone {
+		if err := s.tap.acknowledge(finished); err != nil {
+			_ = s.tap.Close() // its reader says why
 		}
-		finished[i] = nil
 	}
+	clear(finished) // their array is still in use, further on
+}
+
+// Lost reports whether the connection is gone.
+func (s *Session) Lost() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost != nil || s.closed
 }
 
 // Unacked is how many messages are not yet acknowledged, and the age of the
@@ -162,11 +173,14 @@ func (s *Session) Unacked() (n int, oldest time.Duration) {
 	return len(s.unacked), oldest
 }
 
-// Dropped is how many messages of QoS 0 found no room.
-func (s *Session) Dropped() int64 {
+// TakeDropped is how many messages of QoS 0 found no room since it was last
+// asked.
+func (s *Session) TakeDropped() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dropped
+	n := s.dropped
+	s.dropped = 0
+	return n
 }
 
 // lose ends the session. What the broker will send again is not handed out any

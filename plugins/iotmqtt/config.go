@@ -191,6 +191,7 @@ type config struct {
 	device   string
 	broker   string
 	batching service.BatchPolicy
+	replay   bool
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -205,6 +206,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.CleanSession = get.bool(fieldCleanSession)
 	m.MaxUnacked = get.int(fieldMaxUnacked)
 	m.Filters = get.strings(fieldTopics)
+	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
 	qos := get.int(fieldQoS)
 	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)
 	if get.err != nil {
@@ -221,7 +223,8 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		return c, err
 	}
 	m.QoS = byte(qos)
-	return c, c.check(qos)
+	err = c.check(qos)
+	return c, err
 }
 
 // check repeats the lint rules, which can be switched off, and completes what

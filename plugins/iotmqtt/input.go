@@ -3,9 +3,9 @@ package iotmqtt
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -16,15 +16,7 @@ import (
 
 func init() {
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
-		in, err := newInput(conf, res)
-		if err != nil {
-			return nil, err
-		}
-		retrying, err := service.AutoRetryNacksBatchedToggled(conf, in)
-		if err != nil {
-			return nil, err
-		}
-		return wholeBatches{retrying}, nil
+		return newInput(conf, res)
 	})
 }
 
@@ -35,19 +27,16 @@ type input struct {
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
-	gather  []*mqttclient.Message // what the batcher holds
-	turn    *order.Turn           // of the batch that is gathered
-	context context.Context       // of its messages: it carries the turn
+	metrics metrics
+	replays *replays
 
-	mu        sync.Mutex // guards session
+	gathered []*mqttclient.Message // what the batcher holds
+	turn     *order.Turn           // of the batch that is gathered
+	context  context.Context       // of its messages: it carries the turn
+
+	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
 	connected bool // at least once
-
-	unacked     *service.MetricGauge
-	dropped     *service.MetricCounter
-	rejected    *service.MetricCounter
-	sessionLost *service.MetricCounter
-	droppedSeen int64
 }
 
 var _ service.BatchInput = (*input)(nil)
@@ -61,19 +50,16 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
-	m := res.Metrics()
 	turn := order.First(order.StreamOf(res))
 	return &input{
-		turn:        turn,
-		context:     turn.Context(),
-		cfg:         cfg,
-		log:         logging.New(res.Logger()),
-		meta:        newMetadata(cfg),
-		batcher:     batcher,
-		unacked:     m.NewGauge("iot_mqtt_unacked"),
-		dropped:     m.NewCounter("iot_mqtt_dropped"),
-		rejected:    m.NewCounter("iot_mqtt_rejected"),
-		sessionLost: m.NewCounter("iot_mqtt_session_lost"),
+		cfg:     cfg,
+		log:     logging.New(res.Logger()),
+		meta:    newMetadata(cfg),
+		batcher: batcher,
+		metrics: newMetrics(res.Metrics()),
+		replays: newReplays(),
+		turn:    turn,
+		context: turn.Context(),
 	}, nil
 }
 
@@ -89,13 +75,13 @@ func (in *input) Connect(ctx context.Context) error {
 	case s.Resumed:
 		log.Info("Resumed the session on the MQTT broker")
 	case in.connected && !in.cfg.session.CleanSession:
-		in.sessionLost.Incr(1)
+		in.metrics.sessionLost.Incr(1)
 		log.Warn("The MQTT broker has lost the session: messages that it kept for this client may be lost")
 	default:
 		log.Info("Subscribed on the MQTT broker")
 	}
 	in.mu.Lock()
-	in.session, in.connected, in.droppedSeen = s, true, 0
+	in.session, in.connected = s, true
 	in.mu.Unlock()
 	return nil
 }
@@ -107,80 +93,138 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		return nil, nil, service.ErrNotConnected
 	}
 	for {
-		m, err := in.next(ctx, s)
-		switch {
-		case err == nil && !in.meta.concerns(m):
-			s.Ack([]*mqttclient.Message{m})
-			continue
-		case err == nil:
-			in.gather = append(in.gather, m)
-			if !in.batcher.Add(in.meta.message(in.context, m)) {
+		if b := in.replays.next(); b != nil {
+			if in.comesAgain(b) {
 				continue
 			}
-		case ctx.Err() != nil:
-			return nil, nil, err
-		case errors.Is(err, mqttclient.ErrLost) && len(in.gather) == 0:
+			return in.hand(b)
+		}
+		m, err := s.Pop()
+		switch {
+		case m != nil && !in.meta.concerns(m):
+			s.Ack([]*mqttclient.Message{m})
+		case m != nil:
+			in.gathered = append(in.gathered, m)
+			if in.batcher.Add(in.meta.message(in.context, m)) {
+				return in.flush(ctx, s)
+			}
+		case err != nil && len(in.gathered) == 0:
 			return nil, nil, service.ErrNotConnected
-		case len(in.gather) == 0:
-			continue
+		case err != nil, !in.wait(ctx, s):
+			if ctx.Err() != nil {
+				return nil, nil, ctx.Err()
+			}
+			return in.flush(ctx, s)
 		}
-		return in.flush(ctx, s)
 	}
 }
 
-// next waits for a message, at most until a batch that has begun is due.
-func (in *input) next(ctx context.Context, s *mqttclient.Session) (*mqttclient.Message, error) {
-	if len(in.gather) > 0 {
-		if due, timed := in.batcher.UntilNext(); timed {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, max(due, 0))
-			defer cancel()
+// wait returns true when there may be something to read, and false when the
+// batch that has begun is due, or ctx has ended.
+func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
+	var due <-chan time.Time
+	if len(in.gathered) > 0 {
+		if left, timed := in.batcher.UntilNext(); timed {
+			timer := time.NewTimer(max(left, 0))
+			defer timer.Stop()
+			due = timer.C
 		}
 	}
-	return s.Next(ctx)
+	select {
+	case <-s.Arrived():
+		return true
+	case <-in.replays.ready:
+		return true
+	case <-due:
+		return false
+	case <-ctx.Done():
+		return false
+	}
 }
 
+// flush hands out what is gathered.
 func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
-	messages, turn := in.gather, in.turn
-	in.gather, in.turn = nil, turn.Next()
+	b := &batch{session: s, sources: in.gathered, turn: in.turn}
+	in.gathered, in.turn = nil, in.turn.Next()
 	in.context = in.turn.Context()
-	batch, err := in.batcher.Flush(ctx)
-	if err != nil {
+	var err error
+	if b.messages, err = in.batcher.Flush(ctx); err != nil {
 		return nil, nil, err
 	}
 	in.observe(s)
-	if len(batch) == 0 { // a processor of the batch policy has filtered all
-		turn.Taken()
-		s.Ack(messages)
+	if len(b.messages) == 0 { // a processor of the batch policy has filtered all
+		b.turn.Taken()
+		s.Ack(b.sources)
 		return in.ReadBatch(ctx)
 	}
-	return batch, func(_ context.Context, err error) error {
-		if err != nil {
-			// Only with auto_replay_nacks: false. MQTT 3.1.1 knows no negative
-			// acknowledgement.
-			in.rejected.Incr(int64(len(messages)))
+	return in.hand(b)
+}
+
+// batch is what went through the pipeline together.
+type batch struct {
+	messages service.MessageBatch
+	sources  []*mqttclient.Message
+	session  *mqttclient.Session
+	turn     *order.Turn
+	attempts int
+}
+
+// hand gives a batch to the pipeline, which may change it: with replays on, a
+// copy.
+func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
+	messages := b.messages
+	if in.cfg.replay {
+		messages = messages.Copy()
+	}
+	return messages, func(_ context.Context, err error) error {
+		b.turn.Taken() // a filter or another output may have ended it
+		switch {
+		case err == nil:
+			b.session.Ack(b.sources)
+		case in.cfg.replay:
+			// The whole batch, whichever of its messages the error is about. A
+			// processor that makes fewer messages of a batch, as iot_trigger does,
+			// leaves Benthos with no way to tell.
+			in.replays.add(b)
+		default:
+			// MQTT 3.1.1 knows no negative acknowledgement.
+			in.metrics.rejected.Incr(int64(len(b.sources)))
 			in.log.Warn("Messages were rejected and are given up, since auto_replay_nacks is false",
-				"messages", len(messages), "error", err)
+				"messages", len(b.sources), "error", err)
+			b.session.Ack(b.sources)
 		}
-		s.Ack(messages)
 		return nil
 	}, nil
 }
 
+// comesAgain reports whether the broker will send all messages of a batch again,
+// or has already, so that a replay would double them.
+func (in *input) comesAgain(b *batch) bool {
+	if in.cfg.session.CleanSession || !b.session.Lost() {
+		return false
+	}
+	for _, m := range b.sources {
+		if m.QoS == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (in *input) observe(s *mqttclient.Session) {
 	n, _ := s.Unacked()
-	in.unacked.Set(int64(n))
-	if d := s.Dropped(); d > in.droppedSeen {
-		in.dropped.Incr(d - in.droppedSeen)
+	in.metrics.unacked.Set(int64(n))
+	if d := s.TakeDropped(); d > 0 {
+		in.metrics.dropped.Incr(d)
 		in.log.Warn("Messages of QoS 0 were dropped for want of room: raise max_unacked, or make the pipeline faster",
-			"messages", d-in.droppedSeen, "max_unacked", in.cfg.session.MaxUnacked)
-		in.droppedSeen = d
+			"messages", d, "max_unacked", in.cfg.session.MaxUnacked)
 	}
 }
 
 // Close implements service.BatchInput.
 func (in *input) Close(ctx context.Context) error {
 	in.end()
+	in.replays.stop()
 	return in.batcher.Close(ctx)
 }
 
@@ -199,29 +243,4 @@ func (in *input) current() *mqttclient.Session {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.session
-}
-
-// wholeBatches makes every rejection one of the whole batch. A processor that
-// turns a batch into fewer messages, as iot_trigger does, leaves Benthos with no
-// way to tell which of the input's messages an error of one of them concerns;
-// taken at its word, others would be acknowledged that were never sent. It also
-// ends a batch's turn, whatever became of it.
-type wholeBatches struct{ service.BatchInput }
-
-// ReadBatch implements service.BatchInput.
-func (w wholeBatches) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
-	batch, ack, err := w.BatchInput.ReadBatch(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	turn := order.Of(batch)
-	return batch, func(ctx context.Context, err error) error {
-		if turn != nil {
-			turn.Taken() // a filter or another output may have ended it
-		}
-		if err != nil {
-			err = errors.New(err.Error())
-		}
-		return ack(ctx, err)
-	}, nil
 }

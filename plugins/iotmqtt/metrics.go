@@ -1,0 +1,20 @@
+package iotmqtt
+
+import "github.com/redpanda-data/benthos/v4/public/service"
+
+// metrics of the input; docs.go says what they count.
+type metrics struct {
+	unacked     *service.MetricGauge
+	dropped     *service.MetricCounter
+	rejected    *service.MetricCounter
+	sessionLost *service.MetricCounter
+}
+
+func newMetrics(m *service.Metrics) metrics {
+	return metrics{
+		unacked:     m.NewGauge("iot_mqtt_unacked"),
+		dropped:     m.NewCounter("iot_mqtt_dropped"),
+		rejected:    m.NewCounter("iot_mqtt_rejected"),
+		sessionLost: m.NewCounter("iot_mqtt_session_lost"),
+	}
+}
