@@ -12,6 +12,7 @@ const (
 	typeMask    = 0xf0
 	packetAck   = 0x40 // PUBACK
 	packetRec   = 0x50 // PUBREC
+	ackLen      = 4    // of either
 )
 
 var errMalformed = errors.New("malformed PUBLISH packet from the MQTT broker")

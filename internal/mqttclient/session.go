@@ -148,9 +148,7 @@ func (s *Session) Ack(messages []*Message) {
 		signal(s.room)
 	}
 	if !gone {
-		if err := s.tap.acknowledge(finished); err != nil {
-			_ = s.tap.Close() // its reader says why
-		}
+		s.tap.acknowledge(finished)
 	}
 	clear(finished) // their array is still in use, further on
 }
@@ -211,6 +209,9 @@ func (s *Session) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	if s.tap != nil {
+		s.tap.Flush()
+	}
 	// 250 ms is what paho waits for its writer; with 0 it may cut off the last
 	// acknowledgements.
 	s.client.Disconnect(250)

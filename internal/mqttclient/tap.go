@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // tap is the connection that paho speaks MQTT on. It keeps the PUBLISH packets
@@ -20,8 +21,9 @@ type tap struct {
 	passing int // bytes of a packet that paho is reading
 	receive func(*Message)
 
-	mu   sync.Mutex // packets are written whole
-	acks []byte     // memory for acknowledgements
+	mu    sync.Mutex // packets are written whole
+	acks  []byte     // gathered, not yet written
+	flush *time.Timer
 }
 
 // readBuffer holds some hundred small packets.
@@ -97,17 +99,47 @@ func (t *tap) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// acknowledge answers messages, all in one write.
-func (t *tap) acknowledge(messages []*Message) error {
+// Acknowledgements are gathered, for ackDelay or until there are ackBatch, since
+// each write costs as much as receiving a message. The broker does not mind: it
+// sends on while its own window is open, which with Mosquitto's default is 20
+// messages wide.
+const (
+	ackDelay = time.Millisecond
+	ackBatch = 10
+)
+
+// acknowledge answers messages, in order.
+func (t *tap) acknowledge(messages []*Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.acks = t.acks[:0]
+	had := len(t.acks)
 	for _, m := range messages {
 		t.acks = appendAck(t.acks, m)
 	}
-	if len(t.acks) == 0 {
-		return nil
+	switch {
+	case len(t.acks) == had:
+	case len(t.acks) >= ackBatch*ackLen:
+		t.writeAcks()
+	case had == 0 && t.flush == nil:
+		t.flush = time.AfterFunc(ackDelay, t.Flush)
+	case had == 0:
+		t.flush.Reset(ackDelay)
 	}
-	_, err := t.Conn.Write(t.acks)
-	return err
+}
+
+// Flush writes the acknowledgements that are gathered.
+func (t *tap) Flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writeAcks()
+}
+
+func (t *tap) writeAcks() {
+	if len(t.acks) == 0 {
+		return
+	}
+	if _, err := t.Conn.Write(t.acks); err != nil {
+		_ = t.Conn.Close() // paho finds the connection lost
+	}
+	t.acks = t.acks[:0]
 }
