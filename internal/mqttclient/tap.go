@@ -2,6 +2,7 @@ package mqttclient
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -54,11 +55,9 @@ func (t *tap) Read(p []byte) (int, error) {
 }
 
 func (t *tap) publish(first byte, header, length int) error {
-	if _, err := t.r.Discard(header); err != nil {
-		return err
-	}
-	body := make([]byte, length)
-	if _, err := io.ReadFull(t.r, body); err != nil {
+	_, _ = t.r.Discard(header) // it was peeked
+	body, err := readBody(t.r, length)
+	if err != nil {
 		return err
 	}
 	m, err := parsePublish(first, body)
@@ -67,6 +66,21 @@ func (t *tap) publish(first byte, header, length int) error {
 	}
 	t.receive(m)
 	return nil
+}
+
+// readBody reads a packet's body. A length is only a claim: memory for a large
+// one is taken as it comes.
+func readBody(r io.Reader, length int) ([]byte, error) {
+	if length <= 1<<20 {
+		body := make([]byte, length)
+		_, err := io.ReadFull(r, body)
+		return body, err
+	}
+	var body bytes.Buffer
+	if _, err := io.CopyN(&body, r, int64(length)); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return body.Bytes(), nil
 }
 
 var errLength = errors.New("malformed packet from the MQTT broker: its length takes more than four bytes")
