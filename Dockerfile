@@ -20,7 +20,7 @@ RUN mkdir -p /image/etc/ssl/certs \
     && echo 'iotcast:x:65532:65532:iotcast:/:/sbin/nologin' >/image/etc/passwd \
     && echo 'iotcast:x:65532:' >/image/etc/group \
     && mkdir -m 1777 /image/tmp \
-    && cp -r config resources /image/
+    && cp -r config resources /image/ && rm /image/config/*.go
 
 FROM scratch
 COPY --from=build /image /

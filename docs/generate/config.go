@@ -12,17 +12,17 @@ import (
 // them, or without the advanced ones.
 func fullConfig(c *component, advanced bool) (string, error) {
 	if c.Type == topLevelField {
-		return marshal(mapping(pair(&c.Config, elements(&c.Config, advanced))))
+		return marshal(mapping(pair(&c.Config, elements(&c.Config, advanced))...))
 	}
 	body := mapping(
-		scalar("label", ""), &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"},
-		scalar(c.Name, ""), object(c.Config.Children, advanced),
+		scalar("label"), scalar(""),
+		scalar(c.Name), object(c.Config.Children, advanced),
 	)
 	switch c.Type {
 	case "processor", "cache", "rate_limit", "scanner":
 		return marshal(body) // an element of a list, or nested somewhere
 	}
-	return marshal(mapping([]*yaml.Node{scalar(c.Type, ""), body}...))
+	return marshal(mapping(scalar(c.Type), body))
 }
 
 // elements shows a top-level list by one element, for its default, the empty
@@ -52,7 +52,7 @@ func object(fields []field, advanced bool) *yaml.Node {
 
 // pair is the field with its value, and a word on it where it has no default.
 func pair(f *field, v *yaml.Node) []*yaml.Node {
-	key := scalar(f.Name, "")
+	key := scalar(f.Name)
 	switch {
 	case f.hasDefault() || f.Kind == "scalar" && len(f.Children) > 0:
 	case f.required():
@@ -81,13 +81,13 @@ func value(f *field, advanced bool) *yaml.Node {
 	case len(f.Children) > 0 && f.Kind == "scalar":
 		return object(f.Children, advanced)
 	case len(f.Examples) > 0:
-		return plain(f.Examples[0])
+		return ordered(f, plain(f.Examples[0]))
 	case f.Kind == "array":
 		return &yaml.Node{Kind: yaml.SequenceNode}
 	case f.Kind == "map" || f.Type == "object":
 		return mapping()
 	default:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"}
+		return scalar("")
 	}
 }
 
@@ -101,8 +101,8 @@ func mapping(content ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.MappingNode, Content: content}
 }
 
-func scalar(text, lineComment string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text, LineComment: lineComment}
+func scalar(text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 }
 
 // plain is the node without the quotes and brackets of JSON, where YAML needs none.
@@ -114,6 +114,34 @@ func plain(n yaml.Node) *yaml.Node {
 		n.Content[i] = plain(*c)
 	}
 	return &n
+}
+
+// ordered is an example of the field with its keys in the order in which the
+// fields are documented; the schema has them in alphabetical order.
+func ordered(f *field, n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.SequenceNode {
+		for _, c := range n.Content {
+			ordered(f, c)
+		}
+	}
+	if n.Kind != yaml.MappingNode || f.Kind == "map" {
+		return n
+	}
+	var known, others []*yaml.Node
+	for i := range f.Children {
+		for k := 0; k+1 < len(n.Content); k += 2 {
+			if n.Content[k].Value == f.Children[i].Name {
+				known = append(known, n.Content[k], ordered(&f.Children[i], n.Content[k+1]))
+			}
+		}
+	}
+	for k := 0; k+1 < len(n.Content); k += 2 {
+		if !slices.Contains(known, n.Content[k]) {
+			others = append(others, n.Content[k], n.Content[k+1])
+		}
+	}
+	n.Content = slices.Concat(known, others)
+	return n
 }
 
 func marshal(n *yaml.Node) (string, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -13,7 +14,7 @@ var (
 	// xref:configuration:error_handling.adoc#anchor[text]
 	xref = regexp.MustCompile(`xref:([\w-]+):([\w/.-]+)\.adoc(#[\w-]+)?\[([^\]]*)\]`)
 	// https://example.com/[text], with or without link: before it
-	url = regexp.MustCompile(`(?:link:)?(https?://[^\s\[\]()<>` + "`" + `]+)\[([^\]^]+)\^?\]`)
+	hyperlink = regexp.MustCompile(`(?:link:)?(https?://[^\s\[\]()<>` + "`" + `]+)\[([^\]^]+)\^?\]`)
 	// What would be left of AsciiDoc that is not known here.
 	leftover = regexp.MustCompile(`xref:|link:http|^\[(source|NOTE|TIP|WARNING|CAUTION|IMPORTANT)|^(----|====|\*\*\*\*|\|===)|^={2,} `)
 )
@@ -36,14 +37,14 @@ func markdown(text string) (string, error) {
 			return strings.Repeat("#", len(m[1])) + " " + m[2]
 		})
 		line = xref.ReplaceAllString(line, "[$4]("+benthosDocs+"$1/$2/$3)")
-		line = url.ReplaceAllString(line, "[$2]($1)")
+		line = hyperlink.ReplaceAllString(line, "[$2]($1)")
 		if leftover.MatchString(line) {
 			return "", fmt.Errorf("this AsciiDoc is not known: %s", line)
 		}
 		lines[i] = line
 	}
 	if code {
-		return "", fmt.Errorf("a code block does not end")
+		return "", errors.New("a code block does not end")
 	}
 	return strings.Join(lines, "\n"), nil
 }

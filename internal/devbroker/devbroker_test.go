@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -658,7 +659,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 	_ = silent.SetReadDeadline(time.Now().Add(patience))
-	if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the silent connection: %v", err)
 	}
 	if _, err := net.Dial("tcp", b.Addr().String()); err == nil {

@@ -196,7 +196,7 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
-// LocalAddr, RemoteAddr and the deadlines are the socket's.
+// LocalAddr is the socket's.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
 // RemoteAddr is the peer's address.

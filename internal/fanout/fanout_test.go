@@ -28,7 +28,7 @@ func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	dialed := make(chan net.Conn, 1)
 	go func() {
 		nc, err := net.Dial("tcp", l.Addr().String())
@@ -48,7 +48,7 @@ func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
 	c := h.Attach(server, []byte("hello"))
 	go func() { // the reader that Attach asks for
 		_, _ = io.Copy(io.Discard, c)
-		c.Detach()
+		_ = c.Detach()
 	}()
 	t.Cleanup(func() { _ = client.Close() })
 	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
@@ -176,7 +176,7 @@ func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
 	go func() {
 		for i := range messages {
 			if _, _, p, err := readFrame(fast); err != nil || string(p) != message(i, 1000) {
-				done <- fmt.Errorf("message %d: %.10q, %v", i, p, err)
+				done <- fmt.Errorf("message %d: %.10q, %w", i, p, err)
 				return
 			}
 		}
@@ -224,7 +224,7 @@ func TestDropOldestCountsWhatItDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		var i int
-		fmt.Sscanf(string(p), "%d:", &i)
+		_, _ = fmt.Sscanf(string(p), "%d:", &i)
 		if i <= last || string(p) != message(i, 1000) {
 			t.Fatalf("%d after %d: %.10q", i, last, p)
 		}
@@ -358,7 +358,7 @@ func TestChurn(t *testing.T) {
 						break
 					}
 					var i int
-					fmt.Sscanf(string(p), "%d:", &i)
+					_, _ = fmt.Sscanf(string(p), "%d:", &i)
 					if string(p) != message(i, i%3000) || last >= 0 && i != last+1 {
 						t.Errorf("%d after %d", i, last)
 						break

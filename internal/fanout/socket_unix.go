@@ -3,6 +3,7 @@
 package fanout
 
 import (
+	"errors"
 	"sync"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ var attempts = sync.Pool{New: func() any {
 	a.do = func(fd uintptr) bool {
 		for {
 			a.n, a.err = syscall.Write(int(fd), a.p)
-			if a.err != syscall.EINTR {
+			if !errors.Is(a.err, syscall.EINTR) {
 				return true
 			}
 		}
@@ -46,7 +47,7 @@ func writeNow(raw syscall.RawConn, p []byte) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case werr == syscall.EAGAIN:
+	case errors.Is(werr, syscall.EAGAIN):
 		return 0, nil
 	case werr != nil:
 		return 0, werr
@@ -72,8 +73,8 @@ func (c *Conn) readable(fd uintptr) bool {
 		var b [pongLen]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
 			return false
 		case n == pongLen && b[0] == finBit|byte(opPong) && b[1] == maskBit:
 			_, _ = syscall.Read(int(fd), b[:])

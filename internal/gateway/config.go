@@ -31,18 +31,6 @@ type Limits struct {
 	MaxLifetime     time.Duration
 }
 
-// DefaultLimits are those of the original service, where it has any.
-func DefaultLimits() Limits {
-	return Limits{
-		QueueBytes:      8 << 20,
-		SlowConsumer:    fanout.Disconnect,
-		MaxMessageBytes: 128 << 10,
-		PingInterval:    30 * time.Second,
-		IdleTimeout:     10 * time.Minute,
-		MaxLifetime:     60 * time.Minute,
-	}
-}
-
 // maxFrame is the size above which an outgoing message is sent in several
 // frames, as the original service does.
 const maxFrame = 32 << 10

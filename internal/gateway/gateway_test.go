@@ -54,7 +54,7 @@ func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
 	t.Helper()
 	cfg := Config{
 		Label: "main", Address: "127.0.0.1:0", Viewer: "/",
-		Routes: []RouteConfig{{Path: "/a"}, {Path: "/b/c"}}, Limits: DefaultLimits(),
+		Routes: []RouteConfig{{Path: "/a"}, {Path: "/b/c"}}, Limits: Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10},
 	}
 	if change != nil {
 		change(&cfg)
@@ -72,9 +72,9 @@ func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
 	return g, events
 }
 
-func dial(t *testing.T, g *Gateway, path string, o *websocket.DialOptions) *websocket.Conn {
+func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
 	t.Helper()
-	c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, o)
+	c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func dial(t *testing.T, g *Gateway, path string, o *websocket.DialOptions) *webs
 
 func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 	g, events := start(t, nil)
-	a, b := dial(t, g, "/a", nil), dial(t, g, "/b/c", nil)
+	a, b := dial(t, g, "/a"), dial(t, g, "/b/c")
 	if n := g.Routes()["/a"].Broadcast(fanout.Text, []byte("for a")); n != 1 {
 		t.Fatal(n)
 	}
@@ -112,7 +112,7 @@ func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 
 func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
 	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 300 * time.Millisecond })
-	c := dial(t, g, "/a", nil)
+	c := dial(t, g, "/a")
 	done := make(chan int)
 	go func() {
 		n := 0
@@ -182,7 +182,7 @@ func TestClientsThatBreakRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, events := start(t, func(c *Config) { c.Limits.MaxMessageBytes = 1024 })
-			bystander := dial(t, g, "/a", nil)
+			bystander := dial(t, g, "/a")
 			var raw net.Conn
 			c, _, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{
 				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -194,7 +194,7 @@ func TestClientsThatBreakRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.CloseNow()
+			defer func() { _ = c.CloseNow() }()
 			if _, err := io.WriteString(raw, tc.send); err != nil {
 				t.Fatal(err)
 			}
@@ -255,7 +255,7 @@ func TestRefusals(t *testing.T) {
 
 func TestCloseSaysGoingAway(t *testing.T) {
 	g, events := start(t, nil)
-	c := dial(t, g, "/a", nil)
+	c := dial(t, g, "/a")
 	go g.Close(context.Background())
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Fatal(err)

@@ -175,7 +175,8 @@ func TestPayloads(t *testing.T) {
 
 func TestSizeOfAnyTime(t *testing.T) {
 	for _, at := range []time.Time{
-		{}, published, time.Unix(firstSecond, 0), time.Unix(firstSecond-1, 1), time.Unix(pastSecond-1, 999_999_999),
+		{},
+		published, time.Unix(firstSecond, 0), time.Unix(firstSecond-1, 1), time.Unix(pastSecond-1, 999_999_999),
 		time.Unix(pastSecond, 0), time.Unix(0, 1), time.Unix(0, 100_000_000), time.Unix(1<<40, 5),
 	} {
 		text := appendTime(nil, at)

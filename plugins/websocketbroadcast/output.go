@@ -67,7 +67,9 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 	// An output resource is made before the gateways are: it finds its route when
 	// it connects. The output of a stream is made after them, and fails at once.
 	if _, ok := res.GetGeneric(gateway.Key); ok {
-		return o, o.findRoute()
+		if err := o.findRoute(); err != nil {
+			return nil, err
+		}
 	}
 	return o, nil
 }

@@ -57,7 +57,7 @@ input:
 		integration.StreamTestStreamSequential(500),
 		integration.StreamTestStreamParallel(500),
 	} {
-		set := startGateway(t, gateway.DefaultLimits())
+		set := startGateway(t, gateway.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
 		_, port, _ := net.SplitHostPort(set.All()[0].Addr().String())
 		integration.StreamTests(test).Run(t, template,
 			integration.StreamTestOptPort(port),

@@ -38,7 +38,6 @@ var policies = map[string]fanout.Policy{
 
 // Field is the top-level field.
 func Field() *service.ConfigField {
-	d := gateway.DefaultLimits()
 	return service.NewObjectListField(fieldGateways,
 		service.NewStringField(fieldLabel).
 			Description("The name by which `websocket_broadcast` outputs find this gateway.").
@@ -76,17 +75,17 @@ func Field() *service.ConfigField {
 			Example("drop_oldest"),
 		service.NewIntField(fieldQueueBytes).
 			Description("How many bytes may wait for one connection. The connections of a route share what waits, so this also bounds what all slow connections of a route cost together.").
-			Default(int(d.QueueBytes)).
+			Default(8<<20).
 			Example(1<<20).
 			LintRule(fmt.Sprintf(`root = if this.type() == "number" && this < %d { [ %q ] }`, minQueueBytes, errQueueBytes)),
 		service.NewIntField(fieldMaxMessageBytes).
 			Description("The largest message that a client may send, in bytes. A larger one closes its connection with code 1009.").
-			Default(int(d.MaxMessageBytes)).
+			Default(128<<10).
 			Example(1024).
 			LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxMessage+`" ] }`),
-		durationField(fieldPingInterval, d.PingInterval, "How often a connection is probed with a ping. One that has not answered by the next is closed. `0s` means never."),
-		durationField(fieldIdleTimeout, d.IdleTimeout, "After how long without any message or ping from or to its client, pongs aside, a connection is closed with code 1001. `0s` means never."),
-		durationField(fieldMaxLifetime, d.MaxLifetime, "After how long a connection is closed with code 1001, whatever it does. `0s` means never."),
+		durationField(fieldPingInterval, "30s", "10s", "How often a connection is probed with a ping. One that has not answered by the next is closed. `0s` means never."),
+		durationField(fieldIdleTimeout, "10m", "0s", "After how long without any message or ping from or to its client, pongs aside, a connection is closed with code 1001. `0s` means never."),
+		durationField(fieldMaxLifetime, "60m", "24h", "After how long a connection is closed with code 1001, whatever it does. `0s` means never."),
 	).
 		Description("Listeners for WebSocket connections. They live as long as the process: streams that broadcast to them come and go while the connections stay open.").
 		Default([]any{}).
@@ -97,8 +96,8 @@ func Field() *service.ConfigField {
 		LintRule(`root = if this.type() == "array" && this.map_each(g -> g.label.or("")).unique().length() != this.length() { [ "` + errSameLabel + `" ] }`)
 }
 
-func durationField(name string, d time.Duration, description string) *service.ConfigField {
-	return service.NewDurationField(name).Description(description).Default(d.String()).Example("45s").Advanced()
+func durationField(name, byDefault, example, description string) *service.ConfigField {
+	return service.NewDurationField(name).Description(description).Default(byDefault).Example(example).Advanced()
 }
 
 // minQueueBytes leaves room for a few messages, whatever the policy.

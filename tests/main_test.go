@@ -1,0 +1,88 @@
+// Package tests runs the iotcast binary as its users do, against brokers,
+// WebSocket clients and a browser that share no code with it.
+//
+// It needs what apt-get installs as mosquitto, mosquitto-clients,
+// python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
+package tests
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the iotcast under test: $IOTCAST, or else built from the tree.
+var binary string
+
+// python is Debian's: the first in PATH may be another, without websockets.
+const python = "/usr/bin/python3"
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "iotcast-tests-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := errors.Join(checkTools(), installModules(), build(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// checkTools: a missing tool is a failure, since a skipped test proves nothing.
+func checkTools() error {
+	var missing []error
+	for tool, install := range map[string]string{
+		"mosquitto":        "apt-get install mosquitto",
+		"mosquitto_passwd": "apt-get install mosquitto",
+		"mosquitto_ctrl":   "apt-get install mosquitto",
+		"node":             "apt-get install nodejs",
+		"npm":              "apt-get install npm",
+		"chromium":         "apt-get install chromium",
+		python:             "apt-get install python3",
+	} {
+		if _, err := exec.LookPath(toolPath(tool)); err != nil {
+			missing = append(missing, fmt.Errorf("%s is needed: %s", tool, install))
+		}
+	}
+	if out, err := exec.Command(python, "-c", "import websockets").CombinedOutput(); err != nil {
+		missing = append(missing, fmt.Errorf("the Python library websockets is needed: apt-get install python3-websockets: %s", out))
+	}
+	return errors.Join(missing...)
+}
+
+// toolPath finds what Debian keeps in /usr/sbin, which is not in everyone's PATH.
+func toolPath(name string) string {
+	if found, err := exec.LookPath(name); err == nil {
+		return found
+	}
+	return filepath.Join("/usr/sbin", name)
+}
+
+func installModules() error {
+	if _, err := os.Stat("node_modules/ws"); err == nil {
+		return nil
+	}
+	if out, err := exec.Command("npm", "ci").CombinedOutput(); err != nil {
+		return fmt.Errorf("installing the npm packages of tests/package.json: npm ci: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func build(dir string) error {
+	if binary = os.Getenv("IOTCAST"); binary != "" {
+		return nil
+	}
+	binary = filepath.Join(dir, "iotcast")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/iotcast").CombinedOutput(); err != nil {
+		return fmt.Errorf("building iotcast: %w\n%s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package tests
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// broker is a mosquitto of the test's own.
+type broker struct {
+	*process
+	t      *testing.T
+	dir    string // its configuration and its database
+	addr   string
+	config string
+}
+
+// startMosquitto starts a broker to which anyone may connect, unless the
+// given lines of its configuration say otherwise.
+func startMosquitto(t *testing.T, lines ...string) *broker {
+	t.Helper()
+	return startMosquittoIn(t, t.TempDir(), append([]string{"allow_anonymous true"}, lines...)...)
+}
+
+func startMosquittoIn(t *testing.T, dir string, lines ...string) *broker {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{t: t, dir: dir, addr: freeAddress(t), config: filepath.Join(dir, "mosquitto.conf")}
+	host, port, _ := net.SplitHostPort(b.addr)
+	config := append([]string{
+		"listener " + port + " " + host,
+		"user " + me.Username, // or else root would become mosquitto, who cannot read dir
+		"set_tcp_nodelay true",
+		"max_queued_messages 0",
+		"log_type error", "log_type warning", "log_type notice", // not each writing of the database
+	}, lines...)
+	if err := os.WriteFile(b.config, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	return b
+}
+
+// start starts the broker, for the first time or again.
+func (b *broker) start() {
+	b.t.Helper()
+	b.process = start(b.t, "mosquitto", exec.Command(toolPath("mosquitto"), "-c", b.config))
+	eventually(b.t, "mosquitto accepts connections", func() bool {
+		c, err := net.DialTimeout("tcp", b.addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+func (b *broker) url() string { return "tcp://" + b.addr }
+
+// message is what a publisher sends.
+type message struct {
+	topic   string
+	payload []byte
+}
+
+// publisher returns a connected MQTT client.
+func (b *broker) publisher() mqtt.Client {
+	b.t.Helper()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(b.url()).
+		SetClientID(fmt.Sprintf("publisher-%d", time.Now().UnixNano())).SetAutoReconnect(false))
+	waitToken(b.t, "connecting the publisher", c.Connect())
+	b.t.Cleanup(func() { c.Disconnect(0) })
+	return c
+}
+
+// publish sends messages, in order.
+func (b *broker) publish(qos byte, messages ...message) {
+	b.t.Helper()
+	c := b.publisher()
+	tokens := make([]mqtt.Token, len(messages))
+	for i, m := range messages {
+		tokens[i] = c.Publish(m.topic, qos, false, m.payload)
+	}
+	for _, token := range tokens {
+		waitToken(b.t, "publishing", token)
+	}
+}
+
+func waitToken(t *testing.T, what string, token mqtt.Token) {
+	t.Helper()
+	if !token.WaitTimeout(patience) {
+		t.Fatalf("%s: no answer within %v", what, patience)
+	}
+	if err := token.Error(); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}

@@ -1,0 +1,100 @@
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// screenshot is kept, to be looked at.
+const screenshot = "artefacts/quickstart.png"
+
+var printedURL = regexp.MustCompile(`http://127\.0\.0\.1:\d+/\n`)
+
+// The quickstart, as its first user sees it: one command, then a browser.
+func TestQuickstart(t *testing.T) {
+	t.Parallel()
+	c := newIotcast(t)
+	mqttAddress := freeAddress(t)
+	cmd := exec.Command(binary, "quickstart")
+	cmd.Env = append(os.Environ(), "GATEWAY_ADDRESS="+c.gateway, "MQTT_ADDRESS="+mqttAddress,
+		"MQTT_URL=tcp://"+mqttAddress, "HTTP_ADDRESS="+c.http)
+	c.process = start(t, "iotcast quickstart", cmd)
+	c.waitReady()
+	eventually(t, "the URL is printed", func() bool { return printedURL.MatchString(c.out.String()) })
+	url := printedURL.FindString(c.out.String())
+	url = url[:len(url)-1]
+	if want := "http://" + c.gateway + "/"; url != want {
+		t.Errorf("printed %s, want %s", url, want)
+	}
+
+	seen := browse(t, url)
+	for _, e := range seen.Errors {
+		t.Errorf("in the browser: %s", e)
+	}
+	if seen.State != "live" || seen.Devices != "4" || seen.Rows < 4 || seen.Envelopes == 0 {
+		t.Errorf("the page shows: %+v", seen)
+	}
+	if len(seen.Colours) == 0 {
+		t.Error("there is no chart")
+	}
+	for i, n := range seen.Colours {
+		if n < 8 { // an axis and the lines of four devices, with their smooth edges
+			t.Errorf("canvas %d of the chart has %d colours: it is blank", i, n)
+		}
+	}
+	c.terminate(shutdownTimeout)
+}
+
+// page is what the browser saw.
+type page struct {
+	State     string   `json:"state"`
+	Messages  string   `json:"messages"`
+	Devices   string   `json:"devices"`
+	Rows      int      `json:"rows"`
+	Envelopes int      `json:"envelopes"`
+	Colours   []int    `json:"colours"`
+	Errors    []string `json:"errors"`
+}
+
+func browse(t *testing.T, url string) (seen page) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(screenshot), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(toolPath("node"), "clients/quickstart.mjs", toolPath("chromium"), url, screenshot)
+	stdin, err := cmd.StdinPipe() // its end tells the script to end
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	out, w := io.Pipe()
+	cmd.Stdout = w
+	browser := start(t, "browser", cmd)
+	answer := make(chan []byte, 1)
+	go func() {
+		line, _ := bufio.NewReader(out).ReadBytes('\n')
+		answer <- line
+		_, _ = io.Copy(io.Discard, out)
+	}()
+	select {
+	case line := <-answer:
+		if err := json.Unmarshal(line, &seen); err != nil {
+			t.Fatalf("answer of the browser %.300q: %v", line, err)
+		}
+	case <-browser.done:
+		t.Fatal("the browser has ended without an answer")
+	case <-time.After(90 * time.Second):
+		t.Fatal("no answer of the browser within 90 s")
+	}
+	if code := browser.exitCode(patience); code != 0 {
+		t.Errorf("exit code %d of the browser", code)
+	}
+	return seen
+}

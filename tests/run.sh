@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Installs what the checks need and is missing, and runs all of them.
+# Needs Debian or a relative of it, Go and Node; ends with status 1 if anything failed.
+# shellcheck disable=SC2317 # stage calls the functions by name
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+golangci_lint=v2.12.2
+fuzz_time=5s
+test_timeout=15m
+
+# Everything that is built or fetched stays in here; remove it to start afresh.
+cache=$PWD/.cache
+linter=$cache/golangci-lint-$golangci_lint/golangci-lint
+iotcast=$cache/iotcast
+export GOLANGCI_LINT_CACHE=$cache/golangci-lint-cache
+
+bold='' red='' green='' plain=''
+if [[ -t 1 ]]; then
+  bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+fi
+
+passed=0
+failed=()
+
+# stage NAME COMMAND [ARGUMENT…] runs a function or program as one stage.
+stage() {
+  local name=$1 start=$SECONDS status
+  shift
+  printf '%s==> %s%s\n' "$bold" "$name" "$plain"
+  set +e # not `if`: it would switch off -e within the function as well
+  (set -e; "$@")
+  status=$?
+  set -e
+  if ((status == 0)); then
+    passed=$((passed + 1))
+    printf '%s    ok: %s, %d s%s\n' "$green" "$name" $((SECONDS - start)) "$plain"
+  else
+    failed+=("$name")
+    printf '%s    FAILED: %s, status %d, %d s%s\n' "$red" "$name" "$status" $((SECONDS - start)) "$plain"
+  fi
+}
+
+# needed STAGE… is for stages without which no other makes sense.
+needed() {
+  stage "$@"
+  ((${#failed[@]} == 0)) || summary
+}
+
+summary() {
+  if ((${#failed[@]} == 0)); then
+    printf '%s%sAll %d stages passed in %d s.%s\n' "$bold" "$green" "$passed" "$SECONDS" "$plain"
+    exit 0
+  fi
+  local list
+  printf -v list '%s, ' "${failed[@]}"
+  printf '%s%sFAILED: %s (%d passed) in %d s.%s\n' "$bold" "$red" "${list%, }" "$passed" "$SECONDS" "$plain"
+  exit 1
+}
+
+# has TOOL… looks where Debian keeps daemons, too: not everyone has that in PATH.
+has() {
+  local tool
+  for tool; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || return 1
+  done
+}
+
+debian_packages() {
+  local packages=()
+  has gcc || packages+=(gcc libc6-dev) # the race detector needs them
+  has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
+  has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
+  has chromium || packages+=(chromium)
+  # Debian's own Python: another in PATH does not see python3-websockets.
+  /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
+  ((${#packages[@]})) || return 0
+  if ((EUID != 0)) || ! has apt-get; then
+    printf 'Missing: %s. Install them with: sudo apt-get install %s\n' "${packages[*]}" "${packages[*]}" >&2
+    return 1
+  fi
+  # The tests start brokers of their own: do not let the package start one on port 1883.
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT # of this stage's subshell
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -qq --yes --no-install-recommends "${packages[@]}"
+}
+
+languages() {
+  local tool missing=()
+  for tool in go node npm; do
+    has "$tool" || missing+=("$tool")
+  done
+  if ((${#missing[@]})); then
+    printf 'Missing: %s. Install Go as https://go.dev/doc/install says, Node (with npm) as https://nodejs.org says.\n' "${missing[*]}" >&2
+    return 1
+  fi
+  printf '%s, node %s\n' "$(go version)" "$(node --version)"
+}
+
+npm_packages() {
+  cd tests
+  [[ -e package.json ]] || return 0
+  if [[ ! -e package-lock.json ]]; then
+    npm install --no-audit --no-fund
+  elif [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
+    npm ci --no-audit --no-fund
+  fi
+}
+
+go_tools() {
+  mkdir -p "$cache"
+  echo '*' >"$cache/.gitignore"
+  if [[ ! -x $linter ]]; then
+    GOFLAGS='' GOBIN=$(dirname "$linter") go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_lint"
+  fi
+  go mod download
+}
+
+build() { go build -buildvcs=false -o "$iotcast" ./cmd/iotcast; }
+
+# Whole configs in Markdown are fenced as yaml, parts of configs as yml, which lint skips.
+lint_configs() {
+  local files
+  mapfile -t files < <(
+    find config resources -name '*.yaml'
+    find . \( -name node_modules -o -name '.?*' \) -prune -o -name '*.md' -print
+  )
+  printf '%d files\n' "${#files[@]}"
+  "$iotcast" lint --skip-env-var-check "${files[@]}"
+}
+
+test_configs() {
+  local resources=()
+  if compgen -G 'resources/*.yaml' >/dev/null; then
+    resources=(-r 'resources/*.yaml')
+  fi
+  "$iotcast" test "${resources[@]}" ./config/...
+}
+
+# The results are never taken from the cache: it does not see the binaries that the tests run.
+go_tests() { IOTCAST=$iotcast go test -race -count=1 -timeout "$test_timeout" ./...; }
+
+fuzz() {
+  local targets package target
+  targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
+    awk '/^Fuzz/ { name[n++] = $1 } /^ok/ { for (i = 0; i < n; i++) print $2, name[i]; n = 0 }')
+  while read -r package target; do
+    [[ -n $package ]] || continue
+    printf '%s %s\n' "$package" "$target"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzz_time" -fuzzminimizetime 1x "$package"
+  done <<<"$targets"
+}
+
+needed 'Debian packages' debian_packages
+needed 'Go and Node' languages
+needed 'npm packages' npm_packages
+needed 'Go modules and tools' go_tools
+needed 'build' build
+stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
+stage 'golangci-lint' "$linter" run ./...
+stage 'go vet' go vet ./...
+stage 'reference is up to date' go run ./docs/generate -check
+stage 'iotcast lint' lint_configs
+stage 'iotcast test' test_configs
+stage 'go test' go_tests
+stage 'fuzzing' fuzz
+summary
