@@ -21,6 +21,7 @@ type Conn struct {
 	raw   syscall.RawConn // nil where the socket cannot be written to directly (TLS)
 	hub   *Hub
 	shard *shard
+	queue *queue
 
 	mu      sync.Mutex
 	cur     cursor
@@ -83,7 +84,7 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 	if c.closing.begun {
 		return c.causeOr(errEnded)
 	}
-	c.private = AppendMessage(c.private, op, payload, c.hub.cfg.MaxFrame)
+	c.private = appendMessage(c.private, byte(op), payload, c.hub.cfg.MaxFrame)
 	c.flush(mark{})
 	return nil
 }
@@ -94,8 +95,11 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 func (c *Conn) CloseWith(code uint16, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.close(*c.hub.queue.head.Load(), closeFrame(code, cause.Error()), cause)
+	c.close(c.newest(), closeFrame(code, cause.Error()), cause)
 }
+
+// newest is the end of what was broadcast so far.
+func (c *Conn) newest() mark { return *c.queue.head.Load() }
 
 // close begins the closing handshake. The caller holds c.mu.
 func (c *Conn) close(stopAt mark, frame []byte, cause error) {
@@ -135,9 +139,7 @@ func (c *Conn) Detach() error {
 		c.fail(net.ErrClosed)
 	}
 	c.mu.Unlock()
-	c.shard.remove(c)
-	c.hub.conns.Add(-1)
-	c.hub.empty.Done()
+	c.hub.detach(c)
 	return cause
 }
 

@@ -24,6 +24,11 @@ const smallBuffer = 32 << 10
 // link attaches a real socket to h and returns its two ends.
 func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
 	t.Helper()
+	return linkAs(t, h, readBuffer, false)
+}
+
+func linkAs(t testing.TB, h *Hub, readBuffer int, compressed bool) (*Conn, net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +50,7 @@ func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
 		_ = server.(*net.TCPConn).SetWriteBuffer(readBuffer)
 	}
 	client := <-dialed
-	c := h.Attach(server, []byte("hello"))
+	c := h.Attach(server, []byte("hello"), compressed)
 	go func() { // the reader that Attach asks for
 		_, _ = io.Copy(io.Discard, c)
 		_ = c.Detach()
@@ -67,9 +72,14 @@ func readFull(t testing.TB, r io.Reader, p []byte) string {
 
 // readFrame reads one unmasked frame.
 func readFrame(r io.Reader) (op Opcode, fin bool, payload []byte, err error) {
+	first, payload, err := readRaw(r)
+	return Opcode(first & opcodeSet), first&finBit != 0, payload, err
+}
+
+func readRaw(r io.Reader) (first byte, payload []byte, err error) {
 	var h [10]byte
 	if _, err = io.ReadFull(r, h[:2]); err != nil {
-		return
+		return 0, nil, err
 	}
 	n := int(h[1])
 	switch n {
@@ -81,11 +91,28 @@ func readFrame(r io.Reader) (op Opcode, fin bool, payload []byte, err error) {
 		n = int(binary.BigEndian.Uint64(h[2:]))
 	}
 	if err != nil {
-		return
+		return 0, nil, err
 	}
 	payload = make([]byte, n)
 	_, err = io.ReadFull(r, payload)
-	return Opcode(h[0] & opcodeSet), h[0]&finBit != 0, payload, err
+	return h[0], payload, err
+}
+
+// readMessage reads the frames of one message; first is the first byte of its
+// first frame.
+func readMessage(r io.Reader) (first byte, frames int, payload []byte, err error) {
+	for fin := false; !fin; frames++ {
+		var b byte
+		var p []byte
+		if b, p, err = readRaw(r); err != nil {
+			return first, frames, nil, err
+		}
+		if frames == 0 {
+			first = b
+		}
+		payload, fin = append(payload, p...), b&finBit != 0
+	}
+	return first, frames, payload, nil
 }
 
 func newTestHub(t testing.TB, cfg Config) *Hub {
@@ -168,7 +195,7 @@ func TestNobodyConnected(t *testing.T) {
 }
 
 func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 64 << 10, CloseTimeout: 5 * time.Second})
+	h := newTestHub(t, Config{QueueBytes: 1 << 20, CloseTimeout: 5 * time.Second})
 	_, slow := link(t, h, smallBuffer)
 	_, fast := link(t, h, 0)
 	const messages = 5000

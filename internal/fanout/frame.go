@@ -17,23 +17,25 @@ const (
 
 const (
 	finBit    = 0x80
+	rsv1Bit   = 0x40
 	maskBit   = 0x80
 	opcodeSet = 0x0f
 	maxHeader = 10 // a server never masks: RFC 6455, section 5.1
 )
 
-// AppendMessage appends payload as one unmasked WebSocket message to dst. A
-// payload above maxFrame bytes goes out in several frames (RFC 6455, section
-// 5.4); maxFrame 0 means one frame whatever the size.
-func AppendMessage(dst []byte, op Opcode, payload []byte, maxFrame int) []byte {
+// appendMessage appends payload as one unmasked WebSocket message to dst; first
+// is the opcode of its first frame, with rsv1 for a compressed one. A payload
+// above maxFrame bytes goes out in several frames (RFC 6455, section 5.4);
+// maxFrame 0 means one frame whatever the size.
+func appendMessage(dst []byte, first byte, payload []byte, maxFrame int) []byte {
 	for maxFrame > 0 && len(payload) > maxFrame {
-		dst = append(appendHeader(dst, byte(op), maxFrame), payload[:maxFrame]...)
-		op, payload = Continuation, payload[maxFrame:]
+		dst = append(appendHeader(dst, first, maxFrame), payload[:maxFrame]...)
+		first, payload = byte(Continuation), payload[maxFrame:]
 	}
-	return append(appendHeader(dst, finBit|byte(op), len(payload)), payload...)
+	return append(appendHeader(dst, finBit|first, len(payload)), payload...)
 }
 
-// messageSize is an upper bound of what AppendMessage appends.
+// messageSize is an upper bound of what appendMessage appends.
 func messageSize(payload, maxFrame int) int {
 	frames := 1
 	if maxFrame > 0 {

@@ -19,27 +19,31 @@ type Config struct {
 	IdleTimeout  time.Duration // no frame either way but pongs and our pings
 	MaxLifetime  time.Duration
 	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
+	Compression  bool          // prepare for connections that take compressed messages
 	Shards       int           // 0: one for every second core
 }
 
 // Hub broadcasts to the connections of one route. Its methods may be called
 // concurrently.
 type Hub struct {
-	cfg    Config
-	queue  queue
-	shards []*shard
-	conns  atomic.Int64
-	turn   atomic.Uint64 // deals connections to shards
+	cfg      Config
+	shards   []*shard
+	conns    atomic.Int64
+	turn     atomic.Uint64 // deals connections to shards
+	messages atomic.Int64  // broadcast to anyone
+	empty    sync.WaitGroup
 
-	lag     sync.Mutex // guards passed of all shards, with room
-	room    *sync.Cond
-	stopped bool
+	mu       sync.Mutex // serialises broadcasting and attaching
+	plain    *queue
+	deflated *queue // the same messages, compressed; nil without Config.Compression
+	deflater deflater
+	arrived  chan struct{} // closed when a connection attaches
+	goodbye  func(*Conn)   // set by Close, for those that attach still
 
-	arrived chan struct{} // closed when a connection attaches; guarded by queue.mu
-	goodbye func(*Conn)   // set by Close, for those that attach still; guarded by queue.mu
-	empty   sync.WaitGroup
-
-	messages atomic.Int64 // broadcast to anyone
+	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
+	lag       sync.Mutex    // guards passed of all shards, with room
+	room      *sync.Cond
+	stopped   bool
 }
 
 // NewHub starts a hub: one goroutine a shard, until Close.
@@ -52,9 +56,11 @@ func NewHub(cfg Config) *Hub {
 	if cfg.CloseTimeout <= 0 {
 		cfg.CloseTimeout = 5 * time.Second
 	}
-	h := &Hub{cfg: cfg, arrived: make(chan struct{})}
+	h := &Hub{cfg: cfg, plain: newQueue(), arrived: make(chan struct{})}
+	if cfg.Compression {
+		h.deflated = newQueue()
+	}
 	h.room = sync.NewCond(&h.lag)
-	h.queue.init()
 	for range cfg.Shards {
 		s := newShard(h)
 		h.shards = append(h.shards, s)
@@ -70,17 +76,23 @@ func (h *Hub) Len() int { return int(h.conns.Load()) }
 // their number. With none it does nothing. It never waits for a socket: only,
 // when messages come faster than the shards can make a pass, for the shards.
 func (h *Hub) Broadcast(op Opcode, payload []byte) int {
-	h.waitForRoom(int64(len(payload)))
-	h.queue.mu.Lock()
-	n := h.Len()
+	h.waitForRoom(uint64(len(payload)))
+	h.mu.Lock()
+	n := h.plain.conns
 	if n > 0 {
-		h.queue.append(op, payload, h.cfg.MaxFrame)
+		h.plain.append(byte(op), payload, h.cfg.MaxFrame)
 	}
-	h.queue.mu.Unlock()
+	if h.deflated != nil && h.deflated.conns > 0 {
+		n += h.deflated.conns
+		first, small := h.deflater.deflate(byte(op), payload)
+		h.deflated.append(first, small, h.cfg.MaxFrame)
+	}
+	h.mu.Unlock()
 	if n == 0 {
 		return 0
 	}
 	h.messages.Add(1)
+	h.broadcast.Add(uint64(len(payload)))
 	for _, s := range h.shards {
 		s.wakeUp()
 	}
@@ -90,36 +102,36 @@ func (h *Hub) Broadcast(op Opcode, payload []byte) int {
 // waitForRoom holds a broadcast back while the shards are behind by half of
 // what a connection may have waiting, so that QueueBytes measures the
 // connection's slowness and never ours.
-func (h *Hub) waitForRoom(need int64) {
-	highWater := h.cfg.QueueBytes / 2
+func (h *Hub) waitForRoom(need uint64) {
+	highWater := uint64(h.cfg.QueueBytes) / 2
 	h.lag.Lock()
 	defer h.lag.Unlock()
 	for !h.stopped {
-		lag := int64(h.queue.head.Load().pos - h.slowestPass())
-		if lag <= 0 || lag+need <= highWater {
+		if behind := h.behind(); behind == 0 || behind+need <= highWater {
 			return
 		}
 		h.room.Wait()
 	}
 }
 
-// slowestPass is the position up to which every shard has made its pass. The
-// caller holds h.lag.
-func (h *Hub) slowestPass() uint64 {
-	slowest := h.queue.head.Load().pos
+// behind is how many bytes the slowest shard has yet to offer to its
+// connections. The caller holds h.lag.
+func (h *Hub) behind() uint64 {
+	all := h.broadcast.Load()
+	slowest := all
 	for _, s := range h.shards {
 		slowest = min(slowest, s.passed)
 	}
-	return slowest
+	return all - slowest
 }
 
 // WaitForConnection returns when there is at least one connection, or with the
 // context's error.
 func (h *Hub) WaitForConnection(ctx context.Context) error {
 	for {
-		h.queue.mu.Lock()
+		h.mu.Lock()
 		n, arrived := h.Len(), h.arrived
-		h.queue.mu.Unlock()
+		h.mu.Unlock()
 		if n > 0 {
 			return nil
 		}
@@ -131,22 +143,28 @@ func (h *Hub) WaitForConnection(ctx context.Context) error {
 	}
 }
 
-// Attach adds a connection. It gets every message broadcast from now on, and
-// before the first of them prelude as it is: the answer to its handshake, so
-// that a client that has seen the answer misses nothing. The caller must read
-// from the connection until that fails, and then call [Conn.Detach].
-func (h *Hub) Attach(nc net.Conn, prelude []byte) *Conn {
+// Attach adds a connection, compressed if its peer takes compressed messages
+// (RFC 7692, without context takeover) and Config.Compression is set. It gets
+// every message broadcast from now on, and before the first of them prelude as
+// it is: the answer to its handshake, so that a client that has seen the answer
+// misses nothing. The caller must read from the connection until that fails, and
+// then call [Conn.Detach].
+func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
 	c := newConn(h, h.shards[h.turn.Add(1)%uint64(len(h.shards))], nc)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h.queue.mu.Lock()
-	c.cur = h.queue.newest()
+	h.mu.Lock()
+	if c.queue = h.plain; compressed && h.deflated != nil {
+		c.queue = h.deflated
+	}
+	c.queue.conns++
+	c.cur = c.queue.newest()
 	h.empty.Add(1)
 	h.conns.Add(1)
 	close(h.arrived)
 	h.arrived = make(chan struct{})
 	goodbye := h.goodbye
-	h.queue.mu.Unlock()
+	h.mu.Unlock()
 
 	c.shard.add(c)
 	c.private = prelude
@@ -157,13 +175,22 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte) *Conn {
 	return c
 }
 
+func (h *Hub) detach(c *Conn) {
+	h.mu.Lock()
+	c.queue.conns--
+	h.mu.Unlock()
+	h.conns.Add(-1)
+	c.shard.remove(c)
+	h.empty.Done()
+}
+
 // Close closes every connection with code and cause, each after all that was
 // broadcast before, waits until they are gone or ctx ends, and stops the
 // shards. Nothing may be broadcast any more.
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
-	h.queue.mu.Lock()
-	h.goodbye = func(c *Conn) { c.close(*h.queue.head.Load(), closeFrame(code, cause.Error()), cause) }
-	h.queue.mu.Unlock()
+	h.mu.Lock()
+	h.goodbye = func(c *Conn) { c.close(c.newest(), closeFrame(code, cause.Error()), cause) }
+	h.mu.Unlock()
 	for _, s := range h.shards {
 		s.each(func(c *Conn) { c.CloseWith(code, cause) })
 	}

@@ -76,7 +76,7 @@ func (c *Conn) check(now time.Time) {
 }
 
 func (c *Conn) goAway(cause error) {
-	c.close(*c.hub.queue.head.Load(), closeFrame(GoingAway, cause.Error()), cause)
+	c.close(c.newest(), closeFrame(GoingAway, cause.Error()), cause)
 }
 
 // tick is how often a shard checks: a quarter of the shortest duration, so

@@ -1,20 +1,17 @@
 package fanout
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync/atomic"
 
-// A queue is the log of frames that all connections of a hub share.
+// A queue is the log of frames that connections of a hub share.
 //
 // Chunks are linked towards the newer end only. Nobody frees them: a cursor
 // holds its chunk and, by the links, all that it has yet to read; what no
-// cursor reaches any more is garbage. One goroutine at a time appends; readers
-// take no lock, they load what was published.
+// cursor reaches any more is garbage. One goroutine at a time appends, the one
+// that holds Hub.mu; readers take no lock, they load what was published.
 type queue struct {
-	mu   sync.Mutex // serialises appends
-	tail atomic.Pointer[chunk]
-	head atomic.Pointer[mark]
+	tail  *chunk // of the appender
+	head  atomic.Pointer[mark]
+	conns int // that read it; guarded by Hub.mu
 }
 
 // A mark is a boundary between two messages: so many bytes and messages have
@@ -39,20 +36,22 @@ const (
 	maxChunk = 256 << 10
 )
 
-func (q *queue) init() {
-	q.tail.Store(new(chunk))
+func newQueue() *queue {
+	q := &queue{tail: new(chunk)}
 	q.head.Store(new(mark))
+	return q
 }
 
-// append adds one message and publishes it. The caller holds q.mu.
-func (q *queue) append(op Opcode, payload []byte, maxFrame int) {
-	c, need := q.tail.Load(), messageSize(len(payload), maxFrame)
+// append adds one message and publishes it; see appendMessage for the
+// arguments.
+func (q *queue) append(first byte, payload []byte, maxFrame int) {
+	c, need := q.tail, messageSize(len(payload), maxFrame)
 	end := int(c.end.Load())
 	if len(c.buf)-end < need {
 		c = q.grow(c, need)
 		end = 0
 	}
-	written := AppendMessage(c.buf[end:end], op, payload, maxFrame)
+	written := appendMessage(c.buf[end:end], first, payload, maxFrame)
 	head := &mark{pos: c.base.pos + uint64(end+len(written)), seq: c.last.Load() + 1}
 	c.last.Store(head.seq)
 	c.end.Store(head.pos - c.base.pos)
@@ -64,7 +63,7 @@ func (q *queue) grow(full *chunk, need int) *chunk {
 	c := &chunk{base: *q.head.Load(), buf: make([]byte, size)}
 	c.last.Store(c.base.seq)
 	full.next.Store(c)
-	q.tail.Store(c)
+	q.tail = c
 	return c
 }
 
@@ -75,9 +74,9 @@ type cursor struct {
 	seq   uint64
 }
 
-// newest is a cursor that has read everything. The caller holds q.mu.
+// newest is a cursor that has read everything.
 func (q *queue) newest() cursor {
-	c := q.tail.Load()
+	c := q.tail
 	return cursor{chunk: c, off: int(c.end.Load()), seq: c.last.Load()}
 }
 

@@ -14,7 +14,7 @@ type shard struct {
 	quit   chan struct{}
 	done   chan struct{}
 	count  counters
-	passed uint64 // every connection was offered all before this; guarded by hub.lag
+	passed uint64 // of hub.broadcast: offered to every connection; guarded by hub.lag
 
 	mu    sync.Mutex // guards conns; held by run only between passes
 	conns map[*Conn]struct{}
@@ -123,7 +123,18 @@ const (
 func (s *shard) backlog() uint64 {
 	s.hub.lag.Lock()
 	defer s.hub.lag.Unlock()
-	return s.hub.queue.head.Load().pos - s.passed
+	return s.hub.broadcast.Load() - s.passed
+}
+
+// limits are where a pass ends, in each queue.
+type limits struct{ plain, deflated mark }
+
+func (h *Hub) limits() (l limits) {
+	l.plain = *h.plain.head.Load()
+	if h.deflated != nil {
+		l.deflated = *h.deflated.head.Load()
+	}
+	return l
 }
 
 // pass offers every connection what was broadcast before the pass began. That
@@ -132,9 +143,9 @@ func (s *shard) backlog() uint64 {
 func (s *shard) pass() {
 	s.refresh()
 	h := s.hub
-	limit, begun := *h.queue.head.Load(), time.Now()
+	passed, limits, begun := h.broadcast.Load(), h.limits(), time.Now()
 	for i, c := range s.order {
-		c.serve(limit, begun.UnixNano())
+		c.serve(&limits, begun.UnixNano())
 		if i%yieldEvery == yieldEvery-1 {
 			runtime.Gosched()
 		}
@@ -142,7 +153,7 @@ func (s *shard) pass() {
 	ended := time.Now()
 	s.rested = ended.Add(min(ended.Sub(begun), maxRest))
 	h.lag.Lock()
-	s.passed = limit.pos
+	s.passed = passed
 	h.room.Broadcast()
 	h.lag.Unlock()
 }

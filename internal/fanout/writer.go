@@ -2,10 +2,15 @@ package fanout
 
 import "time"
 
-// serve gives the connection all messages before limit. It is the shard's.
-func (c *Conn) serve(limit mark, now int64) {
+// serve gives the connection all messages before the limit of its queue. It is
+// the shard's.
+func (c *Conn) serve(limits *limits, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	limit := limits.plain
+	if c.queue != c.hub.plain {
+		limit = limits.deflated
+	}
 	if c.blocked {
 		c.enforce(limit)
 		return
@@ -55,7 +60,7 @@ func (c *Conn) catchUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		p, shared := c.next(*c.hub.queue.head.Load())
+		p, shared := c.next(c.newest())
 		if p == nil {
 			c.blocked = false
 			c.maybeHangUp()

@@ -12,6 +12,7 @@ type Config struct {
 	Address        string // host:port to listen on
 	AllowedOrigins []string
 	Viewer         string // path of the built-in page; empty: none
+	Compression    bool   // offer permessage-deflate (RFC 7692)
 	Routes         []RouteConfig
 	Limits         Limits
 }

@@ -110,6 +110,39 @@ func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 	eventually(t, func() bool { return g.Routes()["/a"].Connections()+g.Routes()["/b/c"].Connections() == 0 })
 }
 
+func TestCompressionIsNegotiated(t *testing.T) {
+	for _, tc := range []struct {
+		gateway bool
+		client  websocket.CompressionMode
+		want    string
+	}{
+		{false, websocket.CompressionNoContextTakeover, ""},
+		{true, websocket.CompressionDisabled, ""},
+		{true, websocket.CompressionNoContextTakeover, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"},
+		{true, websocket.CompressionContextTakeover, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"},
+	} {
+		g, _ := start(t, func(c *Config) { c.Compression = tc.gateway })
+		c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{CompressionMode: tc.client, CompressionThreshold: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get("Sec-WebSocket-Extensions"); got != tc.want {
+			t.Errorf("%+v: %q", tc, got)
+		}
+		c.SetReadLimit(-1)
+		for _, text := range []string{"short", strings.Repeat("a long message, ", 10_000)} {
+			g.Routes()["/a"].Broadcast(fanout.Text, []byte(text))
+			if _, p, err := c.Read(t.Context()); err != nil || string(p) != text {
+				t.Fatalf("%+v: %d bytes, %v", tc, len(p), err)
+			}
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(text[:min(len(text), 1000)])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = c.CloseNow()
+	}
+}
+
 func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
 	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 300 * time.Millisecond })
 	c := dial(t, g, "/a")

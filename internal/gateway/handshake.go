@@ -70,7 +70,9 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// A client may send frames right behind its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	u.socket = &socket{Conn: u.hub.Attach(nc, u.answer()), early: bytes.Clone(early)}
+	// The library has negotiated permessage-deflate (RFC 7692) if it says so.
+	compressed := u.Header().Get("Sec-Websocket-Extensions") != ""
+	u.socket = &socket{Conn: u.hub.Attach(nc, u.answer(), compressed), early: bytes.Clone(early)}
 	u.socket.in = bufio.NewReaderSize(u.socket, readBuffer)
 	return u.socket, bufio.NewReadWriter(u.socket.in, bufio.NewWriterSize(u.socket, writeBuffer)), nil
 }

@@ -16,6 +16,7 @@ type Route struct {
 	path     string
 	limits   Limits
 	origins  []string
+	deflate  websocket.CompressionMode
 	hub      *fanout.Hub
 	observer Observer
 	log      *slog.Logger
@@ -33,12 +34,17 @@ type Observer interface {
 
 func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
 	l := g.cfg.Limits
+	deflate := websocket.CompressionDisabled
+	if g.cfg.Compression {
+		deflate = websocket.CompressionNoContextTakeover
+	}
 	return &Route{
 		gateway:  g.cfg.Label,
 		path:     rc.Path,
 		limits:   l,
 		origins:  g.cfg.AllowedOrigins,
 		observer: observer,
+		deflate:  deflate,
 		log:      g.log.With("path", rc.Path),
 		hub: fanout.NewHub(fanout.Config{
 			QueueBytes:   l.QueueBytes,
@@ -48,6 +54,7 @@ func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
 			IdleTimeout:  l.IdleTimeout,
 			MaxLifetime:  l.MaxLifetime,
 			CloseTimeout: closeTimeout,
+			Compression:  g.cfg.Compression,
 		}),
 	}
 }
@@ -76,8 +83,9 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set(headerConnectionID, id)
 	up, peer := &upgrade{ResponseWriter: w, hub: r.hub}, new(peer)
 	ws, err := websocket.Accept(up, req, &websocket.AcceptOptions{
-		OriginPatterns: r.origins,
-		OnPingReceived: peer.pinged,
+		OriginPatterns:  r.origins,
+		OnPingReceived:  peer.pinged,
+		CompressionMode: r.deflate,
 	})
 	r.observer.Handshake(r.gateway, r.path, up.status)
 	if err != nil {

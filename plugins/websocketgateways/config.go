@@ -21,6 +21,7 @@ const (
 	fieldAddress         = "address"
 	fieldAllowedOrigins  = "allowed_origins"
 	fieldViewer          = "viewer"
+	fieldCompression     = "compression"
 	fieldRoutes          = "routes"
 	fieldPath            = "path"
 	fieldQueueBytes      = "queue_bytes"
@@ -66,6 +67,10 @@ func Field() *service.ConfigField {
 			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Empty means no such page.").
 			Default("").
 			Example("/"),
+		service.NewBoolField(fieldCompression).
+			Description("Whether to compress messages (permessage-deflate, RFC 7692) for clients that offer it, as browsers do. Each message is compressed once, however many connections get it. Worth it where bandwidth is dear and envelopes hold many messages.").
+			Default(false).
+			Example(true),
 		service.NewStringAnnotatedEnumField(fieldSlowConsumer, map[string]string{
 			"disconnect":  "Close it with code 1013, try again later. The client sees an end, never a gap.",
 			"drop_oldest": "Drop the oldest messages that wait for it, and count them.",
@@ -144,6 +149,9 @@ func parseGateway(conf *service.ParsedConfig) (cfg gateway.Config, err error) {
 		return cfg, err
 	}
 	if cfg.Viewer, err = conf.FieldString(fieldViewer); err != nil {
+		return cfg, err
+	}
+	if cfg.Compression, err = conf.FieldBool(fieldCompression); err != nil {
 		return cfg, err
 	}
 	if cfg.Limits, err = parseLimits(conf); err != nil {
