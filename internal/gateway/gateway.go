@@ -30,6 +30,8 @@ type Gateway struct {
 	server   *http.Server
 	served   sync.WaitGroup
 	closing  sync.Once
+	quit     chan struct{}
+	settle   settle
 }
 
 // Start binds the address and begins to accept connections.
@@ -42,7 +44,7 @@ func Start(cfg Config, observer Observer, log *slog.Logger) (*Gateway, error) {
 		}
 		return nil, fmt.Errorf("binding websocket_gateways %q to address %s: %w%s", cfg.Label, cfg.Address, err, hint)
 	}
-	g := &Gateway{cfg: cfg, log: log.With("gateway", cfg.Label), routes: make(map[string]*Route), listener: l}
+	g := &Gateway{cfg: cfg, log: log.With("gateway", cfg.Label), routes: make(map[string]*Route), listener: l, quit: make(chan struct{})}
 	mux := http.NewServeMux()
 	for _, rc := range cfg.Routes {
 		r := newRoute(g, rc, observer)
@@ -65,6 +67,7 @@ func Start(cfg Config, observer Observer, log *slog.Logger) (*Gateway, error) {
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
 	})
+	g.served.Go(func() { g.settle.run(g.quit) })
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "routes", strings.Join(g.Paths(), " "))
 	return g, nil
 }
@@ -108,5 +111,6 @@ func (g *Gateway) close(ctx context.Context) {
 	}
 	routes.Wait()
 	_ = g.server.Close()
+	close(g.quit)
 	g.served.Wait()
 }

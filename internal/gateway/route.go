@@ -19,6 +19,7 @@ type Route struct {
 	deflate  websocket.CompressionMode
 	hub      *fanout.Hub
 	observer Observer
+	settle   *settle
 	log      *slog.Logger
 }
 
@@ -44,6 +45,7 @@ func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
 		limits:   l,
 		origins:  g.cfg.AllowedOrigins,
 		observer: observer,
+		settle:   &g.settle,
 		deflate:  deflate,
 		log:      g.log.With("path", rc.Path),
 		hub: fanout.NewHub(fanout.Config{
@@ -94,6 +96,7 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	peer.conn = up.socket.Conn // nothing is read before run
 	ws.SetReadLimit(r.limits.MaxMessageBytes)
+	r.settle.handshakes.Add(1)
 	c := &connection{id: id, route: r, ws: ws, socket: up.socket}
 	go c.run()
 }
