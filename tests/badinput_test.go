@@ -109,7 +109,7 @@ func mustNotConnect(t *testing.T, b *broker, input string, want ...string) {
 		status, _ := c.tryRequest(http.MethodGet, "/ready", "")
 		return status == http.StatusServiceUnavailable
 	})
-	c.terminate(shutdownTimeout)
+	c.terminate()
 }
 
 func TestWrongPassword(t *testing.T) {

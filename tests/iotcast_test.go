@@ -66,6 +66,7 @@ func runIotcast(t *testing.T, stream string, settings ...string) *iotcast {
 	t.Helper()
 	c := newIotcast(t)
 	c.launch("run", writeFile(t, root(c.gateway, c.http, settings...)+stream))
+	c.waitLog("Launching") // before, Benthos is still adding to the HTTP API that waitReady calls
 	c.waitReady()
 	return c
 }
@@ -75,7 +76,7 @@ func runStreams(t *testing.T, settings ...string) *iotcast {
 	t.Helper()
 	c := newIotcast(t)
 	c.launch("streams", "-o", writeFile(t, root(c.gateway, c.http, settings...)))
-	c.waitLog("streams mode") // Benthos answers /ready before the rest of its API is there
+	c.waitLog("Launching") // before, Benthos answers /ready but not yet /streams/{id}
 	c.waitReady()
 	return c
 }
@@ -177,11 +178,11 @@ func (c *iotcast) waitLog(text string) {
 }
 
 // terminate sends SIGTERM and expects a clean end.
-func (c *iotcast) terminate(within time.Duration) {
+func (c *iotcast) terminate() {
 	c.t.Helper()
 	began := time.Now()
 	c.signal(syscall.SIGTERM)
-	if code := c.exitCode(within); code != 0 {
+	if code := c.exitCode(shutdownTimeout); code != 0 {
 		c.t.Errorf("exit code %d after SIGTERM", code)
 	}
 	c.t.Logf("ended %v after SIGTERM", time.Since(began).Round(time.Millisecond))

@@ -26,8 +26,8 @@ func TestQuickstart(t *testing.T) {
 	cmd.Env = append(os.Environ(), "GATEWAY_ADDRESS="+c.gateway, "MQTT_ADDRESS="+mqttAddress,
 		"MQTT_URL=tcp://"+mqttAddress, "HTTP_ADDRESS="+c.http)
 	c.process = start(t, "iotcast quickstart", cmd)
-	c.waitReady()
 	eventually(t, "the URL is printed", func() bool { return printedURL.MatchString(c.out.String()) })
+	c.waitReady()
 	url := printedURL.FindString(c.out.String())
 	url = url[:len(url)-1]
 	if want := "http://" + c.gateway + "/"; url != want {
@@ -49,7 +49,7 @@ func TestQuickstart(t *testing.T) {
 			t.Errorf("canvas %d of the chart has %d colours: it is blank", i, n)
 		}
 	}
-	c.terminate(shutdownTimeout)
+	c.terminate()
 }
 
 // page is what the browser saw.

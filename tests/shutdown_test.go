@@ -13,7 +13,7 @@ func TestTermination(t *testing.T) {
 	b.publish(1, readingsOf([]string{"hall/press"})...)
 	clients[0].waitEntries(readings)
 
-	cast.terminate(shutdownTimeout)
+	cast.terminate()
 	for _, c := range append(clients, idle) {
 		c.waitClosed(1001)
 	}
@@ -37,5 +37,5 @@ func TestTerminationWithoutHelp(t *testing.T) {
 	stuck.pauseReading()
 	b.publish(1, message{topic: "hall/press", payload: largest}, message{topic: "hall/press", payload: largest})
 	b.kill()
-	cast.terminate(shutdownTimeout)
+	cast.terminate()
 }

@@ -87,7 +87,7 @@ func Spec() *service.ConfigSpec {
 				Default(true).
 				Example(false),
 			service.NewIntField(fieldMaxUnacked).
-				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after a crash. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
@@ -131,7 +131,7 @@ func batchingField() *service.ConfigField {
 			Default(1).
 			Example(10),
 		service.NewStringField("period").
-			Description("How long a batch may wait for more messages. Empty means until it is full.").
+			Description("How long the first message of a batch may wait for others. Empty means until the batch is full.").
 			Default("1s").
 			Example("100ms"),
 		service.NewIntField("byte_size").
@@ -190,7 +190,8 @@ type config struct {
 	registry string
 	device   string
 	broker   string
-	batching service.BatchPolicy
+	batching service.BatchPolicy // without its period: Benthos counts that from the batch before
+	period   time.Duration       // counted from a batch's first message
 	replay   bool
 }
 
@@ -223,8 +224,14 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		return c, err
 	}
 	m.QoS = byte(qos)
-	err = c.check(qos)
-	return c, err
+	if err = c.check(qos); err != nil || c.batching.Period == "" {
+		return c, err
+	}
+	if c.period, err = time.ParseDuration(c.batching.Period); err != nil {
+		return c, fmt.Errorf("field %s.period: %w", fieldBatching, err)
+	}
+	c.batching.Period = ""
+	return c, nil
 }
 
 // check repeats the lint rules, which can be switched off, and completes what

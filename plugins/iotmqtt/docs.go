@@ -1,7 +1,7 @@
 package iotmqtt
 
 const description = `
-A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages.
+A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash of this process at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages. A crash of the broker can make more of them come twice: those whose acknowledgement it had not saved.
 
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 

@@ -31,8 +31,10 @@ type input struct {
 	replays *replays
 
 	gathered []*mqttclient.Message // what the batcher holds
-	turn     *order.Turn           // of the batch that is gathered
-	context  context.Context       // of its messages: it carries the turn
+	line     *order.Line
+	turn     *order.Turn     // of the batch that is gathered
+	context  context.Context // of its messages: it carries the turn
+	stopping sync.Once
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
@@ -50,7 +52,8 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
-	turn := order.First(order.StreamOf(res))
+	line := order.NewLine(order.StreamOf(res))
+	turn := line.First()
 	return &input{
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
@@ -58,6 +61,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		batcher: batcher,
 		metrics: newMetrics(res.Metrics()),
 		replays: newReplays(),
+		line:    line,
 		turn:    turn,
 		context: turn.Context(),
 	}, nil
@@ -88,6 +92,9 @@ func (in *input) Connect(ctx context.Context) error {
 
 // ReadBatch implements service.BatchInput.
 func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
+	// Benthos cancels ctx, the same in every call, when the input is to stop,
+	// though it may be busy elsewhere then.
+	in.stopping.Do(func() { context.AfterFunc(ctx, in.line.End) })
 	s := in.current()
 	if s == nil {
 		return nil, nil, service.ErrNotConnected
@@ -124,8 +131,8 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 	var due <-chan time.Time
 	if len(in.gathered) > 0 {
-		if left, timed := in.batcher.UntilNext(); timed {
-			timer := time.NewTimer(max(left, 0))
+		if in.cfg.period > 0 {
+			timer := time.NewTimer(in.cfg.period - time.Since(in.gathered[0].ReceivedAt))
 			defer timer.Stop()
 			due = timer.C
 		}
@@ -148,11 +155,16 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 	in.gathered, in.turn = nil, in.turn.Next()
 	in.context = in.turn.Context()
 	var err error
-	if b.messages, err = in.batcher.Flush(ctx); err != nil {
-		return nil, nil, err
+	b.messages, err = in.batcher.Flush(ctx)
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
 	}
 	in.observe(s)
-	if len(b.messages) == 0 { // a processor of the batch policy has filtered all
+	if err != nil {
+		in.metrics.rejected.Incr(int64(len(b.sources)))
+		in.log.Error("The processors of the field batching failed: the messages are given up", "messages", len(b.sources), "error", err)
+	}
+	if len(b.messages) == 0 { // given up, or a processor has filtered all
 		b.turn.Taken()
 		s.Ack(b.sources)
 		return in.ReadBatch(ctx)
@@ -181,6 +193,8 @@ func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
 		switch {
 		case err == nil:
 			b.session.Ack(b.sources)
+		case b.turn.Ended().Err() != nil:
+			// The stream ends: what is not acknowledged comes again.
 		case in.cfg.replay:
 			// The whole batch, whichever of its messages the error is about. A
 			// processor that makes fewer messages of a batch, as iot_trigger does,
@@ -224,6 +238,7 @@ func (in *input) observe(s *mqttclient.Session) {
 // Close implements service.BatchInput.
 func (in *input) Close(ctx context.Context) error {
 	in.end()
+	in.line.End()
 	in.replays.stop()
 	return in.batcher.Close(ctx)
 }

@@ -103,7 +103,8 @@ func (o *output) Connect(context.Context) error {
 //
 // An error is always that of the whole batch: see the input's wholeBatches.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	if turn := order.Of(batch); turn != nil {
+	turn := order.Of(batch)
+	if turn != nil {
 		turn.Taken()
 	}
 	for _, m := range batch {
@@ -120,18 +121,18 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		if err != nil {
 			return fmt.Errorf("reading the message to broadcast: %w", err)
 		}
-		if err := o.broadcast(ctx, payload); err != nil {
+		if err := o.broadcast(ctx, turn, payload); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *output) broadcast(ctx context.Context, payload []byte) error {
+func (o *output) broadcast(ctx context.Context, turn *order.Turn, payload []byte) error {
 	for o.route.Broadcast(o.opcode, payload) == 0 {
 		switch o.noConnections {
 		case noConnectionsWait:
-			if err := o.route.WaitForConnection(ctx); err != nil {
+			if err := o.wait(ctx, turn); err != nil {
 				return fmt.Errorf("waiting for a connection on path %s: %w", o.path, err)
 			}
 		case noConnectionsReject:
@@ -142,6 +143,19 @@ func (o *output) broadcast(ctx context.Context, payload []byte) error {
 		}
 	}
 	return nil
+}
+
+// wait returns when a connection is open, or with an error when the stream is to
+// end: the input's, if it tells, since Benthos does not end an output that is
+// busy.
+func (o *output) wait(ctx context.Context, turn *order.Turn) error {
+	if turn == nil {
+		return o.route.WaitForConnection(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(turn.Ended(), cancel)()
+	return o.route.WaitForConnection(ctx)
 }
 
 // Close implements service.BatchOutput. The connections stay: they belong to

@@ -18,19 +18,41 @@ import (
 
 // Turn is a batch's place in the order in which its input read.
 type Turn struct {
-	stream *Stream
+	line   *Line
 	before <-chan struct{} // closed when the batch before is taken
 	taken  chan struct{}
 	once   sync.Once
 }
 
-// First is the turn of the first batch of an input of stream s.
-func First(s *Stream) *Turn { return &Turn{stream: s, taken: make(chan struct{})} }
-
 // Next is the turn of the batch after this one.
 func (t *Turn) Next() *Turn {
-	return &Turn{stream: t.stream, before: t.taken, taken: make(chan struct{})}
+	return &Turn{line: t.line, before: t.taken, taken: make(chan struct{})}
 }
+
+// Line is where the turns of one input queue.
+type Line struct {
+	stream *Stream
+	ended  context.Context
+	end    context.CancelFunc
+}
+
+// NewLine is the line of an input of stream s.
+func NewLine(s *Stream) *Line {
+	l := &Line{stream: s}
+	l.ended, l.end = context.WithCancel(context.Background())
+	return l
+}
+
+// First is the turn of the first batch.
+func (l *Line) First() *Turn { return &Turn{line: l, taken: make(chan struct{})} }
+
+// End says that the input is being stopped. Benthos tells an output only after
+// all batches are acknowledged, so that one which waits for something else would
+// hold up the end of its stream.
+func (l *Line) End() { l.end() }
+
+// Ended is done once the batch's input is being stopped.
+func (t *Turn) Ended() context.Context { return t.line.ended }
 
 // Taken says that the output has the batch, or that it will never get it. It may
 // be called more than once.
@@ -43,7 +65,7 @@ const patience = 5 * time.Second
 // Wait returns when the batch before is taken. It does not wait for an output
 // that does not say so: that would mean waiting for the acknowledgement.
 func (t *Turn) Wait(ctx context.Context) {
-	if t.before == nil || t.stream.outputs.Load() == 0 {
+	if t.before == nil || t.line.stream.outputs.Load() == 0 {
 		return
 	}
 	select {
