@@ -2,131 +2,14 @@ package fanout
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// smallBuffer makes a socket fill up soon, yet not crawl.
-const smallBuffer = 32 << 10
-
-// link attaches a real socket to h and returns its two ends.
-func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
-	t.Helper()
-	return linkAs(t, h, readBuffer, false)
-}
-
-func linkAs(t testing.TB, h *Hub, readBuffer int, compressed bool) (*Conn, net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	dialed := make(chan net.Conn, 1)
-	go func() {
-		nc, err := net.Dial("tcp", l.Addr().String())
-		if err == nil && readBuffer > 0 {
-			_ = nc.(*net.TCPConn).SetReadBuffer(readBuffer)
-		}
-		dialed <- nc
-	}()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if readBuffer > 0 {
-		_ = server.(*net.TCPConn).SetWriteBuffer(readBuffer)
-	}
-	client := <-dialed
-	c := h.Attach(server, []byte("hello"), compressed)
-	go func() { // the reader that Attach asks for
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Detach()
-	}()
-	t.Cleanup(func() { _ = client.Close() })
-	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
-		t.Fatalf("prelude %q", got)
-	}
-	return c, client
-}
-
-func readFull(t testing.TB, r io.Reader, p []byte) string {
-	t.Helper()
-	if _, err := io.ReadFull(r, p); err != nil {
-		t.Fatal(err)
-	}
-	return string(p)
-}
-
-// readFrame reads one unmasked frame.
-func readFrame(r io.Reader) (op Opcode, fin bool, payload []byte, err error) {
-	first, payload, err := readRaw(r)
-	return Opcode(first & opcodeSet), first&finBit != 0, payload, err
-}
-
-func readRaw(r io.Reader) (first byte, payload []byte, err error) {
-	var h [10]byte
-	if _, err = io.ReadFull(r, h[:2]); err != nil {
-		return 0, nil, err
-	}
-	n := int(h[1])
-	switch n {
-	case 126:
-		_, err = io.ReadFull(r, h[2:4])
-		n = int(binary.BigEndian.Uint16(h[2:]))
-	case 127:
-		_, err = io.ReadFull(r, h[2:10])
-		n = int(binary.BigEndian.Uint64(h[2:]))
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(r, payload)
-	return h[0], payload, err
-}
-
-// readMessage reads the frames of one message; first is the first byte of its
-// first frame.
-func readMessage(r io.Reader) (first byte, frames int, payload []byte, err error) {
-	for fin := false; !fin; frames++ {
-		var b byte
-		var p []byte
-		if b, p, err = readRaw(r); err != nil {
-			return first, frames, nil, err
-		}
-		if frames == 0 {
-			first = b
-		}
-		payload, fin = append(payload, p...), b&finBit != 0
-	}
-	return first, frames, payload, nil
-}
-
-func newTestHub(t testing.TB, cfg Config) *Hub {
-	if cfg.QueueBytes == 0 {
-		cfg.QueueBytes = 1 << 20
-	}
-	h := NewHub(cfg)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		h.Close(ctx, GoingAway, errors.New("test over"))
-	})
-	return h
-}
 
 func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 	for _, tc := range []struct{ conns, messages, size int }{
@@ -172,10 +55,6 @@ func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 	}
 }
 
-func message(i, size int) string {
-	return fmt.Sprintf("%d:", i) + strings.Repeat("x", size)
-}
-
 func TestNobodyConnected(t *testing.T) {
 	h := newTestHub(t, Config{})
 	if n := h.Broadcast(Text, []byte("lost")); n != 0 {
@@ -191,77 +70,6 @@ func TestNobodyConnected(t *testing.T) {
 	link(t, h, 0)
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 1 << 20, CloseTimeout: 5 * time.Second})
-	_, slow := link(t, h, smallBuffer)
-	_, fast := link(t, h, 0)
-	const messages = 5000
-	done := make(chan error, 1)
-	go func() {
-		for i := range messages {
-			if _, _, p, err := readFrame(fast); err != nil || string(p) != message(i, 1000) {
-				done <- fmt.Errorf("message %d: %.10q, %w", i, p, err)
-				return
-			}
-		}
-		done <- nil
-	}()
-	for i := range messages {
-		h.Broadcast(Text, []byte(message(i, 1000)))
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if s := h.Stats(); s.Slow != 1 || s.Dropped != 0 {
-		t.Fatalf("%+v", s)
-	}
-	// The slow one now reads: an unbroken sequence, then the reason.
-	for i := 0; ; i++ {
-		op, _, p, err := readFrame(slow)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if op == opClose {
-			if code := binary.BigEndian.Uint16(p); code != TryAgainLater || i == 0 {
-				t.Fatalf("code %d after %d messages", code, i)
-			}
-			break
-		}
-		if string(p) != message(i, 1000) {
-			t.Fatalf("message %d: %.10q", i, p)
-		}
-	}
-}
-
-func TestDropOldestCountsWhatItDrops(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 64 << 10, SlowConsumer: DropOldest})
-	c, slow := link(t, h, smallBuffer)
-	const messages = 5000
-	for i := range messages {
-		h.Broadcast(Text, []byte(message(i, 1000)))
-	}
-	eventually(t, func() bool { return h.Stats().Dropped > 0 })
-	last, received := -1, 0
-	for last < messages-1 {
-		_, _, p, err := readFrame(slow)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var i int
-		_, _ = fmt.Sscanf(string(p), "%d:", &i)
-		if i <= last || string(p) != message(i, 1000) {
-			t.Fatalf("%d after %d: %.10q", i, last, p)
-		}
-		last, received = i, received+1
-	}
-	if got := uint64(messages - received); c.Dropped() != got || h.Stats().Dropped != int64(got) {
-		t.Fatalf("dropped %d, counted %d and %d", got, c.Dropped(), h.Stats().Dropped)
-	}
-	if h.Stats().Deliveries != int64(received) {
-		t.Fatalf("%d delivered, counted %d", received, h.Stats().Deliveries)
 	}
 }
 
@@ -299,35 +107,6 @@ func TestControlFramesGoBetweenMessages(t *testing.T) {
 		default:
 			t.Fatalf("opcode %d, %.20q", op, p)
 		}
-	}
-}
-
-func TestDurations(t *testing.T) {
-	for name, tc := range map[string]struct {
-		cfg  Config
-		want error
-	}{
-		"idle":     {Config{IdleTimeout: 50 * time.Millisecond}, ErrIdle},
-		"lifetime": {Config{MaxLifetime: 50 * time.Millisecond}, ErrLifetime},
-		"no pong":  {Config{PingInterval: 50 * time.Millisecond}, ErrNoPong},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newTestHub(t, tc.cfg)
-			_, client := link(t, h, 0)
-			for {
-				op, _, p, err := readFrame(client)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op == opPing {
-					continue
-				}
-				if op != opClose || binary.BigEndian.Uint16(p) != GoingAway || string(p[2:]) != tc.want.Error() {
-					t.Fatalf("opcode %d, %q", op, p)
-				}
-				return
-			}
-		})
 	}
 }
 
@@ -405,13 +184,4 @@ func TestChurn(t *testing.T) {
 	close(stop)
 	publisher.Wait()
 	eventually(t, func() bool { return h.Len() == 0 })
-}
-
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain")
-		}
-	}
 }
