@@ -173,7 +173,8 @@ func TestChurn(t *testing.T) {
 						break
 					}
 				}
-				if !stall { // break off in the middle of a frame
+				if !stall { // break off in the middle of a frame, unless the end came first
+					_ = client.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 					_, _ = io.ReadFull(client, make([]byte, rand.IntN(1000)))
 				}
 				_ = client.Close()
