@@ -1,0 +1,115 @@
+package plugins_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	_ "github.com/redpanda-data/benthos/v4/public/components/io"
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/plugins"
+)
+
+func write(t *testing.T, yaml string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// TestMainOfOnesOwn is a binary of somebody else's: broker, trigger and gateway
+// in one process, by plugins.Run.
+func TestMainOfOnesOwn(t *testing.T) {
+	gateway, broker, lines := freeAddress(t), freeAddress(t), freeAddress(t)
+	config := write(t, fmt.Sprintf(`
+http: { enabled: false }
+logger: { level: ERROR }
+mqtt_broker: { address: %[2]s }
+websocket_gateways:
+  - label: main
+    address: %[1]s
+    routes: [ { path: /telemetry } ]
+input:
+  socket_server: { network: tcp, address: %[3]s, scanner: { lines: {} } }
+pipeline:
+  processors:
+    - iot_trigger: { broker_id: b, topic: lines }
+output:
+  websocket_broadcast: { gateway: main, path: /telemetry }
+`, gateway, broker, lines))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- plugins.Run(ctx, service.CLIOptSetArgs("mine", "run", config))
+	}()
+
+	var ws *websocket.Conn
+	for ws == nil {
+		ws, _, _ = websocket.Dial(ctx, "ws://"+gateway+"/telemetry", nil)
+	}
+	var nc net.Conn
+	for nc == nil {
+		nc, _ = net.Dial("tcp", lines)
+	}
+	w := bufio.NewWriter(nc)
+	_, _ = w.WriteString("a reading\n")
+	_ = w.Flush()
+	_, p, err := ws.Read(ctx)
+	if err != nil || !strings.Contains(string(p), `"broker_id":"b","mqtt_topic":"lines","payload":"YSByZWFkaW5n"`) {
+		t.Fatalf("%s %v", p, err)
+	}
+	if c, err := net.Dial("tcp", broker); err != nil {
+		t.Error(err)
+	} else {
+		_ = c.Close()
+	}
+	_ = nc.Close()
+
+	cancel() // the graceless end; SIGTERM is tested on the binary
+	if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("closed with %v", err)
+	}
+	<-ended
+}
+
+// TestOptions: Benthos' own RunCLI knows the fields.
+func TestOptions(t *testing.T) {
+	for yaml, want := range map[string]int{
+		"mqtt_broker: {}\nwebsocket_gateways: [ { label: a, routes: [ { path: /x } ] } ]":             0,
+		"websocket_gateways: [ { label: a, routes: [ { path: x } ] } ]":                               1,
+		"websocket_gateways: [ { label: a, routes: [] } ]":                                            1,
+		"websocket_gateways: [ { routes: [ { path: /x } ] } ]":                                        1,
+		"websocket_gateways: [ { label: a, unknown: 1, routes: [ { path: /x } ] } ]":                  1,
+		"websocket_gateways: [ { label: a, routes: [{path: /x}]}, {label: a, routes: [{path: /x}]} ]": 1,
+		"mqtt_broker: { address: nowhere }":                                                           1,
+	} {
+		code, err := service.RunCLIToCode(t.Context(), append(plugins.Options(),
+			service.CLIOptSetArgs("mine", "lint", write(t, yaml)))...)
+		if err != nil || code != want {
+			t.Errorf("%s: code %d, %v", yaml, code, err)
+		}
+	}
+}
