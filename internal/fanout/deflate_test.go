@@ -42,11 +42,11 @@ func TestCompressedAndPlainConnectionsGetTheSame(t *testing.T) {
 		if n := h.Broadcast(Text, payload); n != 2 {
 			t.Fatal(n)
 		}
-		_, _, p, err := readMessage(plain)
+		_, p, err := readMessage(plain)
 		if err != nil || !bytes.Equal(p, payload) {
 			t.Fatalf("plain: %d bytes, %v", len(p), err)
 		}
-		first, _, p, err := readMessage(deflated)
+		first, p, err := readMessage(deflated)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,19 +98,18 @@ func readRaw(r io.Reader) (first byte, payload []byte, err error) {
 
 // readMessage reads the frames of one message; first is the first byte of its
 // first frame.
-func readMessage(r io.Reader) (first byte, frames int, payload []byte, err error) {
-	for fin := false; !fin; frames++ {
-		var b byte
-		var p []byte
-		if b, p, err = readRaw(r); err != nil {
-			return first, frames, nil, err
+func readMessage(r io.Reader) (first byte, payload []byte, err error) {
+	for begun, fin := false, false; !fin; begun = true {
+		b, p, err := readRaw(r)
+		if err != nil {
+			return first, nil, err
 		}
-		if frames == 0 {
+		if !begun {
 			first = b
 		}
 		payload, fin = append(payload, p...), b&finBit != 0
 	}
-	return first, frames, payload, nil
+	return first, payload, nil
 }
 
 func newTestHub(t testing.TB, cfg Config) *Hub {
