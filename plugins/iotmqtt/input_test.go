@@ -25,10 +25,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // batches to consume, and waits until it has subscribed.
 func run(t *testing.T, port, yaml string, consume service.MessageBatchHandlerFunc) (logs *logBook) {
 	t.Helper()
+	return runAt(t, "tcp://127.0.0.1:"+port, yaml, consume)
+}
+
+func runAt(t *testing.T, url, yaml string, consume service.MessageBatchHandlerFunc) (logs *logBook) {
+	t.Helper()
 	logs = newLogBook()
 	b := service.NewStreamBuilder()
 	b.SetLogger(slog.New(logs))
-	if err := b.AddInputYAML("iot_mqtt:\n  urls: [ tcp://127.0.0.1:" + port + " ]\n" + indent(yaml)); err != nil {
+	if err := b.AddInputYAML("iot_mqtt:\n  urls: [ \"" + url + "\" ]\n" + indent(yaml)); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.AddBatchConsumerFunc(consume); err != nil {
