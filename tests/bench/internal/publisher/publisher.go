@@ -1,0 +1,147 @@
+// Package publisher sends MQTT messages at a rate, or as fast as a window of
+// messages in flight lets it, or as fast as it can.
+package publisher
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"iotcast/tests/bench/internal/board"
+	"iotcast/tests/bench/internal/mqtt"
+)
+
+// Config is the publisher's for all its life.
+type Config struct {
+	Broker  string `json:"broker"` // host:port
+	Topic   string `json:"topic"`
+	QoS     byte   `json:"qos"`
+	Size    int    `json:"size"`    // of a payload
+	Board   string `json:"board"`   // file; empty: the deliveries are not watched
+	Readers int    `json:"readers"` // connections that each get every message
+}
+
+// Order is one phase.
+type Order struct {
+	Probe   bool          `json:"probe"`   // one message at a time, until one arrives
+	Rate    float64       `json:"rate"`    // messages a second; 0: as fast as Window allows
+	Window  int           `json:"window"`  // not yet delivered to all; 0: no limit
+	For     time.Duration `json:"for"`     // 0: Count alone decides
+	Count   int           `json:"count"`   // 0: For alone decides
+	Unacked int           `json:"unacked"` // by the broker, at QoS 1
+}
+
+// Report is the end of a phase, after all that was sent had arrived, or had
+// stopped arriving.
+type Report struct {
+	Sent     int     `json:"sent"`
+	Arrived  int     `json:"arrived"` // at all readers, on the average
+	Seconds  float64 `json:"seconds"`
+	Rejected string  `json:"rejected,omitempty"`
+}
+
+type publisher struct {
+	cfg    Config
+	conn   net.Conn
+	board  *board.Board
+	base   uint64 // deliveries before the phase
+	packet []byte
+	id     uint16
+	sent   atomic.Int64 // at QoS 1, of all phases
+	acked  atomic.Int64
+}
+
+// Main takes orders in JSON, one a line, from its standard input and answers
+// each with a report. args is its Config in JSON.
+func Main(args []string) error {
+	var p publisher
+	if err := json.Unmarshal([]byte(args[0]), &p.cfg); err != nil {
+		return err
+	}
+	if err := p.open(); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var o Order
+		if err := in.Decode(&o); err != nil {
+			return nil // the bench has gone
+		}
+		report, err := p.obey(o)
+		if err != nil {
+			report.Rejected = err.Error()
+		}
+		if err := out.Encode(report); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *publisher) open() (err error) {
+	if p.cfg.Board != "" {
+		if p.board, err = board.Open(p.cfg.Board); err != nil {
+			return err
+		}
+	}
+	if p.conn, err = net.Dial("tcp", p.cfg.Broker); err != nil {
+		return err
+	}
+	if _, err = p.conn.Write(mqtt.Connect(fmt.Sprintf("publisher-%d", os.Getpid()))); err != nil {
+		return err
+	}
+	in := bufio.NewReader(p.conn)
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(in, answer); err != nil || answer[0]>>4 != mqtt.ConnAck || answer[3] != 0 {
+		return fmt.Errorf("the broker refused: % x, %w", answer, err)
+	}
+	go p.acknowledgements(in)
+	return nil
+}
+
+// acknowledgements counts what comes back: nothing but PUBACKs, of four bytes.
+func (p *publisher) acknowledgements(in *bufio.Reader) {
+	buf, n := make([]byte, 4096), 0
+	for {
+		got, err := in.Read(buf)
+		if err != nil {
+			return
+		}
+		n += got
+		p.acked.Store(int64(n / 4))
+	}
+}
+
+// arrived is how many messages of this phase all readers have, on the average.
+func (p *publisher) arrived() int {
+	return int((p.board.Delivered.Load() - p.base) / uint64(p.cfg.Readers))
+}
+
+// publish makes one message; the write is the caller's.
+func (p *publisher) publish() {
+	p.id = max(p.id+1, 1)
+	p.packet = mqtt.AppendPublishHead(p.packet, p.cfg.Topic, p.cfg.QoS, p.id, p.cfg.Size)
+	p.packet = board.AppendPayload(p.packet, p.cfg.Size)
+}
+
+func (p *publisher) flush() error {
+	_, err := p.conn.Write(p.packet)
+	p.packet = p.packet[:0]
+	return err
+}
+
+// nap sleeps for less than a millisecond when asked to, as time.Sleep does not.
+func nap(d time.Duration) {
+	if d > 0 {
+		t := unix.NsecToTimespec(int64(d))
+		_ = unix.Nanosleep(&t, nil)
+	}
+}

@@ -1,0 +1,152 @@
+// Package swarm is thousands of WebSocket clients on one thread. It counts the
+// IoT messages that arrive and samples how long they took; it does so little
+// besides that the server stays the larger load.
+package swarm
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"iotcast/tests/bench/internal/board"
+)
+
+// Config says what to connect to, and how.
+type Config struct {
+	Address  string `json:"address"` // host:port, loopback
+	Path     string `json:"path"`
+	Protocol string `json:"protocol"` // what is spoken inside: a key of dialects
+	Topic    string `json:"topic"`    // for the dialects that subscribe
+	Deflate  bool   `json:"deflate"`  // offer permessage-deflate
+	Readers  int    `json:"readers"`
+	Stalled  int    `json:"stalled"` // further connections, which never read
+	Parallel int    `json:"parallel"`
+	Board    string `json:"board"` // file
+}
+
+// Result is what the swarm prints when it is told to stop.
+type Result struct {
+	Latencies int     `json:"latencies"`
+	P50       float64 `json:"p50"` // milliseconds
+	P99       float64 `json:"p99"`
+	Failure   string  `json:"failure,omitempty"` // of the first connection that ended
+}
+
+const (
+	sampled    = 16 // connections on which latency is noted
+	readBuffer = 256 << 10
+)
+
+type swarm struct {
+	cfg     Config
+	dialect dialect
+	target  *unix.SockaddrInet4
+	request []byte
+	board   *board.Board
+	epoll   int
+	conns   []*conn // by file descriptor
+	buf     []byte
+
+	started   int
+	opening   int
+	ready     int
+	dead      int
+	delivered uint64
+	bytes     uint64
+	latencies []int64
+	inflate   inflater
+	failure   string
+	begun     time.Time
+}
+
+// Main runs a swarm until the board says stop. args is its Config in JSON.
+func Main(args []string) error {
+	var s swarm
+	if err := json.Unmarshal([]byte(args[0]), &s.cfg); err != nil {
+		return err
+	}
+	if err := s.init(); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	if err := s.run(); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(s.result())
+}
+
+func (s *swarm) init() (err error) {
+	var ok bool
+	if s.dialect, ok = dialects[s.cfg.Protocol]; !ok {
+		return fmt.Errorf("unknown protocol %q", s.cfg.Protocol)
+	}
+	if s.target, err = loopback(s.cfg.Address); err != nil {
+		return err
+	}
+	if s.board, err = board.Open(s.cfg.Board); err != nil {
+		return err
+	}
+	s.request = s.handshake()
+	s.buf = make([]byte, readBuffer)
+	s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	return err
+}
+
+func (s *swarm) total() int { return s.cfg.Readers + s.cfg.Stalled }
+
+func (s *swarm) run() error {
+	s.begun = time.Now()
+	events := make([]unix.EpollEvent, 512)
+	for s.board.Stop.Load() == 0 {
+		for s.started < s.total() && s.opening < s.cfg.Parallel {
+			if err := s.connect(); err != nil {
+				return err
+			}
+		}
+		n, err := unix.EpollWait(s.epoll, events, 100)
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("epoll_wait: %w", err)
+		}
+		for _, e := range events[:max(n, 0)] {
+			if c := s.conns[e.Fd]; c != nil {
+				s.handle(c)
+			}
+		}
+		s.publish()
+	}
+	return nil
+}
+
+// publish writes the board: once a round, not once a message.
+func (s *swarm) publish() {
+	s.board.Delivered.Store(s.delivered)
+	s.board.Bytes.Store(s.bytes)
+	s.board.Dead.Store(uint64(s.dead))
+	if s.ready == s.total() && s.board.StormNano.Load() == 0 {
+		s.board.StormNano.Store(uint64(time.Since(s.begun)))
+	}
+	s.board.Ready.Store(uint64(s.ready))
+}
+
+func (s *swarm) result() Result {
+	slices.Sort(s.latencies)
+	quantile := func(q float64) float64 {
+		if len(s.latencies) == 0 {
+			return 0
+		}
+		return float64(s.latencies[int(q*float64(len(s.latencies)-1))]) / 1e6
+	}
+	return Result{Latencies: len(s.latencies), P50: quantile(0.5), P99: quantile(0.99), Failure: s.failure}
+}
+
+// note records the latency of a message on a sampled connection.
+func (s *swarm) note(published int64, ok bool) {
+	if ok {
+		s.latencies = append(s.latencies, time.Now().UnixNano()-published)
+	}
+}
