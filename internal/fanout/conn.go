@@ -16,25 +16,29 @@ import (
 //
 // Whoever holds mu and finds blocked false may write to the socket. A writer
 // that the socket refuses leaves the rest to catchUp and sets blocked.
+//
+// The fields that every delivery needs come first: with thousands of connections
+// each of them is out of the core's cache when its turn comes.
 type Conn struct {
-	nc    net.Conn
-	raw   syscall.RawConn // nil where the socket cannot be written to directly (TLS)
-	hub   *Hub
-	shard *shard
-	queue *queue
-
 	mu      sync.Mutex
+	fd      int // of the socket, -1 where it cannot be written to directly (TLS) or is closed
+	blocked bool
 	cur     cursor
-	rest    []byte // of a write that was cut short: goes before all else
-	private []byte // whole frames for this connection alone, before the next message
-	blocked bool   // catchUp is at work
-	writing int    // bytes that catchUp is writing
+	queue   *queue
+	hub     *Hub
+	shard   *shard
+	rest    []byte       // of a write that was cut short: goes before all else
+	private []byte       // whole frames for this connection alone, before the next message
+	active  atomic.Int64 // when the last data frame went either way, or a ping came
 	closing closing
-	cause   error  // why it ended; the first reason wins
-	dropped uint64 // messages, by DropOldest
 
-	opened    int64        // Unix nanoseconds, like all below
-	active    atomic.Int64 // last data frame either way, or ping from the peer
+	nc      net.Conn
+	raw     syscall.RawConn // nil where fd is -1 from the beginning
+	writing int             // bytes that catchUp is writing
+	cause   error           // why it ended; the first reason wins
+	dropped uint64          // messages, by DropOldest
+
+	opened    int64        // Unix nanoseconds, like all times here
 	heard     atomic.Int64 // last byte from the peer
 	pinged    int64        // last ping of ours; of the shard alone
 	pingsSent bool
@@ -64,13 +68,14 @@ var (
 )
 
 func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
-	c := &Conn{nc: nc, hub: h, shard: s, opened: time.Now().UnixNano()}
+	c := &Conn{nc: nc, fd: -1, hub: h, shard: s, opened: time.Now().UnixNano()}
 	c.active.Store(c.opened)
 	c.heard.Store(c.opened)
 	c.pinged = c.opened
 	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
+			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
 	return c
@@ -118,7 +123,21 @@ func (c *Conn) fail(err error) {
 	c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
 	c.closing.begun, c.closing.sent = true, true
 	c.rest, c.private, c.closing.frame = nil, nil, nil
-	_ = c.nc.Close() // wakes the reader, which detaches
+	_ = c.shut() // wakes the reader, which detaches
+}
+
+// shut closes the socket. The caller holds c.mu: its descriptor, which another
+// file may get at once, must not be written to any more.
+func (c *Conn) shut() error {
+	c.fd = -1
+	return c.nc.Close()
+}
+
+// abort closes the socket, whatever is left to be written.
+func (c *Conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.shut()
 }
 
 func (c *Conn) causeOr(err error) error {
@@ -195,7 +214,7 @@ func (c *Conn) Close() error {
 		c.closing.hangUp = true
 		return nil
 	}
-	return c.nc.Close()
+	return c.shut()
 }
 
 // LocalAddr is the socket's.

@@ -200,7 +200,7 @@ func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	case <-gone:
 	case <-ctx.Done():
 		for _, s := range h.shards {
-			s.each(func(c *Conn) { _ = c.nc.Close() })
+			s.each(func(c *Conn) { c.abort() })
 		}
 		<-gone
 	}

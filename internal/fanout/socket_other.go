@@ -2,15 +2,12 @@
 
 package fanout
 
-import (
-	"errors"
-	"syscall"
-)
+import "errors"
 
 // canWriteDirectly: without write(2) every write is left to catchUp.
 const canWriteDirectly = false
 
-func writeNow(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
+func writeNow(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // WaitReadable returns at once: the read that follows waits.
 func (c *Conn) WaitReadable() {}

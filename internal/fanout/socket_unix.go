@@ -4,55 +4,30 @@ package fanout
 
 import (
 	"errors"
-	"sync"
 	"syscall"
 	"time"
 )
 
 // canWriteDirectly: Go's sockets are non-blocking, so one write(2) tells at
 // once how much the kernel takes. net.Conn.Write would instead park the shard
-// until the peer reads.
+// until the peer reads, and RawConn.Write takes two locks and a look at the
+// poller for each delivery.
 const canWriteDirectly = true
 
-// attempt carries the arguments of one write in and out of the callback that
-// RawConn wants, so that no closure is made for it.
-type attempt struct {
-	p   []byte
-	n   int
-	err error
-	do  func(fd uintptr) bool
-}
-
-var attempts = sync.Pool{New: func() any {
-	a := new(attempt)
-	a.do = func(fd uintptr) bool {
-		for {
-			a.n, a.err = syscall.Write(int(fd), a.p)
-			if !errors.Is(a.err, syscall.EINTR) {
-				return true
-			}
+// writeNow writes as much of p as the socket takes without waiting.
+func writeNow(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(fd, p)
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, nil
+		default:
+			return 0, err
 		}
 	}
-	return a
-}}
-
-// writeNow writes as much of p as the socket takes without waiting.
-func writeNow(raw syscall.RawConn, p []byte) (int, error) {
-	a := attempts.Get().(*attempt)
-	a.p = p
-	err := raw.Write(a.do)
-	n, werr := a.n, a.err
-	a.p = nil
-	attempts.Put(a)
-	switch {
-	case err != nil:
-		return 0, err
-	case errors.Is(werr, syscall.EAGAIN):
-		return 0, nil
-	case werr != nil:
-		return 0, werr
-	}
-	return n, nil
 }
 
 // WaitReadable returns when there is something to read from the socket, the

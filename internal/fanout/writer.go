@@ -31,9 +31,9 @@ func (c *Conn) flush(limit mark) {
 			return
 		}
 		n := 0
-		if c.raw != nil {
+		if c.fd >= 0 {
 			var err error
-			if n, err = writeNow(c.raw, p); err != nil {
+			if n, err = writeNow(c.fd, p); err != nil {
 				c.fail(err)
 				return
 			}
@@ -131,6 +131,6 @@ func (c *Conn) unread(p []byte, keep int) []byte {
 // byte was written. The caller holds c.mu.
 func (c *Conn) maybeHangUp() {
 	if c.closing.hangUp {
-		_ = c.nc.Close()
+		_ = c.shut()
 	}
 }

@@ -15,7 +15,7 @@ type settle struct{ handshakes atomic.Int64 }
 // After so many handshakes, and then none for so long, memory is given back.
 const (
 	settleAfter = 1000
-	settleQuiet = time.Second
+	settleQuiet = 250 * time.Millisecond
 )
 
 func (s *settle) run(quit <-chan struct{}) {
