@@ -22,10 +22,14 @@ func (handler) Enabled(context.Context, slog.Level) bool { return true }
 // Handle implements slog.Handler.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
 	l := h.logger
-	r.Attrs(func(a slog.Attr) bool {
-		l = l.With(h.group+a.Key, a.Value.String())
-		return true
-	})
+	if r.NumAttrs() > 0 { // all in one With: each makes a map
+		fields := make([]any, 0, 2*r.NumAttrs())
+		r.Attrs(func(a slog.Attr) bool {
+			fields = append(fields, h.group+a.Key, a.Value.String())
+			return true
+		})
+		l = l.With(fields...)
+	}
 	switch {
 	case r.Level >= slog.LevelError:
 		l.Error(r.Message)
