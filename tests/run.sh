@@ -146,6 +146,13 @@ test_configs() {
 # The results are never taken from the cache: it does not see the binaries that the tests run.
 go_tests() { IOTCAST=$iotcast go test -race -count=1 -timeout "$test_timeout" ./...; }
 
+# The benchmarks are a module of their own: their peers are nothing that iotcast needs.
+benchmarks() {
+  cd tests/bench
+  go vet ./...
+  go run . -quick >/dev/null
+}
+
 fuzz() {
   local targets package target
   targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
@@ -170,4 +177,5 @@ stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'go test' go_tests
 stage 'fuzzing' fuzz
+stage 'benchmarks run' benchmarks
 summary

@@ -37,7 +37,7 @@ type Hub struct {
 	plain    *queue
 	deflated *queue // the same messages, compressed; nil without Config.Compression
 	deflater deflater
-	arrived  chan struct{} // closed when a connection attaches
+	arrived  chan struct{} // closed when the first connection attaches
 	goodbye  func(*Conn)   // set by Close, for those that attach still
 
 	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
@@ -160,9 +160,10 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
 	c.queue.conns++
 	c.cur = c.queue.newest()
 	h.empty.Add(1)
-	h.conns.Add(1)
-	close(h.arrived)
-	h.arrived = make(chan struct{})
+	if h.conns.Add(1) == 1 {
+		close(h.arrived)
+		h.arrived = make(chan struct{})
+	}
 	goodbye := h.goodbye
 	h.mu.Unlock()
 

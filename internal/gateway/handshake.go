@@ -80,6 +80,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // answer is the 101 with its headers.
 func (u *upgrade) answer() []byte {
 	var b bytes.Buffer
+	b.Grow(512)
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
 	_ = u.Header().Write(&b) // into memory
 	b.WriteString("\r\n")

@@ -2,6 +2,7 @@ package board
 
 import (
 	"encoding/base64"
+	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -14,16 +15,19 @@ const (
 	MarkBase64 = 28
 )
 
-// AppendPayload appends a payload of size bytes, marked with the present time.
+// AppendPayload appends a payload of size bytes, marked with the present time and
+// filled with readings, which compress as those of devices do.
 func AppendPayload(dst []byte, size int) []byte {
 	from := len(dst)
 	dst = append(dst, 'T')
 	dst = strconv.AppendInt(dst, time.Now().UnixNano(), 10)
 	dst = append(dst, ';')
 	for len(dst)-from < size {
-		dst = append(dst, 'x')
+		dst = append(dst, `"temperature":`...)
+		dst = strconv.AppendFloat(dst, 20+10*rand.Float64(), 'f', 2, 64)
+		dst = append(dst, ',')
 	}
-	return dst
+	return dst[:max(from+size, from+MarkLen)]
 }
 
 // Published is the time in the mark at the start of payload.

@@ -86,9 +86,14 @@ func storm(b *Bench) error {
 	b.title("storm: %d handshakes, 64 at a time", n)
 	b.Report.Table(b.Out, "storm", []report.Column{
 		{Title: "seconds", Value: "seconds", Format: "%.2f", Spread: true},
-		{Title: "CPU s a million", Value: "cpu", Format: "%.0f", Spread: true},
+		{Title: "CPU µs a handshake", Value: "cpu", Format: "%.0f", Spread: true},
 		{Title: "CPU to gws", Value: "cpu", Base: "gws"},
 	})
+	for _, peer := range []string{"gws", "centrifuge"} {
+		key := func(p string) report.Key { return report.Key{Row: "storm", Case: connectionsCase(n), Peer: p} }
+		b.judge("storm", "time to "+peer, key(iotcast), key(peer), "seconds", 1)
+	}
+	b.Report.PrintGoals(b.Out, "storm")
 	return err
 }
 

@@ -45,8 +45,8 @@ func stalled(b *Bench) error {
 		{Title: "greatest growth of RSS, MiB", Value: "growth", Format: "%.1f", Scale: 1. / (1 << 20)},
 	})
 	for _, name := range cases[1:] {
-		b.judge("stalled", "CPU with "+name+" to that with none stalled", key(name), key(none), "cpu", 1.1)
-		b.judge("stalled", "p99 with "+name+" to that with none stalled", key(name), key(none), "p99", 1.25)
+		b.judge("stalled", "CPU with "+name+" to that with none stalled", key(name), key(none), "cpu", 1.2)
+		b.judge("stalled", "p99 with "+name+" to that with none stalled", key(name), key(none), "p99", 1.2)
 	}
 	b.Report.PrintGoals(b.Out, "stalled")
 	return err
