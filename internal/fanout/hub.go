@@ -31,7 +31,6 @@ type Hub struct {
 	conns    atomic.Int64
 	turn     atomic.Uint64 // deals connections to shards
 	messages atomic.Int64  // broadcast to anyone
-	empty    sync.WaitGroup
 
 	mu       sync.Mutex // serialises broadcasting and attaching
 	plain    *queue
@@ -39,6 +38,7 @@ type Hub struct {
 	deflater deflater
 	arrived  chan struct{} // closed when the first connection attaches
 	goodbye  func(*Conn)   // set by Close, for those that attach still
+	gone     chan struct{} // closed after Close, with the last connection
 
 	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
 	lag       sync.Mutex    // guards passed of all shards, with room
@@ -56,7 +56,7 @@ func NewHub(cfg Config) *Hub {
 	if cfg.CloseTimeout <= 0 {
 		cfg.CloseTimeout = 5 * time.Second
 	}
-	h := &Hub{cfg: cfg, plain: newQueue(), arrived: make(chan struct{})}
+	h := &Hub{cfg: cfg, plain: newQueue(), arrived: make(chan struct{}), gone: make(chan struct{})}
 	if cfg.Compression {
 		h.deflated = newQueue()
 	}
@@ -159,7 +159,6 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
 	}
 	c.queue.conns++
 	c.cur = c.queue.newest()
-	h.empty.Add(1)
 	if h.conns.Add(1) == 1 {
 		close(h.arrived)
 		h.arrived = make(chan struct{})
@@ -177,12 +176,23 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
 }
 
 func (h *Hub) detach(c *Conn) {
-	h.mu.Lock()
-	c.queue.conns--
-	h.mu.Unlock()
-	h.conns.Add(-1)
 	c.shard.remove(c)
-	h.empty.Done()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.queue.conns--
+	if h.conns.Add(-1) == 0 && h.goodbye != nil {
+		h.closeGone()
+	}
+}
+
+// closeGone may be called more than once: a connection can attach after the last
+// has gone. The caller holds h.mu.
+func (h *Hub) closeGone() {
+	select {
+	case <-h.gone:
+	default:
+		close(h.gone)
+	}
 }
 
 // Close closes every connection with code and cause, each after all that was
@@ -191,19 +201,20 @@ func (h *Hub) detach(c *Conn) {
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	h.mu.Lock()
 	h.goodbye = func(c *Conn) { c.close(c.newest(), closeFrame(code, cause.Error()), cause) }
+	if h.Len() == 0 {
+		h.closeGone()
+	}
 	h.mu.Unlock()
 	for _, s := range h.shards {
 		s.each(func(c *Conn) { c.CloseWith(code, cause) })
 	}
-	gone := make(chan struct{})
-	go func() { h.empty.Wait(); close(gone) }()
 	select {
-	case <-gone:
+	case <-h.gone:
 	case <-ctx.Done():
 		for _, s := range h.shards {
-			s.each(func(c *Conn) { c.abort() })
+			s.each((*Conn).abort)
 		}
-		<-gone
+		<-h.gone
 	}
 	h.lag.Lock()
 	h.stopped = true

@@ -202,6 +202,7 @@ func (s *Session) lose(err error) {
 		s.queue = kept
 	}
 	signal(s.arrived)
+	signal(s.room)
 }
 
 // Close ends the connection, after the acknowledgements that are under way.
@@ -209,6 +210,7 @@ func (s *Session) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	signal(s.room) // for receive, which would keep paho from ending
 	if s.tap != nil {
 		s.tap.Flush()
 	}

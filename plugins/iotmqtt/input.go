@@ -130,12 +130,10 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 // batch that has begun is due, or ctx has ended.
 func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 	var due <-chan time.Time
-	if len(in.gathered) > 0 {
-		if in.cfg.period > 0 {
-			timer := time.NewTimer(in.cfg.period - time.Since(in.gathered[0].ReceivedAt))
-			defer timer.Stop()
-			due = timer.C
-		}
+	if len(in.gathered) > 0 && in.cfg.period > 0 {
+		timer := time.NewTimer(in.cfg.period - time.Since(in.gathered[0].ReceivedAt))
+		defer timer.Stop()
+		due = timer.C
 	}
 	select {
 	case <-s.Arrived():

@@ -270,6 +270,32 @@ func TestMaxUnackedMakesTheBrokerWait(t *testing.T) {
 	}
 }
 
+// TestFullSessionEndsAtOnce: a session that waits for room does not hold up the
+// end of its stream until the keep-alive is over.
+func TestFullSessionEndsAtOnce(t *testing.T) {
+	_, port := startBroker(t)
+	publish := publisher(t, port)
+	began := time.Now()
+	t.Run("stream", func(t *testing.T) {
+		hang := make(chan struct{})
+		var once sync.Once
+		hanging := make(chan struct{})
+		run(t, port, "broker_id: b\nmax_unacked: 2\nkeepalive: 600s", func(context.Context, service.MessageBatch) error {
+			once.Do(func() { close(hanging) })
+			<-hang
+			return nil
+		})
+		t.Cleanup(func() { close(hang) })
+		for i := range 20 {
+			publish("t", 0, strconv.Itoa(i))
+		}
+		<-hanging
+	})
+	if took := time.Since(began); took > 60*time.Second { // half the keep-alive is 300
+		t.Errorf("the stream took %v to end", took)
+	}
+}
+
 func TestReconnectsAndReportsALostSession(t *testing.T) {
 	broker, port := startBroker(t)
 	var got received
