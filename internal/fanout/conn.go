@@ -173,9 +173,6 @@ func (c *Conn) Dropped() uint64 {
 // for Config.IdleTimeout.
 func (c *Conn) Touch() { c.active.Store(time.Now().UnixNano()) }
 
-// LastActive is when the last frame went either way, pongs and our pings aside.
-func (c *Conn) LastActive() time.Time { return time.Unix(0, c.active.Load()) }
-
 // Read reads from the socket. It is for the WebSocket library.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.nc.Read(p)

@@ -160,15 +160,11 @@ func (s *Session) Lost() bool {
 	return s.lost != nil || s.closed
 }
 
-// Unacked is how many messages are not yet acknowledged, and the age of the
-// oldest of them.
-func (s *Session) Unacked() (n int, oldest time.Duration) {
+// Unacked is how many messages are not yet acknowledged.
+func (s *Session) Unacked() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.unacked) > 0 {
-		oldest = time.Since(s.unacked[0].ReceivedAt)
-	}
-	return len(s.unacked), oldest
+	return len(s.unacked)
 }
 
 // TakeDropped is how many messages of QoS 0 found no room since it was last

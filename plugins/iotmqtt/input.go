@@ -224,8 +224,7 @@ func (in *input) comesAgain(b *batch) bool {
 }
 
 func (in *input) observe(s *mqttclient.Session) {
-	n, _ := s.Unacked()
-	in.metrics.unacked.Set(int64(n))
+	in.metrics.unacked.Set(int64(s.Unacked()))
 	if d := s.TakeDropped(); d > 0 {
 		in.metrics.dropped.Incr(d)
 		in.log.Warn("Messages of QoS 0 were dropped for want of room: raise max_unacked, or make the pipeline faster",
