@@ -10,6 +10,7 @@ import (
 	"iotcast/internal/iotcore"
 	"iotcast/internal/mqttclient"
 	"iotcast/internal/trigger"
+	"iotcast/plugins/internal/metakey"
 )
 
 // metadata makes Benthos messages of MQTT messages. What is the same for all of
@@ -23,11 +24,11 @@ type metadata struct {
 
 func newMetadata(c config) *metadata {
 	m := &metadata{source: c.source, device: c.device, eventIDs: trigger.NewEventIDs()}
-	m.fixed = map[string]any{"iot_source": string(c.source)}
+	m.fixed = map[string]any{metakey.Source: string(c.source)}
 	if c.source == iotcore.Broker {
-		m.fixed["iot_broker_id"] = c.broker
+		m.fixed[metakey.BrokerID] = c.broker
 	} else {
-		m.fixed["iot_registry_id"] = c.registry
+		m.fixed[metakey.RegistryID] = c.registry
 	}
 	return m
 }
@@ -38,15 +39,15 @@ func (md *metadata) message(ctx context.Context, m *mqttclient.Message) *service
 		msg.MetaSetMut(k, v)
 	}
 	if md.source == iotcore.Device {
-		msg.MetaSetMut("iot_device_id", md.deviceOf(m.Topic))
+		msg.MetaSetMut(metakey.DeviceID, md.deviceOf(m.Topic))
 	}
-	msg.MetaSetMut("mqtt_topic", m.Topic)
+	msg.MetaSetMut(metakey.Topic, m.Topic)
 	msg.MetaSetMut("mqtt_qos", int(m.QoS))
 	msg.MetaSetMut("mqtt_retained", m.Retained)
 	msg.MetaSetMut("mqtt_duplicate", m.Duplicate)
 	msg.MetaSetMut("mqtt_message_id", int(m.ID))
-	msg.MetaSetMut("iot_received_at", m.ReceivedAt.Format(time.RFC3339Nano))
-	msg.MetaSetMut("iot_event_id", md.eventIDs.Next())
+	msg.MetaSetMut(metakey.ReceivedAt, m.ReceivedAt.Format(time.RFC3339Nano))
+	msg.MetaSetMut(metakey.EventID, md.eventIDs.Next())
 	return msg
 }
 

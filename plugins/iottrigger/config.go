@@ -7,6 +7,7 @@ import (
 
 	"iotcast/internal/iotcore"
 	"iotcast/internal/trigger"
+	"iotcast/plugins/internal/metakey"
 )
 
 const (
@@ -103,13 +104,13 @@ func fields() []*service.ConfigField {
 			Description("Whose messages these are: it decides the format of the entries.").
 			Default(sourceAuto).
 			Example(sourceBroker),
-		idField(fieldRegistryID, "The ID of the registry, for a device source.", metaRegistryID, "my-registry"),
-		idField(fieldDeviceID, "The ID of the sending device, for a device source.", metaDeviceID, `${! metadata("kafka_key") }`).
-			Description("The ID of the sending device, for a device source. When empty: the metadata `" + metaDeviceID + "`, and without it the device in the topic, if it is one that only the device publishes to."),
-		idField(fieldBrokerID, "The ID of the broker, for a broker source.", metaBrokerID, "my-broker"),
-		idField(fieldTopic, "The topic as published.", metaTopic, `$devices/${! metadata("kafka_key") }/events`),
+		idField(fieldRegistryID, "The ID of the registry, for a device source.", metakey.RegistryID, "my-registry"),
+		idField(fieldDeviceID, "The ID of the sending device, for a device source.", metakey.DeviceID, `${! metadata("kafka_key") }`).
+			Description("The ID of the sending device, for a device source. When empty: the metadata `" + metakey.DeviceID + "`, and without it the device in the topic, if it is one that only the device publishes to."),
+		idField(fieldBrokerID, "The ID of the broker, for a broker source.", metakey.BrokerID, "my-broker"),
+		idField(fieldTopic, "The topic as published.", metakey.Topic, `$devices/${! metadata("kafka_key") }/events`),
 		service.NewInterpolatedStringField(fieldEventID).
-			Description("The unique ID of the message. When empty, or when it resolves to nothing: the metadata `" + metaEventID + "`, and without it a new UUID of version 7, which is also set as this metadata.").
+			Description("The unique ID of the message. When empty, or when it resolves to nothing: the metadata `" + metakey.EventID + "`, and without it a new UUID of version 7, which is also set as this metadata.").
 			Default("").
 			Example(`${! json("id") }`),
 		service.NewInterpolatedStringField(fieldEventType).
@@ -117,7 +118,7 @@ func fields() []*service.ConfigField {
 			Default(trigger.DefaultEventType).
 			Example("com.example.reading"),
 		service.NewInterpolatedStringField(fieldCreatedAt).
-			Description("When the message was created, in RFC 3339; it is written in UTC. When empty: the metadata `" + metaReceivedAt + "`, and without it the present time.").
+			Description("When the message was created, in RFC 3339; it is written in UTC. When empty: the metadata `" + metakey.ReceivedAt + "`, and without it the present time.").
 			Default("").
 			Example(`${! json("time") }`).
 			Example(`${! now() }`),

@@ -4,6 +4,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"iotcast/internal/trigger"
+	"iotcast/plugins/internal/metakey"
 )
 
 // envelopes writes the messages of a batch as envelopes. It gathers a run of neighbours of one format, and writes the run
@@ -49,7 +50,7 @@ func (e *envelopes) flush() {
 		// A copy, not a new message, for the sake of its metadata and its context: tracing, and the way back of a nack.
 		envelope := first.Copy()
 		envelope.SetBytes(trigger.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
-		envelope.MetaSetMut(metaEventID, msgs[len(msgs)-1].EventID)
+		envelope.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
 		envelope.MetaSetMut(metaMessages, int64(len(msgs)))
 		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
 		e.done = append(e.done, envelope)

@@ -12,6 +12,8 @@ import (
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"iotcast/plugins/internal/metakey"
 )
 
 const receivedAt = "2019-09-25T15:51:17.872320525Z"
@@ -45,7 +47,7 @@ func process(t *testing.T, conf string, batch ...*service.Message) service.Messa
 func message(payload string, meta ...string) *service.Message {
 	m := service.NewMessage([]byte(payload))
 	pairs := append([]string{
-		metaSource, sourceDevice, metaRegistryID, "r", metaTopic, "$devices/d/events", metaEventID, "id-" + payload, metaReceivedAt, receivedAt,
+		metakey.Source, sourceDevice, metakey.RegistryID, "r", metakey.Topic, "$devices/d/events", metakey.EventID, "id-" + payload, metakey.ReceivedAt, receivedAt,
 	}, meta...)
 	for pair := range slices.Chunk(pairs, 2) {
 		m.MetaSet(pair[0], pair[1])
@@ -54,7 +56,7 @@ func message(payload string, meta ...string) *service.Message {
 }
 
 func brokerMessage(payload string) *service.Message {
-	return message(payload, metaSource, sourceBroker, metaBrokerID, "b", metaTopic, "kitchen")
+	return message(payload, metakey.Source, sourceBroker, metakey.BrokerID, "b", metakey.Topic, "kitchen")
 }
 
 func content(t *testing.T, m *service.Message) string {
@@ -119,10 +121,10 @@ func TestFormats(t *testing.T) {
 		"device": {message("x"), `"registry_id":"r","device_id":"d","mqtt_topic":"$devices/d/events","payload":"eA=="}}]}`},
 		"broker": {brokerMessage("x"), `"broker_id":"b","mqtt_topic":"kitchen","payload":"eA=="}}]}`},
 		"broker by ID alone": {
-			message("x", metaSource, "", metaBrokerID, "b", metaTopic, "kitchen"),
+			message("x", metakey.Source, "", metakey.BrokerID, "b", metakey.Topic, "kitchen"),
 			`"broker_id":"b","mqtt_topic":"kitchen","payload":"eA=="}}]}`,
 		},
-		"device by no hint": {message("x", metaSource, ""), `"registry_id":"r","device_id":"d","mqtt_topic":"$devices/d/events","payload":"eA=="}}]}`},
+		"device by no hint": {message("x", metakey.Source, ""), `"registry_id":"r","device_id":"d","mqtt_topic":"$devices/d/events","payload":"eA=="}}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := process(t, "{}", tt.msg)
@@ -140,8 +142,8 @@ func TestBatches(t *testing.T) {
 	failed := message("failed")
 	failed.SetError(errors.New("before"))
 	large := message(strings.Repeat("L", 1000))
-	badTime := message("bad", metaReceivedAt, "yesterday")
-	badSource := message("odd", metaSource, "cloud")
+	badTime := message("bad", metakey.ReceivedAt, "yesterday")
+	badSource := message("odd", metakey.Source, "cloud")
 	a, b, c, d := message("a"), message("b"), message("c"), message("d")
 
 	for name, tt := range map[string]struct {
@@ -175,8 +177,8 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		"time override": {"created_at: ${! content() }", message("yesterday"), `created_at is "yesterday": it must be a time in RFC 3339`},
-		"time metadata": {"{}", message("x", metaReceivedAt, "soon"), `metadata iot_received_at is "soon": it must be a time in RFC 3339`},
-		"source":        {"{}", message("x", metaSource, "cloud"), `metadata iot_source is "cloud": it must be device or broker`},
+		"time metadata": {"{}", message("x", metakey.ReceivedAt, "soon"), `metadata iot_received_at is "soon": it must be a time in RFC 3339`},
+		"source":        {"{}", message("x", metakey.Source, "cloud"), `metadata iot_source is "cloud": it must be device or broker`},
 		"interpolation": {`topic: ${! throw("no topic") }`, message("x"), "resolving topic: "},
 		"too large":     {"max_bytes: 512", message(strings.Repeat("L", 600)), "exceeds max_bytes 512 (payload 600 bytes)"},
 	} {
@@ -220,23 +222,23 @@ func TestDefaultsWithoutMetadata(t *testing.T) {
 	if e.Metadata.CreatedAt.Before(before.Truncate(0)) || e.Metadata.CreatedAt.After(time.Now()) {
 		t.Errorf("created at %v, want now", e.Metadata.CreatedAt)
 	}
-	if id, _ := msg.MetaGet(metaEventID); len(id) != 36 || id != e.Metadata.EventID {
+	if id, _ := msg.MetaGet(metakey.EventID); len(id) != 36 || id != e.Metadata.EventID {
 		t.Errorf("event ID %q, the message has %q", e.Metadata.EventID, id)
 	}
 }
 
 func TestDeviceID(t *testing.T) {
 	unknown := message("x")
-	unknown.MetaSetMut(metaDeviceID, "") // the input knows that no device sent it
+	unknown.MetaSetMut(metakey.DeviceID, "") // the input knows that no device sent it
 	for name, tt := range map[string]struct {
 		msg  *service.Message
 		want string
 	}{
-		"metadata first": {message("x", metaDeviceID, "sender"), "sender"},
+		"metadata first": {message("x", metakey.DeviceID, "sender"), "sender"},
 		"metadata empty": {unknown, ""},
 		"topic":          {message("x"), "d"},
-		"registry topic": {message("x", metaTopic, "$registries/r/events"), ""},
-		"command":        {message("x", metaTopic, "$devices/d/commands"), ""},
+		"registry topic": {message("x", metakey.Topic, "$registries/r/events"), ""},
+		"command":        {message("x", metakey.Topic, "$devices/d/commands"), ""},
 	} {
 		if got := decode(t, process(t, "{}", tt.msg)[0])[0].Details.DeviceID; got != tt.want {
 			t.Errorf("%s: device ID %q, want %q", name, got, tt.want)
@@ -247,7 +249,7 @@ func TestDeviceID(t *testing.T) {
 func TestReceivedAtMayBeATime(t *testing.T) {
 	msg := message("x")
 	at := time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
-	msg.MetaSetMut(metaReceivedAt, at)
+	msg.MetaSetMut(metakey.ReceivedAt, at)
 	if got := decode(t, process(t, "{}", msg)[0])[0].Metadata.CreatedAt; !got.Equal(at) {
 		t.Errorf("created at %v, want %v", got, at)
 	}
@@ -259,7 +261,7 @@ func TestEnvelopeKeepsMetadataAndContext(t *testing.T) {
 	second := message("b", "own", "2")
 	out := process(t, "{}", first, second)[0]
 
-	for name, want := range map[string]string{"own": "1", metaEventID: "id-b", metaMessages: "2", metaTopic: "$devices/d/events"} {
+	for name, want := range map[string]string{"own": "1", metakey.EventID: "id-b", metaMessages: "2", metakey.Topic: "$devices/d/events"} {
 		if got, _ := out.MetaGet(name); got != want {
 			t.Errorf("metadata %s is %q, want %q", name, got, want)
 		}
@@ -267,7 +269,7 @@ func TestEnvelopeKeepsMetadataAndContext(t *testing.T) {
 	if out.Context().Value(key{}) != "trace" {
 		t.Error("the envelope lost the context of its first message")
 	}
-	if got, _ := first.MetaGet(metaEventID); got != "id-a" || content(t, first) != "a" {
+	if got, _ := first.MetaGet(metakey.EventID); got != "id-a" || content(t, first) != "a" {
 		t.Errorf("the first message was changed: event ID %q, content %q", got, content(t, first))
 	}
 }

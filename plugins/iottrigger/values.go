@@ -8,17 +8,7 @@ import (
 
 	"iotcast/internal/iotcore"
 	"iotcast/internal/trigger"
-)
-
-// The metadata in which inputs say what the fields default to.
-const (
-	metaSource     = "iot_source"
-	metaRegistryID = "iot_registry_id"
-	metaDeviceID   = "iot_device_id"
-	metaBrokerID   = "iot_broker_id"
-	metaTopic      = "mqtt_topic"
-	metaEventID    = "iot_event_id"
-	metaReceivedAt = "iot_received_at"
+	"iotcast/plugins/internal/metakey"
 )
 
 // field is one of the interpolated fields. Left empty it is read straight from metadata, which costs a map look-up where an
@@ -85,7 +75,7 @@ func (p *processor) values(batch service.MessageBatch) values {
 // does not carry are not resolved, so they cannot fail either.
 func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
 	var err error
-	if m.Topic, err = v.text(topic, index, metaTopic); err != nil {
+	if m.Topic, err = v.text(topic, index, metakey.Topic); err != nil {
 		return 0, err
 	}
 	format, err := v.format(index, m)
@@ -95,7 +85,7 @@ func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
 	if format == trigger.BrokerFormat {
 		// In auto mode the broker ID may be known by now.
 		if m.BrokerID == "" {
-			m.BrokerID, err = v.text(brokerID, index, metaBrokerID)
+			m.BrokerID, err = v.text(brokerID, index, metakey.BrokerID)
 		}
 	} else {
 		err = v.readDevice(index, m)
@@ -120,8 +110,8 @@ func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
 func (v *values) format(index int, m *trigger.Message) (trigger.Format, error) {
 	source, origin := v.source, fieldSource
 	if source == sourceAuto {
-		source, _ = v.batch[index].MetaGet(metaSource)
-		origin = "metadata " + metaSource
+		source, _ = v.batch[index].MetaGet(metakey.Source)
+		origin = "metadata " + metakey.Source
 	}
 	switch source {
 	case sourceDevice:
@@ -130,7 +120,7 @@ func (v *values) format(index int, m *trigger.Message) (trigger.Format, error) {
 		return trigger.BrokerFormat, nil
 	case "":
 		var err error
-		if m.BrokerID, err = v.text(brokerID, index, metaBrokerID); err != nil || m.BrokerID == "" {
+		if m.BrokerID, err = v.text(brokerID, index, metakey.BrokerID); err != nil || m.BrokerID == "" {
 			return trigger.DeviceFormat, err
 		}
 		return trigger.BrokerFormat, nil
@@ -140,7 +130,7 @@ func (v *values) format(index int, m *trigger.Message) (trigger.Format, error) {
 }
 
 func (v *values) readDevice(index int, m *trigger.Message) (err error) {
-	if m.RegistryID, err = v.text(registryID, index, metaRegistryID); err != nil {
+	if m.RegistryID, err = v.text(registryID, index, metakey.RegistryID); err != nil {
 		return err
 	}
 	if m.DeviceID, err = v.override(deviceID, index); err != nil || v.isSet(deviceID) {
@@ -148,7 +138,7 @@ func (v *values) readDevice(index int, m *trigger.Message) (err error) {
 	}
 	// An input that knows the sender says so, "" included; else the topic may tell.
 	var known bool
-	if m.DeviceID, known = v.batch[index].MetaGet(metaDeviceID); !known {
+	if m.DeviceID, known = v.batch[index].MetaGet(metakey.DeviceID); !known {
 		m.DeviceID = iotcore.DeviceID(m.Topic)
 	}
 	return nil
@@ -160,10 +150,10 @@ func (v *values) eventID(index int) (string, error) {
 		return id, err
 	}
 	msg := v.batch[index]
-	if id, _ = msg.MetaGet(metaEventID); id == "" {
+	if id, _ = msg.MetaGet(metakey.EventID); id == "" {
 		id = v.eventIDs.Next()
 		// Whoever meets the message again, a dead letter queue for one, finds it under the same ID.
-		msg.MetaSetMut(metaEventID, id)
+		msg.MetaSetMut(metakey.EventID, id)
 	}
 	return id, nil
 }
@@ -176,15 +166,15 @@ func (v *values) createdAt(index int) (time.Time, error) {
 		}
 		return parseTime(fieldCreatedAt, text)
 	}
-	switch at, _ := v.batch[index].MetaGetMut(metaReceivedAt); at := at.(type) {
+	switch at, _ := v.batch[index].MetaGetMut(metakey.ReceivedAt); at := at.(type) {
 	case nil:
 		return time.Now(), nil
 	case time.Time:
 		return at, nil
 	case string:
-		return parseTime("metadata "+metaReceivedAt, at)
+		return parseTime("metadata "+metakey.ReceivedAt, at)
 	default:
-		return time.Time{}, fmt.Errorf("metadata %s is a %T: it must be a time or a string in RFC 3339", metaReceivedAt, at)
+		return time.Time{}, fmt.Errorf("metadata %s is a %T: it must be a time or a string in RFC 3339", metakey.ReceivedAt, at)
 	}
 }
 
