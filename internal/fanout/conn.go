@@ -100,6 +100,11 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 func (c *Conn) CloseWith(code uint16, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.finish(code, cause)
+}
+
+// finish is CloseWith for a caller that holds c.mu.
+func (c *Conn) finish(code uint16, cause error) {
 	c.close(c.newest(), closeFrame(code, cause.Error()), cause)
 }
 

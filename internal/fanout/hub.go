@@ -200,7 +200,7 @@ func (h *Hub) closeGone() {
 // shards. Nothing may be broadcast any more.
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	h.mu.Lock()
-	h.goodbye = func(c *Conn) { c.close(c.newest(), closeFrame(code, cause.Error()), cause) }
+	h.goodbye = func(c *Conn) { c.finish(code, cause) }
 	if h.Len() == 0 {
 		h.closeGone()
 	}

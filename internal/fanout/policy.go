@@ -62,21 +62,17 @@ func (c *Conn) check(now time.Time) {
 	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
 	switch {
 	case older(c.opened, cfg.MaxLifetime):
-		c.goAway(ErrLifetime)
+		c.finish(GoingAway, ErrLifetime)
 	case older(c.active.Load(), cfg.IdleTimeout):
-		c.goAway(ErrIdle)
+		c.finish(GoingAway, ErrIdle)
 	case !older(c.pinged, cfg.PingInterval):
 	case c.pingsSent && c.heard.Load() < c.pinged:
-		c.goAway(ErrNoPong)
+		c.finish(GoingAway, ErrNoPong)
 	default:
 		c.pinged, c.pingsSent = at, true
 		c.private = append(c.private, pingFrame...)
 		c.flush(mark{})
 	}
-}
-
-func (c *Conn) goAway(cause error) {
-	c.close(c.newest(), closeFrame(GoingAway, cause.Error()), cause)
 }
 
 // tick is how often a shard checks: a quarter of the shortest duration, so
