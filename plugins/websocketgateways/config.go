@@ -214,19 +214,15 @@ func check(cfg gateway.Config) error {
 	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
 		return fmt.Errorf("%s: %w: write host:port, such as 127.0.0.1:8080", fieldAddress, err)
 	}
-	seen := map[string]bool{}
+	all := paths(cfg.Routes)
 	if cfg.Viewer != "" {
-		seen[cfg.Viewer] = true
+		all = append(all, cfg.Viewer)
 	}
-	for _, path := range append(paths(cfg.Routes), cfg.Viewer) {
-		if path == "" && cfg.Viewer == "" {
-			continue
-		}
+	seen := map[string]bool{}
+	for _, path := range all {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{}?# \t\r\n") {
 			return fmt.Errorf("path %q must begin with / and hold neither white space nor any of { } ? #", path)
 		}
-	}
-	for _, path := range paths(cfg.Routes) {
 		if seen[path] {
 			return fmt.Errorf("path %q is there twice: every route, and the viewer, needs a path of its own", path)
 		}
