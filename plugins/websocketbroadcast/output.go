@@ -101,7 +101,8 @@ func (o *output) Connect(context.Context) error {
 // WriteBatch broadcasts each message of the batch. It waits for no socket: a
 // message counts as sent once it is queued for every connection.
 //
-// An error is always that of the whole batch: see the input's wholeBatches.
+// An error is always that of the whole batch: after a processor that makes fewer
+// messages of a batch, Benthos cannot tell which of the input's one is about.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	turn := order.Of(batch)
 	if turn != nil {
