@@ -122,11 +122,9 @@ func (v *Verifier) find(ctx context.Context, t *jwt.Token) (any, error) {
 	if _, ok := t.Header["crit"]; ok {
 		return nil, failed("malformed", errors.New("the header has critical extensions"))
 	}
-	kid, ok := "", true
-	if t.Header["kid"] != nil {
-		if kid, ok = t.Header["kid"].(string); !ok {
-			return nil, failed("malformed", errors.New("kid is not a string"))
-		}
+	kid, ok := t.Header["kid"].(string)
+	if !ok && t.Header["kid"] != nil {
+		return nil, failed("malformed", errors.New("kid is not a string"))
 	}
 	var candidates jwt.VerificationKeySet
 	fits := false // the algorithm a key, whatever its ID

@@ -125,8 +125,15 @@ func TestClaims(t *testing.T) {
 		"issuer":        {{"iss": "https://issuer/"}, {"iss": ""}, {"iss": nil}},
 		"audience":      {{"aud": "else"}, {"aud": nil}, {"aud": []string{}}, {"aud": 1}},
 		"claim": {
-			{"tenant": nil}, {"tenant": "ACME"}, {"tenant": "acme2"}, {"tenant": []string{}}, {"tenant": map[string]any{"acme": 1}},
-			{"sub": nil}, {"exp": "tomorrow"}, {"nbf": true}, {"iss": 1},
+			{"tenant": nil},
+			{"tenant": "ACME"},
+			{"tenant": "acme2"},
+			{"tenant": []string{}},
+			{"tenant": map[string]any{"acme": 1}},
+			{"sub": nil},
+			{"exp": "tomorrow"},
+			{"nbf": true},
+			{"iss": 1},
 		},
 	} {
 		for _, c := range all {
