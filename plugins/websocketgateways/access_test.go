@@ -52,7 +52,7 @@ func lints(t *testing.T, yaml string) string {
 func TestLint(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"{}":         "",
-		"tokens: {}": "need a key",
+		"tokens: {}": "",
 		"tokens: { secret: " + secret + ", audiences: [ a ], query_parameter: access_token, subprotocol_prefix: 'bearer.', required_claims: { a: '' } }": "",
 		"tokens: { jwks_url: 'https://id.example.com/keys', jwks_refresh: 1h, leeway: 0s }":                                                              "",
 		"tokens: { secret: short }":                                     "at least 32 bytes",
@@ -119,6 +119,7 @@ tls: { cert_file: /absent/cert, key_file: /absent/key }
 	}
 	for yaml, want := range map[string]string{
 		"tokens: { secret: short }":                                          "tokens: secret",
+		"tokens: { audiences: [ a ] }":                                       "need a key",
 		"access_bindings: [ { service_account_id: a, roles: [] } ]":          `access_bindings[0] "a"`,
 		"access_bindings: [ { service_account_id: a, roles: [ x ] } ]":       "api-gateway.auditor",
 		"access_bindings: [ { service_account_id: '', roles: [ viewer ] } ]": "access_bindings[0]",

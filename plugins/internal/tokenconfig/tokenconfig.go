@@ -23,9 +23,10 @@ const (
 // Description is what a token is, for the field that has these fields.
 const Description = "JSON Web Tokens (RFC 7519), signed with HS256, RS256, ES256 or EdDSA. An algorithm counts only if there is a key of its kind."
 
-// LintRule is a rule for the field that has these fields: where it is written,
-// there must be a key.
-const LintRule = `root = if this.secret.or("") == "" && this.public_key_files.or([]).length() == 0 && this.jwks_file.or("") == "" && this.jwks_url.or("") == "" {
+// LintRule is a rule for the field that has these fields: what a token must say
+// is of no use without a key. All defaults together mean that no token is asked
+// for.
+const LintRule = `root = if this.secret.or("") == "" && this.public_key_files.or([]).length() == 0 && this.jwks_file.or("") == "" && this.jwks_url.or("") == "" && (this.issuer.or("") != "" || this.audiences.or([]).length() > 0 || this.required_claims.or({}).length() > 0) {
   [ "tokens need a key to be verified with: set secret, public_key_files, jwks_file or jwks_url" ]
 }`
 
@@ -78,8 +79,8 @@ func Fields() []*service.ConfigField {
 	}
 }
 
-// Parse reads the fields from the object that has them. It returns false if there
-// is no key to verify tokens with, and so no token is asked for.
+// Parse reads the fields from the object that has them. It returns false if none
+// of them is set, and so no token is asked for.
 func Parse(conf *service.ParsedConfig) (cfg token.Config, on bool, err error) {
 	secret, err := conf.FieldString(fieldSecret)
 	if err != nil {
@@ -105,5 +106,6 @@ func Parse(conf *service.ParsedConfig) (cfg token.Config, on bool, err error) {
 	if cfg.Leeway, err = conf.FieldDuration(fieldLeeway); err != nil {
 		return cfg, false, err
 	}
-	return cfg, len(cfg.Secret) > 0 || len(cfg.PublicKeyFiles) > 0 || cfg.JWKSFile != "" || cfg.JWKSURL != "", nil
+	return cfg, len(cfg.Secret) > 0 || len(cfg.PublicKeyFiles) > 0 || cfg.JWKSFile != "" || cfg.JWKSURL != "" ||
+		cfg.Issuer != "" || len(cfg.Audiences) > 0 || len(cfg.RequiredClaims) > 0, nil
 }
