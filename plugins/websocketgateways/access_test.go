@@ -80,7 +80,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-func parsed(t *testing.T, yaml string) *service.ParsedConfig {
+func config(t *testing.T, yaml string) *service.ParsedConfig {
 	t.Helper()
 	conf, err := service.NewConfigSpec().Fields(fields()...).ParseYAML(yaml, nil)
 	if err != nil {
@@ -91,7 +91,7 @@ func parsed(t *testing.T, yaml string) *service.ParsedConfig {
 
 // TestParse: what is read, and that nothing means nothing.
 func TestParse(t *testing.T) {
-	none := parsed(t, "{}")
+	none := config(t, "{}")
 	if tokens, err := parseTokens(none); tokens != nil || err != nil {
 		t.Error(tokens, err)
 	}
@@ -101,7 +101,7 @@ func TestParse(t *testing.T) {
 	if tls, err := parseTLS(none, slog.Default()); tls != nil || err != nil {
 		t.Error(tls, err)
 	}
-	all := parsed(t, `
+	all := config(t, `
 tokens: { secret: "`+secret+`", query_parameter: q, subprotocol_prefix: p., routes_claim: r, optional: true }
 access_bindings: [ { service_account_id: a, roles: [ api-gateway.viewer, api-gateway.websocketWriter ] } ]
 tls: { cert_file: /absent/cert, key_file: /absent/key }
@@ -126,7 +126,7 @@ tls: { cert_file: /absent/cert, key_file: /absent/key }
 		"tls: { cert_file: a }":                                              "tls: cert_file",
 		"tls: { min_version: '1' }":                                          "min_version",
 	} {
-		conf := parsed(t, yaml)
+		conf := config(t, yaml)
 		_, tokensErr := parseTokens(conf)
 		_, bindingsErr := parseBindings(conf)
 		_, tlsErr := parseTLS(conf, slog.Default())

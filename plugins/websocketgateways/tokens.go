@@ -5,6 +5,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"iotcast/internal/gateway"
 	"iotcast/internal/token"
 	"iotcast/plugins/internal/tokenconfig"
 )
@@ -46,25 +47,15 @@ func tokensField() *service.ConfigField {
 		LintRule(tokenconfig.LintRule)
 }
 
-// tokens is the field tokens as it is configured. The verifier wants to be
-// started.
-type tokens struct {
-	Verifier          *token.Verifier
-	QueryParameter    string
-	SubprotocolPrefix string
-	RoutesClaim       string
-	Optional          bool
-}
-
 // parseTokens reads the field tokens of a gateway or a route; nil means that it
 // has no key, and so asks for no token.
-func parseTokens(conf *service.ParsedConfig) (*tokens, error) {
+func parseTokens(conf *service.ParsedConfig) (*gateway.Tokens, error) {
 	conf = conf.Namespace(fieldTokens)
 	cfg, on, err := tokenconfig.Parse(conf)
 	if err != nil || !on {
 		return nil, err
 	}
-	t := new(tokens)
+	t := new(gateway.Tokens)
 	if t.Verifier, err = token.New(cfg); err != nil {
 		return nil, fmt.Errorf("%s: %w", fieldTokens, err)
 	}
