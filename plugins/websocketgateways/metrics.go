@@ -11,10 +11,11 @@ import (
 	"iotcast/internal/gateway"
 )
 
-// metrics writes what gateways do to Benthos' metrics. What happens seldom is
+// metrics, which docs.go explains, writes what gateways do to Benthos' metrics. What happens seldom is
 // reported as it happens; what happens for every delivery is counted by fanout
 // and read once a second, so that no broadcast waits for a metric.
 type metrics struct {
+	up             *service.MetricGauge
 	connections    *service.MetricGauge
 	handshakes     *service.MetricCounter
 	closed         *service.MetricCounter
@@ -32,6 +33,7 @@ type metrics struct {
 
 func newMetrics(m *service.Metrics) *metrics {
 	return &metrics{
+		up:             m.NewGauge("websocket_gateway_up", "gateway"),
 		connections:    m.NewGauge("websocket_connections", "gateway", "path"),
 		handshakes:     m.NewCounter("websocket_handshakes", "gateway", "path", "status", "reason"),
 		closed:         m.NewCounter("websocket_closed", "gateway", "path", "reason"),
@@ -93,6 +95,7 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 		defer tick.Stop()
 		for {
 			for _, g := range set.All() {
+				m.up.Set(up(g), g.Label())
 				for path, r := range g.Routes() {
 					seen[r] = m.add(g.Label(), path, r, seen[r])
 				}
@@ -105,6 +108,13 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 		}
 	})
 	return func() { close(quit); done.Wait() }
+}
+
+func up(g *gateway.Gateway) int64 {
+	if g.Err() != nil {
+		return 0
+	}
+	return 1
 }
 
 func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stats) fanout.Stats {
