@@ -50,7 +50,7 @@ func TestCommands(t *testing.T) {
 			cast := runConfig(t, []string{"MQTT_URL=" + b.url()}, args...)
 			if name == "streams" {
 				cast.waitReady()
-				cast.must(http.MethodPost, "/streams/telemetry", trigger(b, "registry_id: my-registry", "path: /dashboard"))
+				cast.must(http.MethodPost, "/streams/telemetry", trigger(b, "registry_id: my-registry\ntopics: [ $devices/+/events/# ]", "path: /dashboard"))
 			}
 			cast.waitReady()
 			ws := cast.page("/dashboard")

@@ -5,13 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-const fieldResource = "resource"
+const (
+	fieldResource = "resource"
+	fieldTimeout  = "timeout"
+)
 
 const errNoResource = "resource must not be empty: it is the label of one of the output_resources"
+
+var errTimeout = errors.New("no answer from the output in time: it may still accept the message later")
 
 func init() {
 	service.MustRegisterBatchProcessor("write_output", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
@@ -29,14 +35,20 @@ func Spec() *service.ConfigSpec {
 		Description(`
 With it the handler `+"`on_message`"+` of `+"`websocket_gateways`"+` can turn a client's command into an MQTT message, or any pipeline can write on its way.
 
-A batch is written as a batch. If the output does not accept it, each of its messages is marked as failed, and `+"`catch`"+` can treat them; messages that had failed before are passed on and not written. The processor waits for the output, and in a handler not longer than its `+"`handler_timeout`"+`: a message that was given up in this way may still be written later.
+A batch is written as a batch. If the output does not accept it, each of its messages is marked as failed, and `+"`catch`"+` can treat them; messages that had failed before are passed on and not written.
 
 To write something other than what is passed on, put the processor in a `+"`branch`"+`.
 `).
-		Field(service.NewStringField(fieldResource).
-			Description("The label of the output resource, one of the `output_resources`.").
-			Example("commands").
-			LintRule(`root = if this == "" { [ "`+errNoResource+`" ] }`)).
+		Fields(
+			service.NewStringField(fieldResource).
+				Description("The label of the output resource, one of the `output_resources`.").
+				Example("commands").
+				LintRule(`root = if this == "" { [ "`+errNoResource+`" ] }`),
+			service.NewDurationField(fieldTimeout).
+				Description("How long to wait for the output to accept a message. After that the message counts as failed, though the output may still write it later. In a handler, keep it below `handler_timeout`, so that there is time left to say so. `0s` means to wait for as long as it takes.").
+				Default("5s").
+				Example("0s"),
+		).
 		Example("Commands from a page", "What a client sends is published, and the client is told so.", `
 websocket_gateways:
   - label: main
@@ -59,6 +71,7 @@ output_resources:
 type processor struct {
 	res      *service.Resources
 	resource string
+	timeout  time.Duration
 }
 
 var _ service.BatchProcessor = (*processor)(nil)
@@ -67,6 +80,9 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 	p := &processor{res: res}
 	var err error
 	if p.resource, err = conf.FieldString(fieldResource); err != nil {
+		return nil, err
+	}
+	if p.timeout, err = conf.FieldDuration(fieldTimeout); err != nil {
 		return nil, err
 	}
 	switch {
@@ -98,8 +114,14 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	return []service.MessageBatch{batch}, nil
 }
 
-// write returns when the output has accepted the batch, or has not, or ctx ends.
+// write returns when the output has accepted the batch, or has not, or time is
+// over.
 func (p *processor) write(ctx context.Context, batch service.MessageBatch) error {
+	if p.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, errTimeout)
+		defer cancel()
+	}
 	done := make(chan error, 1)
 	go func() { // Benthos waits for the output's answer, whatever becomes of ctx
 		var err error
@@ -108,6 +130,9 @@ func (p *processor) write(ctx context.Context, batch service.MessageBatch) error
 	}()
 	select {
 	case err := <-done:
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx) // which the output's own error only follows
+		}
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -42,22 +42,6 @@ func (s *sink) WriteBatch(ctx context.Context, batch service.MessageBatch) error
 	return nil
 }
 
-// hasty is a processor that gives others next to no time.
-type hasty []*service.OwnedProcessor
-
-func newHasty(conf *service.ParsedConfig, _ *service.Resources) (service.BatchProcessor, error) {
-	ps, err := conf.FieldProcessorList()
-	return hasty(ps), err
-}
-
-func (h hasty) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Millisecond, errors.New("no time left"))
-	defer cancel()
-	return service.ExecuteProcessors(ctx, h, batch)
-}
-
-func (h hasty) Close(ctx context.Context) error { return h[0].Close(ctx) }
-
 func (s *sink) written() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,9 +56,6 @@ func stream(t *testing.T, s *sink, processors string, messages ...string) (out [
 	if err := env.RegisterBatchOutput("sink", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 		return s, service.BatchPolicy{}, 1, nil
 	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := env.RegisterBatchProcessor("hasty", service.NewConfigSpec().Field(service.NewProcessorListField("")), newHasty); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
@@ -152,16 +133,15 @@ func TestRefusedByTheOutput(t *testing.T) {
 	}
 }
 
-// TestDoesNotOutstayItsContext: a handler has a time limit, an output has none.
-func TestDoesNotOutstayItsContext(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	answered := make(chan struct{})
 	s := &sink{answer: func(context.Context) error {
 		<-answered
 		return nil
 	}}
 	time.AfterFunc(200*time.Millisecond, func() { close(answered) })
-	got := stream(t, s, "hasty: [ { write_output: { resource: commands } } ]", "one")
-	if len(got) != 1 || !strings.Contains(got[0], "no time left") {
+	got := stream(t, s, "write_output: { resource: commands, timeout: 10ms }", "one")
+	if len(got) != 1 || !strings.Contains(got[0], "in time") {
 		t.Errorf("passed on %q", got)
 	}
 }
