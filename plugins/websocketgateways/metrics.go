@@ -1,6 +1,7 @@
 package websocketgateways
 
 import (
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -50,9 +51,21 @@ func newMetrics(m *service.Metrics) *metrics {
 	}
 }
 
-// observe is gateway.Observe.
-func (m *metrics) observe(gateway, path string) gateway.Observer {
-	return &observer{metrics: m, gateway: gateway, path: path}
+// observe is gateway.Observe. Counters that nothing was counted with are there
+// from the beginning: to Prometheus, one that appears with a 1 has not increased.
+func (m *metrics) observe(label, path string) gateway.Observer {
+	if path != "" {
+		m.handshakes.Incr(0, label, path, strconv.Itoa(http.StatusSwitchingProtocols), "")
+		for _, reason := range gateway.Reasons() {
+			m.closed.Incr(0, label, path, reason)
+		}
+		for _, handler := range (gateway.Handlers{}).Names() {
+			m.handlersFailed.Incr(0, label, path, handler)
+		}
+		m.received.Incr(0, label, path)
+		m.receivedBytes.Incr(0, label, path)
+	}
+	return &observer{metrics: m, gateway: label, path: path}
 }
 
 // observer reports one route.
