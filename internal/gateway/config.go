@@ -29,7 +29,7 @@ type Admission struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	HandshakeRate       int           // a second
-	HandshakeTimeout    time.Duration // for the request, TLS included, and then for on_connect
+	HandshakeTimeout    time.Duration // for the request, TLS included, and then for tokens and on_connect
 	MaxHeaderBytes      int
 }
 
