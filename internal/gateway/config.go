@@ -23,8 +23,8 @@ type Config struct {
 	Routes         []RouteConfig
 }
 
-// Admission bounds what clients that want a connection may cost. Zero means no
-// limit.
+// Admission bounds what clients that want a connection may cost. A zero number
+// means no limit; there must be a timeout.
 type Admission struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int

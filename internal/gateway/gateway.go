@@ -44,9 +44,7 @@ type Gateway struct {
 
 // Start binds the address and begins to accept connections.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
-	// Our pings find dead peers, and the kernel's probes would cost each handshake
-	// four system calls.
-	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", cfg.Address)
+	l, err := listenConfig(cfg.Routes).Listen(context.Background(), "tcp", cfg.Address)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -87,6 +85,17 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	g.served.Go(func() { g.settle.run(g.quit) })
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 	return g, nil
+}
+
+// listenConfig leaves the kernel's keep-alive out where our pings find dead peers:
+// it would cost each handshake four system calls.
+func listenConfig(routes []RouteConfig) *net.ListenConfig {
+	for _, r := range routes {
+		if r.Limits.PingInterval == 0 {
+			return new(net.ListenConfig)
+		}
+	}
+	return &net.ListenConfig{KeepAlive: -1}
 }
 
 // http1 keeps browsers from choosing HTTP/2 over TLS, where a WebSocket handshake
