@@ -86,9 +86,10 @@ export function connect(url, {
     clearTimeout(timer);
     timer = setTimeout(() => { attempts = 0; }, PROVEN);
     listen();
-    if (opened && !lastEventId) call(onGap, { reason: 'no_event_id' });
+    const again = opened;
     opened = true;
     become('open');
+    if (again && !lastEventId) call(onGap, { reason: 'no_event_id' });
   }
 
   function listen() {
