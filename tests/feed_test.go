@@ -18,6 +18,7 @@ import (
 
 // feed is iotcast's own client, and what its handlers were told.
 type feed struct {
+	*process
 	t     *testing.T
 	name  string
 	stdin io.WriteCloser
@@ -59,21 +60,22 @@ func startFeed(t *testing.T, name string, cmd *exec.Cmd) *feed {
 	}
 	events, w := io.Pipe()
 	cmd.Stdout = w
-	f := &feed{t: t, name: name, stdin: stdin}
-	p := start(t, name, cmd)
+	f := &feed{process: start(t, name, cmd), t: t, name: name, stdin: stdin}
 	t.Cleanup(func() { // before the SIGTERM of start, which a browser may survive
 		stdin.Close()
 		select {
-		case <-p.done:
+		case <-f.done:
 		case <-time.After(patience):
 		}
 	})
 	go func() {
-		<-p.done
+		<-f.done
 		w.Close()
 	}()
 	go func() {
-		for in := bufio.NewScanner(events); in.Scan(); {
+		in := bufio.NewScanner(events)
+		in.Buffer(nil, 1<<20)
+		for in.Scan() {
 			var e feedEvent
 			if err := json.Unmarshal(in.Bytes(), &e); err != nil {
 				e = feedEvent{Event: "error", Text: fmt.Sprintf("unreadable line %.200q: %v", in.Bytes(), err)}
@@ -291,7 +293,7 @@ func TestFeedTokens(t *testing.T) {
 			f.wait("closed", 1)
 			g.waitClosed(websocket.StatusNormalClosure)
 
-			f = follow(t, g.addr, "ws://"+g.addr+"/telemetry", `, "tokens": ["e.f-g_h"], "tokenProtocol": "bearer.", "protocols": ["iotcast"]`)
+			f = follow(t, g.addr, "ws://"+g.addr+"/telemetry", `, "tokens": ["e.f-g_h"], "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
 			f.wait("open", 1)
 			queries, offers := g.handshakes()
 			if got, want := offers[3], "iotcast, bearer.e.f-g_h"; strings.ReplaceAll(got, ",", ", ") != want && got != want {

@@ -27,7 +27,7 @@ const feed: Feed = connect('/telemetry', {
     console.log(delay / 1000, code, reason, error);
   },
   token: async () => (await fetch('/token')).text(),
-  tokenProtocol: 'bearer.',
+  subprotocolPrefix: 'bearer.',
   protocols: ['iotcast'],
   backoff: { max: 10_000 },
   silence: 60_000,

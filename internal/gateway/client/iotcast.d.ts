@@ -27,10 +27,10 @@ export interface Options {
   token?: string | (() => string | undefined | Promise<string | undefined>);
 
   /** The query parameter that carries the token. Default: `"access_token"`. */
-  tokenParameter?: string;
+  queryParameter?: string;
 
   /** Carries the token as a subprotocol instead, behind this prefix. Proxies log URLs, but seldom subprotocols. */
-  tokenProtocol?: string;
+  subprotocolPrefix?: string;
 
   /** Subprotocols to offer. Default: none. */
   protocols?: string | string[];

@@ -20,7 +20,7 @@ class Message {
 
 export function connect(url, {
   onMessage, onData, onGap, onState,
-  token, tokenParameter = 'access_token', tokenProtocol, protocols = [],
+  token, queryParameter = 'access_token', subprotocolPrefix, protocols = [],
   backoff: { min = 1000, max = 30_000 } = {}, silence, lastEventId = '', WebSocket = globalThis.WebSocket,
 } = {}) {
   const { addEventListener, removeEventListener, document, location } = globalThis;
@@ -68,8 +68,8 @@ export function connect(url, {
       if (mine !== current) return;
       const target = new URL(address), offers = [].concat(protocols);
       if (lastEventId) target.searchParams.set('last_event_id', lastEventId);
-      if (secret && tokenProtocol) offers.push(tokenProtocol + secret);
-      else if (secret) target.searchParams.set(tokenParameter, secret);
+      if (secret && subprotocolPrefix) offers.push(subprotocolPrefix + secret);
+      else if (secret) target.searchParams.set(queryParameter, secret);
       socket = new WebSocket(target.href, offers);
     } catch (error) {
       if (mine === current) wait({ error });

@@ -254,11 +254,11 @@ test('a token goes with every attempt', async () => {
   await after(1000);
   assert.equal(socket().url.searchParams.get('access_token'), 'token-2');
 
-  assert.equal((await follow({ token: 'a&b', tokenParameter: 'jwt' })).socket().url.searchParams.get('jwt'), 'a&b');
-  const hidden = await follow({ token: () => 'secret', tokenProtocol: 'bearer.', protocols: 'iotcast' });
+  assert.equal((await follow({ token: 'a&b', queryParameter: 'jwt' })).socket().url.searchParams.get('jwt'), 'a&b');
+  const hidden = await follow({ token: () => 'secret', subprotocolPrefix: 'bearer.', protocols: 'iotcast' });
   assert.deepEqual(hidden.socket().protocols, ['iotcast', 'bearer.secret']);
   assert.equal(hidden.socket().url.href, 'ws://gateway/telemetry?room=7');
-  const none = await follow({ token: () => undefined, tokenProtocol: 'bearer.', protocols: ['iotcast'] });
+  const none = await follow({ token: () => undefined, subprotocolPrefix: 'bearer.', protocols: ['iotcast'] });
   assert.deepEqual(none.socket().protocols, ['iotcast']);
 });
 
