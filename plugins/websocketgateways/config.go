@@ -39,7 +39,7 @@ func Field() *service.ConfigField {
 		tlsField(),
 		routesField(),
 		service.NewStringField(fieldViewer).
-			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Empty means no such page.").
+			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own. Empty means neither.").
 			Default("").
 			Example("/"),
 		tokensField(),
