@@ -87,12 +87,12 @@ func Spec() *service.ConfigSpec {
 				Default(true).
 				Example(false),
 			service.NewIntField(fieldMaxUnacked).
-				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then, until there is room again, messages of QoS 0 are dropped as they come and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
 			service.NewDurationField(fieldKeepAlive).
-				Description("How long the connection may be silent before it is probed, and the probe unanswered before it counts as lost.").
+				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 1s.").
 				Default("30s").
 				Example("5s"),
 			service.NewDurationField(fieldConnectTimeout).
