@@ -103,7 +103,7 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 	if p.AccessLog, err = conf.FieldBool(fieldAccessLog); err != nil {
 		return err
 	}
-	if err = parseAdmission(conf, &p.Config); err != nil {
+	if err := parseAdmission(conf, &p.Config); err != nil {
 		return err
 	}
 	if p.Bindings, err = parseBindings(conf); err != nil {
