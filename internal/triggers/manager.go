@@ -159,7 +159,7 @@ func (m *Manager) put(ctx context.Context, id string, text []byte) error {
 
 // Render is the text of the trigger's file after an update.
 func (s Stored) Render(t Trigger, c Connection) ([]byte, error) {
-	s.stream.setRule(t.Rule)
+	s.stream.changeRule(s.Rule, t.Rule)
 	s.stream.setConnection(c)
 	return s.stream.file(t)
 }

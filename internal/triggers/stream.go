@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,6 +171,42 @@ func (s *stream) setRule(r Rule) {
 	setText(s.output, "service_account_id", r.ServiceAccountID)
 }
 
+// changeRule puts another rule into the stream. The broker keeps the session's
+// subscriptions, so the input has to be told of those that have gone.
+func (s *stream) changeRule(from, to Rule) {
+	s.setRule(to)
+	now := to.filters()
+	var gone []string
+	for _, f := range append(s.texts("unsubscribe"), from.filters()...) {
+		if !slices.Contains(now, f) && !slices.Contains(gone, f) {
+			gone = append(gone, f)
+		}
+	}
+	if len(gone) > 0 {
+		set(s.input, "unsubscribe", list(gone...))
+	} else {
+		set(s.input, "unsubscribe", nil)
+	}
+}
+
+// filters are those that the input subscribes to.
+func (r Rule) filters() []string {
+	if r.Topic != "" {
+		return []string{r.Topic}
+	}
+	return iotcore.DefaultFilters(r.Source, r.RegistryID, r.DeviceID)
+}
+
+// texts are the items of a list of the input.
+func (s *stream) texts(key string) (all []string) {
+	if n := child(s.input, key); n != nil && n.Kind == yaml.SequenceNode {
+		for _, item := range n.Content {
+			all = append(all, item.Value)
+		}
+	}
+	return all
+}
+
 // setConnection puts into the stream what of c is not empty.
 func (s *stream) setConnection(c Connection) {
 	if len(c.URLs) > 0 {
@@ -199,14 +236,12 @@ func (s *stream) rule() (Rule, error) {
 	if r.BrokerID != "" {
 		r.Source = iotcore.Broker
 	}
-	if topics := child(s.input, "topics"); topics != nil && topics.Kind == yaml.SequenceNode {
-		switch len(topics.Content) {
-		case 0:
-		case 1:
-			r.Topic = topics.Content[0].Value
-		default:
-			return r, fmt.Errorf("its %s has %d topics: a trigger has one, or none for all", input, len(topics.Content))
-		}
+	switch topics := s.texts("topics"); len(topics) {
+	case 0:
+	case 1:
+		r.Topic = topics[0]
+	default:
+		return r, fmt.Errorf("its %s has %d topics: a trigger has one, or none for all", input, len(topics))
 	}
 	batching := child(s.input, "batching")
 	if batching == nil {
@@ -310,9 +345,9 @@ func splitHead(text string) (head, body string, ok bool) {
 	if !ok || !strings.HasPrefix(text, "#") {
 		return "", "", false
 	}
-	lines, body, ok := strings.Cut(rest, headMark+"\n")
+	lines, body, ok := strings.Cut(rest, "\n"+headMark+"\n")
 	var b strings.Builder
-	for line := range strings.Lines(lines) {
+	for line := range strings.Lines(lines + "\n") {
 		if !strings.HasPrefix(line, "#") {
 			return "", "", false
 		}
