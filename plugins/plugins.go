@@ -1,7 +1,7 @@
 // Package plugins is iotcast as a library: importing it registers the
 // components iot_mqtt, iot_trigger and websocket_broadcast, and Run is Benthos'
-// command line with them and with the top-level fields websocket_gateways and
-// mqtt_broker.
+// command line with them and with the top-level fields websocket_gateways,
+// connection_api and mqtt_broker.
 //
 // A binary of your own with iotcast in it:
 //
@@ -17,6 +17,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"iotcast/plugins/connectionapi"
 	"iotcast/plugins/internal/logging"
 	_ "iotcast/plugins/iotmqtt"    // registers the input
 	_ "iotcast/plugins/iottrigger" // registers the processor
@@ -30,7 +31,7 @@ import (
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
 	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), mqttbroker.Field())
+		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field())
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
@@ -63,6 +64,9 @@ type process struct {
 // closeTimeout is for the connections to take what is left and to say goodbye.
 const closeTimeout = 6 * time.Second
 
+// requestTimeout is for the requests to the connection API that are under way.
+const requestTimeout = time.Second
+
 func (p *process) options() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
 		service.CLIOptSetMainSchemaFrom(Schema),
@@ -88,12 +92,20 @@ func (p *process) start(root *service.ParsedConfig) error {
 	if err != nil {
 		return err
 	}
-	p.atStop(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	p.atStop(within(closeTimeout, stop))
+	if stop, err = connectionapi.Start(root); err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, stop))
+	return nil
+}
+
+func within(limit time.Duration, stop func(context.Context)) func() {
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		stop(ctx)
-	})
-	return nil
+	}
 }
 
 func (p *process) atStop(f func()) {

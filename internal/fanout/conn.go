@@ -27,6 +27,7 @@ type Conn struct {
 	queue   *queue
 	hub     *Hub
 	shard   *shard
+	resumed uint64       // what is before this position of the queue is not held against it
 	rest    []byte       // of a write that was cut short: goes before all else
 	private []byte       // whole frames for this connection alone, before the next message
 	active  atomic.Int64 // when the last data frame went either way, or a ping came
@@ -37,6 +38,8 @@ type Conn struct {
 	writing int             // bytes that catchUp is writing
 	cause   error           // why it ended; the first reason wins
 	dropped uint64          // messages, by DropOldest
+	untold  uint64          // of these, what the client has not been told of
+	ends    *end            // when it must, at the latest
 
 	opened    int64        // Unix nanoseconds, like all times here
 	heard     atomic.Int64 // last byte from the peer
@@ -51,6 +54,13 @@ type closing struct {
 	frame  []byte // still to be written
 	stopAt mark   // messages before it go out first
 	hangUp bool   // close the socket as soon as all is written
+}
+
+// end is the end of a connection that is known beforehand.
+type end struct {
+	at    int64
+	code  uint16
+	cause error
 }
 
 var (
@@ -91,6 +101,9 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 	}
 	c.private = appendMessage(c.private, byte(op), payload, c.hub.cfg.MaxFrame)
 	c.flush(mark{})
+	if c.blocked {
+		c.enforce(c.newest())
+	}
 	return nil
 }
 
@@ -101,6 +114,14 @@ func (c *Conn) CloseWith(code uint16, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finish(code, cause)
+}
+
+// CloseAt closes the connection as CloseWith does when the time has come; a
+// later call replaces an earlier one.
+func (c *Conn) CloseAt(at time.Time, code uint16, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends = &end{at: at.UnixNano(), code: code, cause: cause}
 }
 
 // finish is CloseWith for a caller that holds c.mu.
@@ -173,6 +194,12 @@ func (c *Conn) Dropped() uint64 {
 	defer c.mu.Unlock()
 	return c.dropped
 }
+
+// Opened is when the connection was attached.
+func (c *Conn) Opened() time.Time { return time.Unix(0, c.opened) }
+
+// Active is when the last data frame went either way, or a ping came.
+func (c *Conn) Active() time.Time { return time.Unix(0, c.active.Load()) }
 
 // Touch marks the connection as active: its peer has sent a frame that counts
 // for Config.IdleTimeout.

@@ -37,9 +37,9 @@ func envelope(n int) []byte {
 func TestCompressedAndPlainConnectionsGetTheSame(t *testing.T) {
 	h := newTestHub(t, Config{Compression: true, MaxFrame: 32 << 10})
 	_, plain := link(t, h, 0)
-	_, deflated := linkAs(t, h, 0, true)
+	_, deflated := linkAs(t, h, 0, Client{Compressed: true})
 	for _, payload := range [][]byte{[]byte("short"), envelope(14), envelope(500), bytes.Repeat([]byte{1, 2, 3}, 1000)} {
-		if n := h.Broadcast(Text, payload); n != 2 {
+		if n := broadcast(h, Text, payload); n != 2 {
 			t.Fatal(n)
 		}
 		_, p, err := readMessage(plain)

@@ -23,11 +23,16 @@
 // goroutine of its own until it has caught up. At rest a connection holds no
 // goroutine for writing and no buffer.
 //
+// With [Config.History] the hub remembers the places of recent messages in that
+// log, and so holds their frames, shared by all. A connection that resumes gets its
+// cursor put where it left off; the seam to what is live is no more than the next
+// read.
+//
 // # What it promises
 //
 // Each connection gets every frame broadcast between [Hub.Attach] and its end,
 // once and in order, or is closed with a reason, or, with [DropOldest], loses
-// the oldest frames, which are counted. A connection that does not read costs
+// the oldest frames, which are counted and which it is told of. A connection that does not read costs
 // the others nothing: what waits for it is bounded by [Config.QueueBytes], and
 // because the log is shared, so is the memory of all slow connections together.
 package fanout

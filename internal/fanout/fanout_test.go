@@ -42,7 +42,7 @@ func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 				})
 			}
 			for i := range tc.messages {
-				if n := h.Broadcast(Text, []byte(message(i, tc.size))); n != tc.conns {
+				if n := broadcast(h, Text, []byte(message(i, tc.size))); n != tc.conns {
 					t.Fatalf("reached %d connections", n)
 				}
 			}
@@ -57,7 +57,7 @@ func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 
 func TestNobodyConnected(t *testing.T) {
 	h := newTestHub(t, Config{})
-	if n := h.Broadcast(Text, []byte("lost")); n != 0 {
+	if n := broadcast(h, Text, []byte("lost")); n != 0 {
 		t.Fatal(n)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
@@ -79,7 +79,7 @@ func TestControlFramesGoBetweenMessages(t *testing.T) {
 	const messages = 300
 	go func() {
 		for i := range messages {
-			h.Broadcast(Binary, []byte(message(i, 5000)))
+			broadcast(h, Binary, []byte(message(i, 5000)))
 		}
 	}()
 	go func() {
@@ -115,7 +115,7 @@ func TestCloseFlushesWhatWasBroadcast(t *testing.T) {
 	_, client := link(t, h, smallBuffer)
 	const messages = 200
 	for i := range messages {
-		h.Broadcast(Text, []byte(message(i, 10_000)))
+		broadcast(h, Text, []byte(message(i, 10_000)))
 	}
 	closed := make(chan struct{})
 	go func() { h.Close(context.Background(), GoingAway, errors.New("shutting down")); close(closed) }()
@@ -143,7 +143,7 @@ func TestChurn(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				h.Broadcast(Text, []byte(message(i, i%3000)))
+				broadcast(h, Text, []byte(message(i, i%3000)))
 			}
 		}
 	})

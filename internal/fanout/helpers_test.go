@@ -22,10 +22,10 @@ const smallBuffer = 32 << 10
 // link attaches a real socket to h and returns its two ends.
 func link(t testing.TB, h *Hub, readBuffer int) (*Conn, net.Conn) {
 	t.Helper()
-	return linkAs(t, h, readBuffer, false)
+	return linkAs(t, h, readBuffer, Client{})
 }
 
-func linkAs(t testing.TB, h *Hub, readBuffer int, compressed bool) (*Conn, net.Conn) {
+func linkAs(t testing.TB, h *Hub, readBuffer int, as Client) (*Conn, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -48,7 +48,8 @@ func linkAs(t testing.TB, h *Hub, readBuffer int, compressed bool) (*Conn, net.C
 		_ = server.(*net.TCPConn).SetWriteBuffer(readBuffer)
 	}
 	client := <-dialed
-	c := h.Attach(server, []byte("hello"), compressed)
+	as.Prelude = []byte("hello")
+	c := h.Attach(server, as)
 	go func() { // the reader that Attach asks for
 		_, _ = io.Copy(io.Discard, c)
 		_ = c.Detach()
@@ -136,4 +137,8 @@ func eventually(t *testing.T, ok func() bool) {
 			t.Fatal("waited in vain")
 		}
 	}
+}
+
+func broadcast(h *Hub, op Opcode, payload []byte) int {
+	return h.Broadcast(Message{Opcode: op, Payload: payload})
 }

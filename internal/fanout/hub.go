@@ -20,7 +20,23 @@ type Config struct {
 	MaxLifetime  time.Duration
 	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
 	Compression  bool          // prepare for connections that take compressed messages
+	History      History       // what later connections can resume from
 	Shards       int           // 0: one for every second core
+
+	// Gap makes the payload of the text message that tells a client of a gap,
+	// before anything that comes after it; nil: clients are not told.
+	Gap func(GapReason, uint64) []byte
+	// Served is told after a pass over connections how long ago the oldest of
+	// its messages was received; nil: nobody. A shard waits for it.
+	Served func(time.Duration)
+}
+
+// Message is what a hub broadcasts.
+type Message struct {
+	Opcode   Opcode
+	Payload  []byte
+	ID       string    // a client that has seen the message can resume from it; "": it cannot
+	Received time.Time // when the first part of it reached this process; zero: now
 }
 
 // Hub broadcasts to the connections of one route. Its methods may be called
@@ -36,7 +52,9 @@ type Hub struct {
 	plain    *queue
 	deflated *queue // the same messages, compressed; nil without Config.Compression
 	deflater deflater
+	history  history
 	arrived  chan struct{} // closed when the first connection attaches
+	news     chan struct{} // closed by the next broadcast; nil if nobody waits for it
 	goodbye  func(*Conn)   // set by Close, for those that attach still
 	gone     chan struct{} // closed after Close, with the last connection
 
@@ -60,6 +78,7 @@ func NewHub(cfg Config) *Hub {
 	if cfg.Compression {
 		h.deflated = newQueue()
 	}
+	h.history = newHistory(cfg.History, h.place())
 	h.room = sync.NewCond(&h.lag)
 	for range cfg.Shards {
 		s := newShard(h)
@@ -72,31 +91,53 @@ func NewHub(cfg Config) *Hub {
 // Len is the number of connections.
 func (h *Hub) Len() int { return int(h.conns.Load()) }
 
-// Broadcast queues payload as one message for every connection and returns
-// their number. With none it does nothing. It never waits for a socket: only,
-// when messages come faster than the shards can make a pass, for the shards.
-func (h *Hub) Broadcast(op Opcode, payload []byte) int {
-	h.waitForRoom(uint64(len(payload)))
-	h.mu.Lock()
-	n := h.plain.conns
-	if n > 0 {
-		h.plain.append(byte(op), payload, h.cfg.MaxFrame)
+// Broadcast queues a message for every connection, keeps it for those that
+// resume, and returns the number of connections. With none, and no history, it
+// does nothing. It never waits for a socket: only, when messages come faster than
+// the shards can make a pass, for the shards.
+func (h *Hub) Broadcast(m Message) int {
+	h.waitForRoom(uint64(len(m.Payload)))
+	now := time.Now()
+	if m.Received.IsZero() {
+		m.Received = now
 	}
-	if h.deflated != nil && h.deflated.conns > 0 {
+	h.mu.Lock()
+	n, keep := h.plain.conns, h.history.enabled()
+	if n > 0 || keep {
+		h.plain.append(byte(m.Opcode), m.Payload, h.cfg.MaxFrame)
+	}
+	if h.deflated != nil && (h.deflated.conns > 0 || keep) {
 		n += h.deflated.conns
-		first, small := h.deflater.deflate(byte(op), payload)
+		first, small := h.deflater.deflate(byte(m.Opcode), m.Payload)
 		h.deflated.append(first, small, h.cfg.MaxFrame)
+	}
+	if keep {
+		h.history.add(m.ID, h.place(), now)
+		if h.news != nil {
+			close(h.news)
+			h.news = nil
+		}
 	}
 	h.mu.Unlock()
 	if n == 0 {
 		return 0
 	}
 	h.messages.Add(1)
-	h.broadcast.Add(uint64(len(payload)))
+	h.broadcast.Add(uint64(len(m.Payload)))
 	for _, s := range h.shards {
+		s.oldest.CompareAndSwap(0, m.Received.UnixNano())
 		s.wakeUp()
 	}
 	return n
+}
+
+// place is the end of the queues. The caller holds h.mu.
+func (h *Hub) place() place {
+	p := place{plain: h.plain.newest()}
+	if h.deflated != nil {
+		p.deflated = h.deflated.newest()
+	}
+	return p
 }
 
 // waitForRoom holds a broadcast back while the shards are behind by half of
@@ -143,22 +184,38 @@ func (h *Hub) WaitForConnection(ctx context.Context) error {
 	}
 }
 
-// Attach adds a connection, compressed if its peer takes compressed messages
-// (RFC 7692, without context takeover) and Config.Compression is set. It gets
-// every message broadcast from now on, and before the first of them prelude as
-// it is: the answer to its handshake, so that a client that has seen the answer
-// misses nothing. The caller must read from the connection until that fails, and
-// then call [Conn.Detach].
-func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
+// Client is what a hub must know of a connection that it is to take.
+type Client struct {
+	Prelude    []byte // goes out before all else: the answer to the handshake
+	Compressed bool   // takes compressed messages (RFC 7692, without context takeover)
+	ResumeFrom string // the ID of the last message that it has seen; "": it starts anew
+	// Attached gets the connection before the first byte goes out to the peer, so
+	// that whoever hears of the connection from there can find it. It must not call
+	// the connection's methods.
+	Attached func(*Conn)
+}
+
+// Attach adds a connection. It gets every message that is broadcast after the
+// one that it resumes from, or else from now on. A client that has seen the
+// prelude misses nothing. The caller must read from the connection until that
+// fails, and then call [Conn.Detach].
+func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 	c := newConn(h, h.shards[h.turn.Add(1)%uint64(len(h.shards))], nc)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.private = client.Prelude
 	h.mu.Lock()
-	if c.queue = h.plain; compressed && h.deflated != nil {
+	c.queue = h.plain
+	if client.Compressed && h.deflated != nil {
 		c.queue = h.deflated
 	}
 	c.queue.conns++
-	c.cur = c.queue.newest()
+	from := h.place()
+	if client.ResumeFrom != "" {
+		from = h.resume(c, client.ResumeFrom)
+	}
+	c.cur = from.of(c.queue, h)
+	c.resumed = c.newest().pos
 	if h.conns.Add(1) == 1 {
 		close(h.arrived)
 		h.arrived = make(chan struct{})
@@ -167,12 +224,28 @@ func (h *Hub) Attach(nc net.Conn, prelude []byte, compressed bool) *Conn {
 	h.mu.Unlock()
 
 	c.shard.add(c)
-	c.private = prelude
+	if client.Attached != nil {
+		client.Attached(c)
+	}
 	c.flush(mark{})
+	if c.cur.pos() < c.resumed {
+		c.shard.wakeUp()
+	}
 	if goodbye != nil {
 		goodbye(c)
 	}
 	return c
+}
+
+// resume is where a client that has seen the message id goes on. If that is not
+// known any more, it is told so, and gets what there is. The caller holds h.mu
+// and c.mu.
+func (h *Hub) resume(c *Conn, id string) place {
+	if p, ok := h.history.after(id, time.Now()); ok {
+		return p
+	}
+	c.tell(GapHistory, 0)
+	return h.history.oldest(h.place())
 }
 
 func (h *Hub) detach(c *Conn) {

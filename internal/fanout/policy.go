@@ -31,7 +31,7 @@ func (c *Conn) enforce(limit mark) {
 	if c.closing.begun {
 		return
 	}
-	waiting := int64(len(c.rest)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, c.cur.pos()))
+	waiting := c.waiting(limit)
 	if waiting <= c.hub.cfg.QueueBytes {
 		return
 	}
@@ -47,20 +47,32 @@ func (c *Conn) enforce(limit mark) {
 	for waiting > c.hub.cfg.QueueBytes && c.cur.seq+1 < limit.seq {
 		waiting -= int64(c.cur.skip(limit))
 		c.dropped++
+		c.untold++
 		c.shard.count.dropped.Add(1)
 	}
 }
 
-// check applies the durations of Config. It is the shard's, on its tick.
-func (c *Conn) check(now time.Time) {
+// waiting is how many bytes wait for the connection, but for what it got from
+// the history: that is the hub's choice and not the client's slowness. The caller
+// holds c.mu.
+func (c *Conn) waiting(limit mark) int64 {
+	from := max(c.cur.pos(), c.resumed)
+	return int64(len(c.rest)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, from))
+}
+
+// check applies the durations of Config, and returns how many bytes wait for the
+// connection. It is the shard's, on its tick.
+func (c *Conn) check(now time.Time) (waiting int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing.begun {
-		return
+		return 0
 	}
 	cfg, at := &c.hub.cfg, now.UnixNano()
 	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
 	switch {
+	case c.ends != nil && at >= c.ends.at:
+		c.finish(c.ends.code, c.ends.cause)
 	case older(c.opened, cfg.MaxLifetime):
 		c.finish(GoingAway, ErrLifetime)
 	case older(c.active.Load(), cfg.IdleTimeout):
@@ -73,6 +85,7 @@ func (c *Conn) check(now time.Time) {
 		c.private = append(c.private, pingFrame...)
 		c.flush(mark{})
 	}
+	return c.waiting(c.newest())
 }
 
 // tick is how often a shard checks: a quarter of the shortest duration, so

@@ -23,7 +23,7 @@ func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
 		done <- nil
 	}()
 	for i := range messages {
-		h.Broadcast(Text, []byte(message(i, 1000)))
+		broadcast(h, Text, []byte(message(i, 1000)))
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestDropOldestCountsWhatItDrops(t *testing.T) {
 	c, slow := link(t, h, smallBuffer)
 	const messages = 5000
 	for i := range messages {
-		h.Broadcast(Text, []byte(message(i, 1000)))
+		broadcast(h, Text, []byte(message(i, 1000)))
 	}
 	eventually(t, func() bool { return h.Stats().Dropped > 0 })
 	last, received := -1, 0

@@ -3,6 +3,7 @@ package fanout
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,8 @@ type shard struct {
 	quit   chan struct{}
 	done   chan struct{}
 	count  counters
-	passed uint64 // of hub.broadcast: offered to every connection; guarded by hub.lag
+	passed uint64       // of hub.broadcast: offered to every connection; guarded by hub.lag
+	oldest atomic.Int64 // when the oldest message that waits for a pass was received; 0: none does
 
 	mu    sync.Mutex // guards conns; held by run only between passes
 	conns map[*Conn]struct{}
@@ -83,9 +85,12 @@ func (s *shard) run() {
 			s.pass()
 		case now := <-tick.C:
 			s.pass()
+			var longest int64
 			for _, c := range s.order {
-				c.check(now)
+				longest = max(longest, c.check(now))
 			}
+			s.count.queued.Store(longest)
+			s.hub.forget(now)
 		case <-s.quit:
 			return
 		}
@@ -145,6 +150,7 @@ func (h *Hub) limits() (l limits) {
 func (s *shard) pass() {
 	s.refresh()
 	h := s.hub
+	oldest := s.oldest.Swap(0)
 	passed, limits, begun := h.broadcast.Load(), h.limits(), time.Now()
 	for i, c := range s.order {
 		c.serve(&limits, begun.UnixNano())
@@ -158,6 +164,9 @@ func (s *shard) pass() {
 	s.passed = passed
 	h.room.Broadcast()
 	h.lag.Unlock()
+	if oldest != 0 && h.cfg.Served != nil {
+		h.cfg.Served(ended.Sub(time.Unix(0, oldest)))
+	}
 }
 
 func (s *shard) refresh() {

@@ -10,12 +10,14 @@ type Stats struct {
 	Writes     int64 // write calls on sockets
 	Dropped    int64 // messages times connections, by DropOldest
 	Slow       int64 // connections closed by Disconnect
+	Queued     int64 // bytes that wait for the connection for which the most do, as last looked
+	History    int64 // messages that can be resumed from
 }
 
 // counters are a shard's part of Stats: one for each, so that the cores do not
 // pass a cache line to and fro.
 type counters struct {
-	deliveries, bytes, writes, dropped, slow atomic.Int64
+	deliveries, bytes, writes, dropped, slow, queued atomic.Int64
 }
 
 // Stats returns the sum over the shards.
@@ -27,6 +29,10 @@ func (h *Hub) Stats() Stats {
 		s.Writes += sh.count.writes.Load()
 		s.Dropped += sh.count.dropped.Load()
 		s.Slow += sh.count.slow.Load()
+		s.Queued = max(s.Queued, sh.count.queued.Load())
 	}
+	h.mu.Lock()
+	s.History = int64(h.history.len())
+	h.mu.Unlock()
 	return s
 }

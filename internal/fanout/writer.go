@@ -104,6 +104,11 @@ func (c *Conn) next(limit mark) (p []byte, shared bool) {
 	if c.closing.begun {
 		limit = c.closing.stopAt
 	}
+	if c.untold > 0 && c.cur.seq < limit.seq { // just before what it comes before
+		if p := c.gapMessage(GapSlowConsumer, c.untold); p != nil {
+			return p, false
+		}
+	}
 	seq := c.cur.seq
 	if p := c.cur.read(limit); p != nil {
 		c.shard.count.deliveries.Add(int64(c.cur.seq - seq))

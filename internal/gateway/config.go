@@ -1,25 +1,63 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"net/netip"
 	"time"
 
+	"iotcast/internal/access"
 	"iotcast/internal/fanout"
+	"iotcast/internal/token"
 )
 
 // Config is one gateway as it is configured.
 type Config struct {
 	Label          string // what outputs call it; unique
 	Address        string // host:port to listen on
-	AllowedOrigins []string
-	Viewer         string // path of the built-in page; empty: none
-	Compression    bool   // offer permessage-deflate (RFC 7692)
+	TLS            *tls.Config
+	Viewer         string          // path of the built-in page; empty: none
+	Bindings       access.Bindings // who may do what with the connections; none: this process all
+	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed
+	AccessLog      bool            // a line of the log for each connection's end
+	Admission      Admission
 	Routes         []RouteConfig
-	Limits         Limits
+}
+
+// Admission bounds what clients that want a connection may cost. A zero number
+// means no limit; there must be a timeout.
+type Admission struct {
+	MaxConnections      int
+	MaxConnectionsPerIP int
+	HandshakeRate       int           // a second
+	HandshakeTimeout    time.Duration // for the request, TLS included, and then for tokens and on_connect
+	MaxHeaderBytes      int
 }
 
 // RouteConfig is one path of a gateway.
 type RouteConfig struct {
-	Path string
+	Path           string
+	AllowedOrigins []string
+	Tokens         *Tokens // nil: connections need none
+	MaxConnections int     // zero: no limit
+	Compression    bool    // offer permessage-deflate (RFC 7692)
+	History        History
+	Limits         Limits
+	Handlers       Handlers
+}
+
+// History is what a route keeps for clients that come back.
+type History struct {
+	Bounds fanout.History
+	WarmUp time.Duration // after the start, while a client's last message may yet come in
+}
+
+// Tokens says where a client's token comes from and what it must hold.
+type Tokens struct {
+	Verifier          *token.Verifier
+	QueryParameter    string // empty: not from the query
+	SubprotocolPrefix string // of a subprotocol that is the token; empty: not from there
+	RoutesClaim       string // claim that lists the paths that the token opens; empty: it opens all
+	Optional          bool   // a client without a token may connect, too
 }
 
 // Limits bound what one connection may cost. A zero duration means no limit.
@@ -27,6 +65,7 @@ type Limits struct {
 	QueueBytes      int64         // what may wait for a connection that reads slowly
 	SlowConsumer    fanout.Policy // what happens when it is more
 	MaxMessageBytes int64         // of a message from the client; larger: close 1009
+	MaxFrameBytes   int64         // of a frame from the client; larger: close 1009
 	PingInterval    time.Duration
 	IdleTimeout     time.Duration
 	MaxLifetime     time.Duration

@@ -1,120 +1,142 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
-	"net"
+	"net/netip"
 	"time"
+	"unique"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
 
 	"iotcast/internal/fanout"
+	"iotcast/internal/token"
 )
 
-// connection is one WebSocket client of a route.
-type connection struct {
-	id     string
+// Connection is one WebSocket client of a route. Thousands of them rest at a
+// time: what can be shared or found out is not kept.
+type Connection struct {
+	id     uuid.UUID
 	route  *Route
-	ws     *websocket.Conn
+	ws     *websocket.Conn // of run alone
 	socket *socket
+	ip     netip.Addr
+	agent  unique.Handle[identity]
+	claims token.Claims // only where a handler may ask
 }
+
+// identity is what many clients have in common.
+type identity struct{ userAgent, subprotocol string }
+
+// Info is what is known of the connection.
+func (c *Connection) Info() Info {
+	who := c.agent.Value()
+	return Info{
+		ID: c.id.String(), Gateway: c.route.gateway.Label(), Path: c.route.Path,
+		SourceIP: c.ip.String(), UserAgent: who.userAgent, Subprotocol: who.subprotocol,
+		ConnectedAt: c.socket.Opened().UTC(), LastActiveAt: c.socket.Active().UTC(),
+		Claims: c.claims,
+	}
+}
+
+// Send queues a message for this connection alone. It fails when the connection
+// is closing.
+func (c *Connection) Send(text bool, data []byte) error {
+	op := fanout.Binary
+	if text {
+		op = fanout.Text
+	}
+	return c.socket.Send(op, data)
+}
+
+// Disconnect closes the connection with 1000 and the reason.
+func (c *Connection) Disconnect(reason string) {
+	err := errDisconnect
+	if reason != "" {
+		err = disconnected(reason)
+	}
+	c.socket.CloseWith(uint16(websocket.StatusNormalClosure), err)
+}
+
+// disconnected is errDisconnect with a reason for the client.
+type disconnected string
+
+func (d disconnected) Error() string        { return string(d) }
+func (d disconnected) Is(target error) bool { return target == errDisconnect }
 
 // run reads until the connection ends, as the library needs it to answer pings
 // and the Close frame, and then takes the connection out of its route.
-func (c *connection) run() {
-	opened := time.Now()
+func (c *Connection) run() {
 	err := c.read()
 	c.refuse(err)
 	// A socket that is closed with bytes unread resets the connection, and the
 	// peer loses the Close frame (RFC 6455, section 7.1.1): read until it closes,
 	// or CloseTimeout is over.
-	_, _ = io.Copy(io.Discard, c.socket)
+	_, _ = io.Copy(io.Discard, c.socket.Conn)
 	cause := c.socket.Detach()
 	_ = c.ws.CloseNow()
-
-	reason := reasonOf(cause, err)
-	c.route.observer.Closed(c.route.gateway, c.route.path, reason)
-	level := c.route.log.Debug
-	if reason == reasonSlow {
-		level = c.route.log.Warn
-	}
-	level("Connection closed", "connection_id", c.id, "reason", reason,
-		"remote_address", c.socket.RemoteAddr().String(), "open_for", time.Since(opened).Round(time.Millisecond).String(),
-		"dropped", c.socket.Dropped())
+	c.route.ended(c, endOf(cause, err))
 }
 
-// read discards what the client sends, within the limits.
-func (c *connection) read() error {
+// read takes what the client sends, within the limits.
+func (c *Connection) read() error {
 	ctx := context.Background() // one that cannot end: a deadline costs each read a timer
 	for {
 		c.socket.waitReadable()
-		_, message, err := c.ws.Reader(ctx)
+		kind, r, err := c.ws.Reader(ctx)
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.Discard, message); err != nil {
+		if err := c.take(kind == websocket.MessageText, r); err != nil {
 			return err
 		}
 		c.socket.Touch()
 	}
 }
 
-// refuse closes the connection for a breach of the protocol that the library
-// found but did not answer, such as an unmasked frame (RFC 6455, section 5.1).
-// Where the library did, or the socket is gone, it does nothing.
-func (c *connection) refuse(err error) {
-	if websocket.CloseStatus(err) == -1 && !lost(err) {
+// take reads one message, and hands it to the handler if there is one.
+func (c *Connection) take(text bool, r io.Reader) error {
+	var guard textGuard
+	var data bytes.Buffer
+	to := io.Discard
+	if c.route.Handlers.Message != nil {
+		to = &data
+	}
+	if text {
+		r = io.TeeReader(r, &guard)
+	}
+	n, err := io.Copy(to, r)
+	if err != nil {
+		return err
+	}
+	if err := guard.end(); err != nil {
+		return err
+	}
+	c.route.observer.Received(int(n))
+	if c.route.Handlers.Message != nil {
+		c.route.handle(c, Message{Text: text, Data: data.Bytes()})
+	}
+	return nil
+}
+
+// refuse closes the connection for a breach of the protocol that the library did
+// not answer: one that we found, or an unmasked frame (RFC 6455, section 5.1).
+// Where the library did answer, or the socket is gone, it does nothing.
+func (c *Connection) refuse(err error) {
+	switch {
+	case errors.Is(err, errFrameSize):
+		c.socket.CloseWith(uint16(websocket.StatusMessageTooBig), errFrameSize)
+	case errors.Is(err, errUTF8):
+		c.socket.CloseWith(uint16(websocket.StatusInvalidFramePayloadData), errUTF8)
+	case websocket.CloseStatus(err) == -1 && !lost(err):
 		c.socket.CloseWith(uint16(websocket.StatusProtocolError), errProtocol)
 	}
 }
 
-var (
-	errProtocol = errors.New("protocol error")
-	errShutdown = errors.New("server is shutting down")
-)
-
-// The reasons for the end of a connection, as metrics and logs give them.
-const (
-	reasonSlow     = "slow_consumer"
-	reasonIdle     = "idle_timeout"
-	reasonLifetime = "max_lifetime"
-	reasonNoPong   = "ping_timeout"
-	reasonTooBig   = "message_too_big"
-	reasonProtocol = "protocol_error"
-	reasonClient   = "closed_by_client"
-	reasonServer   = "closed_by_server"
-	reasonLost     = "connection_lost"
-)
-
-// reasonOf names the end of a connection: cause is what this side ended it for,
-// if it did, err what its reader ended with.
-func reasonOf(cause, err error) string {
-	switch {
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		return reasonTooBig
-	case cause == nil && websocket.CloseStatus(err) != -1:
-		return reasonClient
-	case errors.Is(cause, fanout.ErrSlowConsumer):
-		return reasonSlow
-	case errors.Is(cause, fanout.ErrIdle):
-		return reasonIdle
-	case errors.Is(cause, fanout.ErrLifetime):
-		return reasonLifetime
-	case errors.Is(cause, fanout.ErrNoPong):
-		return reasonNoPong
-	case errors.Is(cause, errProtocol), cause == nil && !lost(err):
-		return reasonProtocol // answered by us, or by the library
-	case cause == nil, errors.Is(cause, fanout.ErrLost):
-		return reasonLost
-	default:
-		return reasonServer
-	}
-}
-
-// lost reports whether a read error means that the socket is gone, rather than
-// that the peer sent something wrong.
-func lost(err error) bool {
-	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+// openFor is how long the connection has been open.
+func (c *Connection) openFor() time.Duration {
+	return time.Since(c.socket.Opened()).Round(time.Millisecond)
 }

@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,30 +14,37 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"iotcast/internal/access"
 	"iotcast/internal/gateway/viewer"
 )
 
 // Gateway is a listener with its routes. It lives as long as the process;
 // streams come and go beneath it.
 type Gateway struct {
-	cfg    Config
-	log    *slog.Logger
-	routes map[string]*Route
+	cfg       Config
+	log       *slog.Logger
+	routes    map[string]*Route
+	pages     map[string]http.Handler
+	unknown   Observer // of requests that find no route
+	admission *admission
 
-	listener net.Listener
-	server   *http.Server
-	served   sync.WaitGroup
-	closing  sync.Once
-	quit     chan struct{}
-	settle   settle
+	connections registry
+	listener    net.Listener
+	server      *http.Server
+	served      sync.WaitGroup
+	failed      atomic.Pointer[error]
+	closing     sync.Once
+	quit        chan struct{}
+	settle      settle
 }
 
 // Start binds the address and begins to accept connections.
-func Start(cfg Config, observer Observer, log *slog.Logger) (*Gateway, error) {
-	l, err := net.Listen("tcp", cfg.Address)
+func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
+	l, err := listenConfig(cfg.Routes).Listen(context.Background(), "tcp", cfg.Address)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -44,39 +52,77 @@ func Start(cfg Config, observer Observer, log *slog.Logger) (*Gateway, error) {
 		}
 		return nil, fmt.Errorf("binding websocket_gateways %q to address %s: %w%s", cfg.Label, cfg.Address, err, hint)
 	}
-	g := &Gateway{cfg: cfg, log: log.With("gateway", cfg.Label), routes: make(map[string]*Route), listener: l, quit: make(chan struct{})}
-	mux := http.NewServeMux()
+	g := &Gateway{
+		cfg: cfg, log: log.With("gateway", cfg.Label),
+		routes: make(map[string]*Route), pages: make(map[string]http.Handler),
+		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
+		listener: l, quit: make(chan struct{}),
+	}
 	for _, rc := range cfg.Routes {
-		r := newRoute(g, rc, observer)
-		g.routes[rc.Path] = r
-		// {$} keeps a path that ends in / from covering all beneath it.
-		mux.Handle(strings.TrimSuffix(rc.Path, "/")+suffix(rc.Path), r)
+		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
 	}
 	if cfg.Viewer != "" {
-		mux.Handle(strings.TrimSuffix(cfg.Viewer, "/")+suffix(cfg.Viewer), viewer.Handler("iotcast · "+cfg.Label, g.Paths()))
+		g.pages[cfg.Viewer] = viewer.Handler("iotcast · "+cfg.Label, g.Paths())
 	}
 	g.server = &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler:           g,
+		ReadHeaderTimeout: cfg.Admission.HandshakeTimeout,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    cfg.Admission.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		Protocols:         http1(),
+	}
+	if cfg.TLS != nil {
+		l = tls.NewListener(l, cfg.TLS)
 	}
 	g.served.Go(func() {
-		if err := g.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		err := g.server.Serve(l)
+		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			g.failed.Store(&err)
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
 	})
 	g.served.Go(func() { g.settle.run(g.quit) })
-	g.log.Info("Gateway listening", "address", g.Addr().String(), "routes", strings.Join(g.Paths(), " "))
+	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 	return g, nil
 }
 
-func suffix(path string) string {
-	if strings.HasSuffix(path, "/") {
-		return "/{$}"
+// listenConfig leaves the kernel's keep-alive out where our pings find dead peers:
+// it would cost each handshake four system calls.
+func listenConfig(routes []RouteConfig) *net.ListenConfig {
+	for _, r := range routes {
+		if r.Limits.PingInterval == 0 {
+			return new(net.ListenConfig)
+		}
 	}
-	return ""
+	return &net.ListenConfig{KeepAlive: -1}
+}
+
+// http1 keeps browsers from choosing HTTP/2 over TLS, where a WebSocket handshake
+// is another one (RFC 8441).
+func http1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
+
+// ServeHTTP answers every request to the gateway. Paths match as they are
+// written: what a proxy could read in two ways, such as // or %2e, finds nothing.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	path := req.URL.Path
+	if req.URL.RawPath != "" {
+		path = ""
+	}
+	if r, ok := g.routes[path]; ok {
+		r.ServeHTTP(w, req)
+		return
+	}
+	if page, ok := g.pages[path]; ok {
+		page.ServeHTTP(w, req)
+		return
+	}
+	g.unknown.Handshake(http.StatusNotFound, "path")
+	http.NotFound(w, req)
 }
 
 // Addr is the address that the gateway listens on.
@@ -84,6 +130,9 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 // Label is the name by which outputs find the gateway.
 func (g *Gateway) Label() string { return g.cfg.Label }
+
+// Bindings say what service accounts may do on the gateway.
+func (g *Gateway) Bindings() access.Bindings { return g.cfg.Bindings }
 
 // Paths are the paths of the routes, sorted.
 func (g *Gateway) Paths() []string {
@@ -97,6 +146,14 @@ func (g *Gateway) Paths() []string {
 
 // Routes are the routes of the gateway.
 func (g *Gateway) Routes() map[string]*Route { return g.routes }
+
+// Err is why the gateway does not accept connections any more, nil while it does.
+func (g *Gateway) Err() error {
+	if err := g.failed.Load(); err != nil {
+		return fmt.Errorf("websocket_gateways %q stopped listening: %w", g.Label(), *err)
+	}
+	return nil
+}
 
 // Close stops accepting, closes every connection with 1001 (going away) after
 // all that was broadcast to it, and returns when they are gone or, by force,

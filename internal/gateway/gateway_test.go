@@ -30,10 +30,20 @@ type record struct {
 	events []string
 }
 
-func (r *record) Handshake(gateway, path string, status int) {
-	r.add(fmt.Sprintf("%s%s %d", gateway, path, status))
+func (r *record) observe(gateway, path string) Observer { return observed{r, gateway + path} }
+
+type observed struct {
+	*record
+	route string
 }
-func (r *record) Closed(gateway, path, reason string) { r.add(gateway + path + " " + reason) }
+
+func (o observed) Handshake(status int, reason string) {
+	o.add(strings.TrimSpace(fmt.Sprint(o.route, " ", status, " ", reason)))
+}
+func (o observed) Closed(reason string)         { o.add(o.route + " " + reason) }
+func (o observed) Received(bytes int)           { o.add(fmt.Sprint(o.route, " received ", bytes)) }
+func (o observed) HandlerFailed(handler string) { o.add(o.route + " failed " + handler) }
+func (o observed) Served(time.Duration)         {}
 
 func (r *record) add(e string) {
 	r.mu.Lock()
@@ -52,15 +62,22 @@ func (r *record) waitFor(t *testing.T, event string) {
 
 func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
 	t.Helper()
+	events := new(record)
+	return startGateway(t, events.observe, change), events
+}
+
+func startGateway(t testing.TB, observe Observe, change func(*Config)) *Gateway {
+	t.Helper()
+	limits := Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10}
 	cfg := Config{
 		Label: "main", Address: "127.0.0.1:0", Viewer: "/",
-		Routes: []RouteConfig{{Path: "/a"}, {Path: "/b/c"}}, Limits: Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10},
+		Admission: Admission{HandshakeTimeout: 10 * time.Second},
+		Routes:    []RouteConfig{{Path: "/a", Limits: limits}, {Path: "/b/c", Limits: limits}},
 	}
 	if change != nil {
 		change(&cfg)
 	}
-	events := new(record)
-	g, err := Start(cfg, events, slog.New(slog.DiscardHandler))
+	g, err := Start(cfg, observe, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +86,7 @@ func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
 		defer cancel()
 		g.Close(ctx)
 	})
-	return g, events
+	return g
 }
 
 func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
@@ -88,10 +105,10 @@ func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
 func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 	g, events := start(t, nil)
 	a, b := dial(t, g, "/a"), dial(t, g, "/b/c")
-	if n := g.Routes()["/a"].Broadcast(fanout.Text, []byte("for a")); n != 1 {
+	if n := g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("for a")}); n != 1 {
 		t.Fatal(n)
 	}
-	g.Routes()["/b/c"].Broadcast(fanout.Binary, []byte("for b"))
+	g.Routes()["/b/c"].Broadcast(fanout.Message{Opcode: fanout.Binary, Payload: []byte("for b")})
 	for c, want := range map[*websocket.Conn]string{a: "text for a", b: "binary for b"} {
 		typ, p, err := c.Read(t.Context())
 		if err != nil {
@@ -121,7 +138,7 @@ func TestCompressionIsNegotiated(t *testing.T) {
 		{true, websocket.CompressionNoContextTakeover, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"},
 		{true, websocket.CompressionContextTakeover, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"},
 	} {
-		g, _ := start(t, func(c *Config) { c.Compression = tc.gateway })
+		g, _ := start(t, func(c *Config) { c.Routes[0].Compression = tc.gateway })
 		c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{CompressionMode: tc.client, CompressionThreshold: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +148,7 @@ func TestCompressionIsNegotiated(t *testing.T) {
 		}
 		c.SetReadLimit(-1)
 		for _, text := range []string{"short", strings.Repeat("a long message, ", 10_000)} {
-			g.Routes()["/a"].Broadcast(fanout.Text, []byte(text))
+			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(text)})
 			if _, p, err := c.Read(t.Context()); err != nil || string(p) != text {
 				t.Fatalf("%+v: %d bytes, %v", tc, len(p), err)
 			}
@@ -144,7 +161,7 @@ func TestCompressionIsNegotiated(t *testing.T) {
 }
 
 func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
-	g, _ := start(t, func(c *Config) { c.Limits.PingInterval = 300 * time.Millisecond })
+	g, _ := start(t, func(c *Config) { c.Routes[0].Limits.PingInterval = 300 * time.Millisecond })
 	c := dial(t, g, "/a")
 	done := make(chan int)
 	go func() {
@@ -159,7 +176,7 @@ func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
 	}()
 	go func() {
 		for i := range 2000 {
-			g.Routes()["/a"].Broadcast(fanout.Text, []byte(fmt.Sprint(i)))
+			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(fmt.Sprint(i))})
 			if i%100 == 0 {
 				time.Sleep(10 * time.Millisecond) // long enough for pings of both sides
 			}
@@ -211,10 +228,13 @@ func TestClientsThatBreakRules(t *testing.T) {
 		"unmasked":          {"\x81\x02hi", websocket.StatusProtocolError, reasonProtocol},
 		"reserved bit":      {"\xc1\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
 		"unknown opcode":    {"\x83\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
+		"invalid UTF-8":     {"\x81\x82\x00\x00\x00\x00h\xff", websocket.StatusInvalidFramePayloadData, reasonUTF8},
+		"frame too large":   {"\x82\xfe\x02\x01\x00\x00\x00\x00" + strings.Repeat("x", 513), websocket.StatusMessageTooBig, reasonTooBig},
+		"cut in two":        {"\x01\x81\x00\x00\x00\x00\xe2\x80\x80\x00\x00\x00\x00", websocket.StatusInvalidFramePayloadData, reasonUTF8},
 		"lone continuation": {"\x80\x82\x00\x00\x00\x00hi", websocket.StatusProtocolError, reasonProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, events := start(t, func(c *Config) { c.Limits.MaxMessageBytes = 1024 })
+			g, events := start(t, func(c *Config) { c.Routes[0].Limits.MaxMessageBytes, c.Routes[0].Limits.MaxFrameBytes = 1024, 512 })
 			bystander := dial(t, g, "/a")
 			var raw net.Conn
 			c, _, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{
@@ -235,7 +255,7 @@ func TestClientsThatBreakRules(t *testing.T) {
 				t.Errorf("got %v, want status %d", err, tc.status)
 			}
 			events.waitFor(t, "main/a "+tc.reason)
-			g.Routes()["/a"].Broadcast(fanout.Text, []byte("still here"))
+			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
 			if _, p, err := bystander.Read(t.Context()); err != nil || string(p) != "still here" {
 				t.Errorf("%q %v", p, err)
 			}
@@ -244,7 +264,7 @@ func TestClientsThatBreakRules(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	g, events := start(t, func(c *Config) { c.AllowedOrigins = []string{"*.example.com"} })
+	g, events := start(t, func(c *Config) { c.Routes[0].AllowedOrigins = []string{"*.example.com"} })
 	url := "http://" + g.Addr().String()
 	for _, tc := range []struct {
 		path, origin string
@@ -254,6 +274,10 @@ func TestRefusals(t *testing.T) {
 		{"/nowhere", "", true, 404},
 		{"/a/", "", true, 404},
 		{"/b", "", true, 404},
+		{"//a", "", true, 404},
+		{"/b/../a", "", true, 404},
+		{"/b%2fc", "", true, 404},
+		{"/%61", "", true, 404},
 		{"/a", "", false, 426},
 		{"/a", "http://evil.test", true, 403},
 		{"/a", "http://good.example.com", true, 101},
@@ -282,7 +306,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%+v: connection ID %q", tc, id)
 		}
 	}
-	events.waitFor(t, "main/a 403")
+	events.waitFor(t, "main/a 403 origin")
+	events.waitFor(t, "main 404 path")
+	events.waitFor(t, "main/a 426 handshake")
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
@@ -293,12 +319,12 @@ func TestCloseSaysGoingAway(t *testing.T) {
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Fatal(err)
 	}
-	events.waitFor(t, "main/a closed_by_server")
+	events.waitFor(t, "main/a shutdown")
 }
 
 func TestAddressInUse(t *testing.T) {
 	g, _ := start(t, nil)
-	_, err := Start(Config{Label: "second", Address: g.Addr().String()}, new(record), slog.New(slog.DiscardHandler))
+	_, err := Start(Config{Label: "second", Address: g.Addr().String()}, new(record).observe, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), `"second"`) || !strings.Contains(err.Error(), g.Addr().String()) {
 		t.Fatal(err)
 	}
@@ -332,13 +358,14 @@ func TestReasons(t *testing.T) {
 		reasonNoPong:   {fanout.ErrNoPong, io.EOF},
 		reasonClient:   {nil, websocket.CloseError{Code: 1000}},
 		reasonLost:     {lostConn, io.EOF},
-		reasonServer:   {errShutdown, io.EOF},
+		reasonShutdown: {errShutdown, io.EOF},
+		reasonServer:   {disconnected("bye"), io.EOF},
 	} {
-		if got := reasonOf(tc.cause, tc.err); got != want {
+		if got := endOf(tc.cause, tc.err).Reason; got != want {
 			t.Errorf("%v, %v: %s, want %s", tc.cause, tc.err, got, want)
 		}
 	}
-	if got := reasonOf(nil, errors.New("reserved bit")); got != reasonProtocol {
+	if got := endOf(nil, errors.New("reserved bit")).Reason; got != reasonProtocol {
 		t.Error(got)
 	}
 }

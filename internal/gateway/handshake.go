@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/google/uuid"
+	"github.com/coder/websocket"
 
 	"iotcast/internal/fanout"
 )
@@ -17,22 +17,51 @@ import (
 // handshake. The name is the original service's, so that its clients work.
 const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 
-// newConnectionID returns a UUIDv7: unique, and in the order of connecting.
-func newConnectionID() string { return uuid.Must(uuid.NewV7()).String() }
+// upgrade answers the visitor's handshake and makes c the connection that it
+// opens.
+func upgrade(w http.ResponseWriter, v *visitor, c *Connection) *refusal {
+	r := v.route
+	w.Header().Set(headerConnectionID, c.id.String())
+	up, peer := &upgrader{ResponseWriter: w, visitor: v, conn: c}, new(peer)
+	options := &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // the origin: authorise has checked it
+		OnPingReceived:     peer.pinged,
+		CompressionMode:    websocket.CompressionDisabled,
+	}
+	if v.subprotocol != "" {
+		options.Subprotocols = []string{v.subprotocol}
+	}
+	if r.Compression {
+		options.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	ws, err := websocket.Accept(up, v.req, options)
+	if err != nil {
+		r.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
+		if c.socket != nil { // it broke off in the middle
+			r.gateway.connections.remove(c)
+			_ = c.socket.Detach()
+		}
+		return &refusal{up.status, "handshake", ""}
+	}
+	peer.conn = c.socket.Conn // nothing is read before run
+	ws.SetReadLimit(r.Limits.MaxMessageBytes)
+	c.ws = ws
+	return nil
+}
 
-// upgrade stands between websocket.Accept and net/http. It hands the library a
+// upgrader stands between websocket.Accept and net/http. It hands the library a
 // socket that is already a connection of the hub, with buffers as small as they
 // can be, and sends the answer to the handshake through that connection: so no
 // message can be missed between the answer and the first broadcast.
-type upgrade struct {
+type upgrader struct {
 	http.ResponseWriter
-	hub    *fanout.Hub
-	status int
-	socket *socket
+	visitor *visitor
+	conn    *Connection
+	status  int
 }
 
 // peer is what the library keeps of us for as long as the connection lives. It
-// must not lead back to the upgrade, which leads to the request and to the
+// must not lead back to the upgrader, which leads to the request and to the
 // buffers of net/http: 9 KiB a connection.
 type peer struct{ conn *fanout.Conn }
 
@@ -53,32 +82,41 @@ const (
 )
 
 // WriteHeader holds the 101 back: Hijack sends it.
-func (u *upgrade) WriteHeader(status int) {
+func (u *upgrader) WriteHeader(status int) {
 	u.status = status
 	if status != http.StatusSwitchingProtocols {
-		// What Accept has set for a handshake that did not come about.
+		// What stands there for a handshake that did not come about.
 		u.Header().Del(headerConnectionID)
 		u.ResponseWriter.WriteHeader(status)
 	}
 }
 
 // Hijack implements http.Hijacker.
-func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
 	// A client may send frames right behind its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	// The library has negotiated permessage-deflate (RFC 7692) if it says so.
-	compressed := u.Header().Get("Sec-Websocket-Extensions") != ""
-	u.socket = &socket{Conn: u.hub.Attach(nc, u.answer(), compressed), early: bytes.Clone(early)}
-	u.socket.in = bufio.NewReaderSize(u.socket, readBuffer)
-	return u.socket, bufio.NewReadWriter(u.socket.in, bufio.NewWriterSize(u.socket, writeBuffer)), nil
+	s := &socket{early: bytes.Clone(early), maxFrame: uint64(u.visitor.route.Limits.MaxFrameBytes)}
+	s.in = bufio.NewReaderSize(s, readBuffer)
+	u.visitor.route.hub.Attach(nc, fanout.Client{
+		Prelude: u.answer(),
+		// The library has negotiated permessage-deflate (RFC 7692) if it says so.
+		Compressed: u.Header().Get("Sec-Websocket-Extensions") != "",
+		ResumeFrom: u.visitor.resumeFrom,
+		Attached: func(conn *fanout.Conn) {
+			s.Conn = conn
+			u.conn.socket = s
+			u.visitor.route.gateway.connections.add(u.conn)
+		},
+	})
+	return s, bufio.NewReadWriter(s.in, bufio.NewWriterSize(s, writeBuffer)), nil
 }
 
 // answer is the 101 with its headers.
-func (u *upgrade) answer() []byte {
+func (u *upgrader) answer() []byte {
 	var b bytes.Buffer
 	b.Grow(512)
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
@@ -91,18 +129,25 @@ func (u *upgrade) answer() []byte {
 // already.
 type socket struct {
 	*fanout.Conn
-	early []byte
-	in    *bufio.Reader // the library's
+	early    []byte
+	in       *bufio.Reader // the library's
+	maxFrame uint64
+	frames   frameGuard
 }
 
-// Read implements io.Reader.
-func (s *socket) Read(p []byte) (int, error) {
+// Read implements io.Reader. It fails with errFrameSize at a frame that is too
+// large.
+func (s *socket) Read(p []byte) (n int, err error) {
 	if len(s.early) > 0 {
-		n := copy(p, s.early)
+		n = copy(p, s.early)
 		s.early = s.early[n:]
-		return n, nil
+	} else {
+		n, err = s.Conn.Read(p)
 	}
-	return s.Conn.Read(p)
+	if s.maxFrame > 0 && s.frames.pass(p[:n]) > s.maxFrame {
+		return 0, errFrameSize
+	}
+	return n, err
 }
 
 // waitReadable returns when a read will not block. Until then it holds no

@@ -13,6 +13,8 @@ const (
 	fieldPath          = "path"
 	fieldMessageType   = "message_type"
 	fieldNoConnections = "no_connections"
+	fieldEventID       = "event_id"
+	fieldAccount       = "service_account_id"
 )
 
 const (
@@ -38,12 +40,15 @@ A message is accepted once it is queued for every connection; a connection that 
 
 A message that failed in the pipeline is not sent: it is logged, counted in the metric `+"`websocket_broadcast_failed`"+` and given up. To keep such messages, treat them before this output, with `+"`reject_errored`, `switch` or `fallback`"+`.
 
+A message that can never be sent, because it is larger than `+"`queue_bytes`"+` of the gateway allows or is to be text and is not UTF-8, is rejected: an output that stands behind this one in a `+"`fallback`"+` gets it. Without one, an `+"`iot_mqtt`"+` input logs it with the reason, counts it in `+"`iot_mqtt_rejected`"+`, and goes on.
+
 == Metrics
 
 - `+"`websocket_broadcast_no_connections`"+`: messages dropped because no connection was open
 - `+"`websocket_broadcast_failed`"+`: messages given up because they had failed in the pipeline
+- `+"`websocket_broadcast_rejected`"+`: messages rejected because they can never be sent
 
-Connections and deliveries are counted by the gateway: `+"`websocket_connections`, `websocket_handshakes`, `websocket_closed`, `websocket_messages`, `websocket_deliveries`, `websocket_bytes`, `websocket_dropped`"+`, with the labels `+"`gateway` and `path`"+`.
+Connections and deliveries are counted by the gateway: see the reference of `+"`websocket_gateways`"+`.
 `).
 		Fields(
 			service.NewStringField(fieldGateway).
@@ -66,9 +71,18 @@ Connections and deliveries are counted by the gateway: `+"`websocket_connections
 				noConnectionsWait:   "Wait until there is a connection. Meanwhile the stream stands still, and its input keeps what comes.",
 				noConnectionsReject: "Fail, so that the input sends the message again later, or a `fallback` output takes it.",
 			}).
-				Description("What to do with a message while no connection is open on the path.").
+				Description("What to do with a message while no connection is open on the path. A route with a `history` keeps it for those that come back, whatever stands here.").
 				Default(noConnectionsDrop).
 				Example(noConnectionsWait),
+			service.NewInterpolatedStringField(fieldEventID).
+				Description("The ID by which a client that comes back names this message, as the last that it has seen; see `history` of the route. By default the metadata `iot_event_id`, which `iot_trigger` sets.").
+				Optional().
+				Example(`${! json("messages").index(-1).event_metadata.event_id }`).
+				Advanced(),
+			service.NewStringField(fieldAccount).
+				Description("The service account in whose name to broadcast. If the gateway has `access_bindings`, it needs the role `api-gateway.websocketBroadcaster` there, or the stream is refused.").
+				Default("").
+				Example("telemetry-trigger"),
 			service.NewOutputMaxInFlightField().
 				Description("How many batches may be sent at the same time. More than one gives up their order.").
 				Default(1),

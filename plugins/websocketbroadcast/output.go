@@ -5,12 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+	"unicode/utf8"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"iotcast/internal/access"
 	"iotcast/internal/fanout"
 	"iotcast/internal/gateway"
+	"iotcast/plugins/internal/metakey"
 	"iotcast/plugins/internal/order"
+	"iotcast/plugins/internal/permanent"
 )
 
 func init() {
@@ -28,14 +33,17 @@ func init() {
 type output struct {
 	res           *service.Resources
 	gateway, path string
+	account       string
 	opcode        fanout.Opcode
 	noConnections string
+	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
 	route         *gateway.Route
 	stream        *order.Stream
 	connected     bool
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
+	rejected    *service.MetricCounter
 }
 
 var _ service.BatchOutput = (*output)(nil)
@@ -46,16 +54,20 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 		stream:      order.StreamOf(res),
 		noRecipient: res.Metrics().NewCounter("websocket_broadcast_no_connections"),
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
+		rejected:    res.Metrics().NewCounter("websocket_broadcast_rejected"),
 	}
 	var err error
-	if o.gateway, err = conf.FieldString(fieldGateway); err != nil {
-		return nil, err
+	for name, to := range map[string]*string{
+		fieldGateway: &o.gateway, fieldPath: &o.path, fieldNoConnections: &o.noConnections, fieldAccount: &o.account,
+	} {
+		if *to, err = conf.FieldString(name); err != nil {
+			return nil, err
+		}
 	}
-	if o.path, err = conf.FieldString(fieldPath); err != nil {
-		return nil, err
-	}
-	if o.noConnections, err = conf.FieldString(fieldNoConnections); err != nil {
-		return nil, err
+	if conf.Contains(fieldEventID) {
+		if o.eventID, err = conf.FieldInterpolatedString(fieldEventID); err != nil {
+			return nil, err
+		}
 	}
 	messageType, err := conf.FieldString(fieldMessageType)
 	if err != nil {
@@ -79,9 +91,15 @@ func (o *output) findRoute() error {
 	if !ok {
 		return errors.New("this process has no websocket_gateways: run the config with iotcast, or with a binary that uses plugins.Options")
 	}
-	var err error
-	o.route, err = set.(*gateway.Set).Route(o.gateway, o.path)
-	return err
+	route, err := set.(*gateway.Set).Route(o.gateway, o.path)
+	if err != nil {
+		return err
+	}
+	if !route.Bindings().Allows(o.account, access.Broadcaster) {
+		return fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, o.account, access.Broadcaster, o.gateway)
+	}
+	o.route = route
+	return nil
 }
 
 // Connect implements service.BatchOutput.
@@ -90,6 +108,9 @@ func (o *output) Connect(context.Context) error {
 		if err := o.findRoute(); err != nil {
 			return err
 		}
+	}
+	if err := o.route.Err(); err != nil {
+		return err
 	}
 	if !o.connected {
 		o.connected = true
@@ -108,6 +129,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if turn != nil {
 		turn.Taken()
 	}
+	if o.route.Err() != nil {
+		return service.ErrNotConnected
+	}
 	for _, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
@@ -118,19 +142,48 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 				Error("A message failed before it could be broadcast and is given up: handle it with reject_errored, switch or catch")
 			continue
 		}
-		payload, err := m.AsBytes()
+		out, err := o.message(m)
 		if err != nil {
-			return fmt.Errorf("reading the message to broadcast: %w", err)
+			o.rejected.Incr(1)
+			return permanent.Error(err)
 		}
-		if err := o.broadcast(ctx, turn, payload); err != nil {
+		if err := o.broadcast(ctx, turn, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *output) broadcast(ctx context.Context, turn *order.Turn, payload []byte) error {
-	for o.route.Broadcast(o.opcode, payload) == 0 {
+// message is what to broadcast for a Benthos message. It fails for one that can
+// never be sent.
+func (o *output) message(m *service.Message) (out fanout.Message, err error) {
+	out.Opcode = o.opcode
+	if out.Payload, err = m.AsBytes(); err != nil {
+		return out, fmt.Errorf("reading the message to broadcast: %w", err)
+	}
+	if out.Opcode == fanout.Text && !utf8.Valid(out.Payload) {
+		// Clients would have to fail their connections (RFC 6455, section 8.1).
+		return out, fmt.Errorf("the message is not UTF-8, and %s is text", fieldMessageType)
+	}
+	if limit := o.route.Limits.QueueBytes; int64(len(out.Payload)) > limit {
+		return out, fmt.Errorf("the message has %d bytes, and queue_bytes of gateway %q lets %d wait for a connection", len(out.Payload), o.gateway, limit)
+	}
+	if o.eventID == nil {
+		out.ID, _ = m.MetaGet(metakey.EventID)
+	} else if out.ID, err = o.eventID.TryString(m); err != nil {
+		return out, fmt.Errorf("%s: %w", fieldEventID, err)
+	}
+	if at, ok := m.MetaGet(metakey.ReceivedAt); ok {
+		out.Received, _ = time.Parse(time.RFC3339Nano, at)
+	}
+	return out, nil
+}
+
+func (o *output) broadcast(ctx context.Context, turn *order.Turn, m fanout.Message) error {
+	for o.route.Broadcast(m) == 0 {
+		if o.route.Keeps() {
+			return nil // for those that come back
+		}
 		switch o.noConnections {
 		case noConnectionsWait:
 			if err := o.wait(ctx, turn); err != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/io"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
@@ -17,17 +18,19 @@ import (
 
 type silent struct{}
 
-func (silent) Handshake(string, string, int) {}
-func (silent) Closed(string, string, string) {}
+func (silent) Handshake(int, string) {}
+func (silent) Closed(string)         {}
+func (silent) Received(int)          {}
+func (silent) HandlerFailed(string)  {}
+func (silent) Served(time.Duration)  {}
 
 func startGateway(t testing.TB, limits gateway.Limits) *gateway.Set {
 	t.Helper()
 	g, err := gateway.Start(gateway.Config{
 		Label:   "main",
 		Address: "127.0.0.1:0",
-		Routes:  []gateway.RouteConfig{{Path: "/telemetry"}},
-		Limits:  limits,
-	}, silent{}, slog.New(slog.DiscardHandler))
+		Routes:  []gateway.RouteConfig{{Path: "/telemetry", Limits: limits}},
+	}, func(string, string) gateway.Observer { return silent{} }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,36 +15,73 @@ import (
 // reported as it happens; what happens for every delivery is counted by fanout
 // and read once a second, so that no broadcast waits for a metric.
 type metrics struct {
-	connections *service.MetricGauge
-	handshakes  *service.MetricCounter
-	closed      *service.MetricCounter
-	messages    *service.MetricCounter
-	deliveries  *service.MetricCounter
-	bytes       *service.MetricCounter
-	dropped     *service.MetricCounter
+	connections    *service.MetricGauge
+	handshakes     *service.MetricCounter
+	closed         *service.MetricCounter
+	messages       *service.MetricCounter
+	deliveries     *service.MetricCounter
+	bytes          *service.MetricCounter
+	dropped        *service.MetricCounter
+	queued         *service.MetricGauge
+	history        *service.MetricGauge
+	received       *service.MetricCounter
+	receivedBytes  *service.MetricCounter
+	handlersFailed *service.MetricCounter
+	latency        *service.MetricTimer
 }
-
-var _ gateway.Observer = (*metrics)(nil)
 
 func newMetrics(m *service.Metrics) *metrics {
 	return &metrics{
-		connections: m.NewGauge("websocket_connections", "gateway", "path"),
-		handshakes:  m.NewCounter("websocket_handshakes", "gateway", "path", "status"),
-		closed:      m.NewCounter("websocket_closed", "gateway", "path", "reason"),
-		messages:    m.NewCounter("websocket_messages", "gateway", "path"),
-		deliveries:  m.NewCounter("websocket_deliveries", "gateway", "path"),
-		bytes:       m.NewCounter("websocket_bytes", "gateway", "path"),
-		dropped:     m.NewCounter("websocket_dropped", "gateway", "path"),
+		connections:    m.NewGauge("websocket_connections", "gateway", "path"),
+		handshakes:     m.NewCounter("websocket_handshakes", "gateway", "path", "status", "reason"),
+		closed:         m.NewCounter("websocket_closed", "gateway", "path", "reason"),
+		messages:       m.NewCounter("websocket_messages", "gateway", "path"),
+		deliveries:     m.NewCounter("websocket_deliveries", "gateway", "path"),
+		bytes:          m.NewCounter("websocket_bytes", "gateway", "path"),
+		dropped:        m.NewCounter("websocket_dropped", "gateway", "path"),
+		queued:         m.NewGauge("websocket_queued_bytes", "gateway", "path"),
+		history:        m.NewGauge("websocket_history_messages", "gateway", "path"),
+		received:       m.NewCounter("websocket_received", "gateway", "path"),
+		receivedBytes:  m.NewCounter("websocket_received_bytes", "gateway", "path"),
+		handlersFailed: m.NewCounter("websocket_handler_errors", "gateway", "path", "handler"),
+		latency:        m.NewTimer("websocket_fanout_latency_ns", "gateway", "path"),
 	}
 }
 
+// observe is gateway.Observe.
+func (m *metrics) observe(gateway, path string) gateway.Observer {
+	return &observer{metrics: m, gateway: gateway, path: path}
+}
+
+// observer reports one route.
+type observer struct {
+	*metrics
+	gateway, path string
+}
+
+var _ gateway.Observer = (*observer)(nil)
+
 // Handshake implements gateway.Observer.
-func (m *metrics) Handshake(gateway, path string, status int) {
-	m.handshakes.Incr(1, gateway, path, strconv.Itoa(status))
+func (o *observer) Handshake(status int, reason string) {
+	o.handshakes.Incr(1, o.gateway, o.path, strconv.Itoa(status), reason)
 }
 
 // Closed implements gateway.Observer.
-func (m *metrics) Closed(gateway, path, reason string) { m.closed.Incr(1, gateway, path, reason) }
+func (o *observer) Closed(reason string) { o.closed.Incr(1, o.gateway, o.path, reason) }
+
+// Received implements gateway.Observer.
+func (o *observer) Received(bytes int) {
+	o.received.Incr(1, o.gateway, o.path)
+	o.receivedBytes.Incr(int64(bytes), o.gateway, o.path)
+}
+
+// HandlerFailed implements gateway.Observer.
+func (o *observer) HandlerFailed(handler string) {
+	o.handlersFailed.Incr(1, o.gateway, o.path, handler)
+}
+
+// Served implements gateway.Observer.
+func (o *observer) Served(d time.Duration) { o.latency.Timing(d.Nanoseconds(), o.gateway, o.path) }
 
 // export reads the counters of all routes once a second, until stop.
 func (m *metrics) export(set *gateway.Set) (stop func()) {
@@ -73,6 +110,8 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stats) fanout.Stats {
 	now := r.Stats()
 	m.connections.Set(int64(r.Connections()), gateway, path)
+	m.queued.Set(now.Queued, gateway, path)
+	m.history.Set(now.History, gateway, path)
 	m.messages.Incr(now.Messages-before.Messages, gateway, path)
 	m.deliveries.Incr(now.Deliveries-before.Deliveries, gateway, path)
 	m.bytes.Incr(now.Bytes-before.Bytes, gateway, path)

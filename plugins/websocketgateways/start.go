@@ -2,10 +2,13 @@ package websocketgateways
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"iotcast/internal/gateway"
+	"iotcast/internal/token"
 	"iotcast/plugins/internal/logging"
 )
 
@@ -13,17 +16,23 @@ import (
 // where the outputs of all streams find them. The returned function closes them
 // all, with 1001 to every connection.
 func Start(root *service.ParsedConfig) (stop func(context.Context), err error) {
-	configs, err := parse(root)
+	res := root.Resources()
+	log, metrics := logging.New(res.Logger()), newMetrics(res.Metrics())
+	all, err := parse(root, log)
 	if err != nil {
 		return nil, err
 	}
-	res := root.Resources()
-	metrics := newMetrics(res.Metrics())
 	var started []*gateway.Gateway
-	for _, cfg := range configs {
-		g, err := gateway.Start(cfg, metrics, logging.New(res.Logger()))
+	closeAll := func(ctx context.Context) {
+		gateway.NewSet(started...).Close(ctx)
+		for _, p := range all {
+			p.close(ctx)
+		}
+	}
+	for _, p := range all {
+		g, err := p.start(metrics, log)
 		if err != nil {
-			gateway.NewSet(started...).Close(context.Background())
+			closeAll(context.Background())
 			return nil, err
 		}
 		started = append(started, g)
@@ -32,7 +41,41 @@ func Start(root *service.ParsedConfig) (stop func(context.Context), err error) {
 	res.SetGeneric(gateway.Key, set)
 	stopMetrics := metrics.export(set)
 	return func(ctx context.Context) {
-		set.Close(ctx)
+		closeAll(ctx)
 		stopMetrics()
 	}, nil
+}
+
+// start begins to verify tokens, and to listen.
+func (p *parsed) start(metrics *metrics, log *slog.Logger) (*gateway.Gateway, error) {
+	for _, v := range p.verifiers() {
+		if err := v.Start(log.With("gateway", p.Label)); err != nil {
+			return nil, fmt.Errorf("%s %q: %s: %w", fieldGateways, p.Label, fieldTokens, err)
+		}
+	}
+	if p.Bindings.Len() == 0 {
+		log.Info("No access_bindings: every stream of this process may broadcast, whatever its service_account_id", "gateway", p.Label)
+	}
+	return gateway.Start(p.Config, metrics.observe, log)
+}
+
+// verifiers are those of all routes, each once.
+func (p *parsed) verifiers() map[*gateway.Tokens]*token.Verifier {
+	all := map[*gateway.Tokens]*token.Verifier{}
+	for _, r := range p.Routes {
+		if r.Tokens != nil {
+			all[r.Tokens] = r.Tokens.Verifier
+		}
+	}
+	return all
+}
+
+// close ends what the gateway needed.
+func (p *parsed) close(ctx context.Context) {
+	for _, v := range p.verifiers() {
+		v.Close()
+	}
+	for _, proc := range p.processors {
+		_ = proc.Close(ctx)
+	}
 }

@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"iotcast/internal/token"
+)
+
+// refusal is why a request gets no connection.
+type refusal struct {
+	status int
+	reason string // from a fixed set, for metrics
+	text   string // for the client
+}
+
+// visitor is a request for a connection that is being decided on.
+type visitor struct {
+	route       *Route
+	req         *http.Request
+	id          uuid.UUID // of the connection that it may become
+	ip          netip.Addr
+	info        Info
+	resumeFrom  string // the event ID of the last message that the client has seen
+	subprotocol string // that the answer selects
+	tokenFrom   string // the subprotocol that carried the token
+}
+
+// parameterLastEventID is how a client asks to go on where it left off: in the
+// query, since browsers can set nothing else.
+const parameterLastEventID = "last_event_id"
+
+func (r *Route) visitor(req *http.Request) *visitor {
+	v := &visitor{
+		route: r, req: req,
+		id: uuid.Must(uuid.NewV7()), // unique, and in the order of connecting
+		ip: sourceIP(req, r.gateway.cfg.TrustedProxies),
+	}
+	if req.URL.RawQuery != "" {
+		v.resumeFrom = req.URL.Query().Get(parameterLastEventID)
+	}
+	v.info = Info{
+		ID: v.id.String(), Gateway: r.gateway.Label(), Path: r.Path,
+		SourceIP: v.ip.String(), UserAgent: req.UserAgent(), ConnectedAt: time.Now().UTC(),
+	}
+	v.info.LastActiveAt = v.info.ConnectedAt
+	if req.TLS != nil && len(req.TLS.PeerCertificates) > 0 {
+		v.info.CertificateSubject = req.TLS.PeerCertificates[0].Subject.String()
+	}
+	return v
+}
+
+// isHandshake tells a request for a connection (RFC 6455, section 4.1) from
+// another, about which nobody need be asked.
+func isHandshake(req *http.Request) bool {
+	return req.Method == http.MethodGet && strings.EqualFold(req.Header.Get("Upgrade"), "websocket")
+}
+
+// authorise decides whether the visitor may connect, the cheap questions first.
+func (v *visitor) authorise() *refusal {
+	if !originAllowed(v.req, v.route.AllowedOrigins) {
+		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
+	}
+	if v.route.Tokens != nil || v.route.Handlers.Connect != nil {
+		if refused := v.askOthers(); refused != nil {
+			return refused
+		}
+	}
+	if v.subprotocol == "" && v.tokenFrom != "" {
+		// A browser that offers subprotocols wants one selected.
+		v.subprotocol = v.tokenFrom
+		for _, offered := range offers(v.req) {
+			if offered != v.tokenFrom {
+				v.subprotocol = offered
+				break
+			}
+		}
+	}
+	v.info.Subprotocol = v.subprotocol
+	return nil
+}
+
+// askOthers asks what may take a while: who made the token, and the handler.
+func (v *visitor) askOthers() *refusal {
+	ctx, cancel := context.WithTimeout(v.req.Context(), v.route.gateway.cfg.Admission.HandshakeTimeout)
+	defer cancel()
+	if refused := v.authenticate(ctx); refused != nil {
+		return refused
+	}
+	if v.route.Handlers.Connect != nil {
+		return v.ask(ctx)
+	}
+	return nil
+}
+
+// originAllowed holds web pages to the origins from which they may connect (RFC
+// 6455, section 10.2): the gateway's own, and those of the patterns. Only
+// browsers send an origin.
+func originAllowed(req *http.Request, patterns []string) bool {
+	origin := req.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	if u.Host != "" && strings.EqualFold(u.Host, req.Host) {
+		return true
+	}
+	for _, pattern := range patterns {
+		subject := u.Host
+		if strings.Contains(pattern, "://") {
+			subject = u.Scheme + "://" + u.Host
+		}
+		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(subject)); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// authenticate verifies the visitor's token, if the route asks for one.
+func (v *visitor) authenticate(ctx context.Context) *refusal {
+	t := v.route.Tokens
+	if t == nil {
+		return nil
+	}
+	raw := v.token(t)
+	if raw == "" && t.Optional {
+		return nil
+	}
+	claims, err := t.Verifier.Verify(ctx, raw)
+	if err != nil {
+		v.route.log.Debug("Token refused", "source_ip", v.info.SourceIP, "error", err)
+		reason := token.Reason(err)
+		if reason == "keys_unavailable" { // not the client's fault
+			return &refusal{http.StatusServiceUnavailable, "token_" + reason, "tokens cannot be verified now, try again later"}
+		}
+		return &refusal{http.StatusUnauthorized, "token_" + reason, "a valid token is needed"}
+	}
+	if t.RoutesClaim != "" && !slices.Contains(claims.Strings(t.RoutesClaim), v.route.Path) {
+		return &refusal{http.StatusForbidden, "token_route", "the token does not open this path"}
+	}
+	v.info.Claims = claims
+	return nil
+}
+
+// token finds the token where a client can put one: in the Authorization header
+// (RFC 6750, section 2.1), or, since browsers cannot set that, in the query
+// (section 2.3) or in a subprotocol.
+func (v *visitor) token(t *Tokens) string {
+	if scheme, raw, ok := strings.Cut(v.req.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(raw)
+	}
+	if t.SubprotocolPrefix != "" {
+		for _, offered := range offers(v.req) {
+			if raw, ok := strings.CutPrefix(offered, t.SubprotocolPrefix); ok {
+				v.tokenFrom = offered
+				return raw
+			}
+		}
+	}
+	if t.QueryParameter != "" {
+		return v.req.URL.Query().Get(t.QueryParameter)
+	}
+	return ""
+}
+
+// offers are the subprotocols that the client speaks (RFC 6455, section 11.3.4).
+func offers(req *http.Request) []string {
+	var all []string
+	for _, line := range req.Header.Values("Sec-Websocket-Protocol") {
+		for p := range strings.SplitSeq(line, ",") {
+			all = append(all, strings.TrimSpace(p))
+		}
+	}
+	return all
+}
+
+// ask leaves the decision to the Connect handler.
+func (v *visitor) ask(ctx context.Context) *refusal {
+	answer, err := v.route.Handlers.Connect(ctx, &Request{
+		Info: v.info, Header: v.req.Header, Query: v.req.URL.Query(), Subprotocols: offers(v.req),
+	})
+	switch {
+	case err != nil:
+		v.route.observer.HandlerFailed(onConnect)
+		v.route.log.Error("on_connect failed, the connection is refused", "source_ip", v.info.SourceIP, "error", err)
+		return &refusal{http.StatusInternalServerError, "on_connect_failed", "the gateway could not decide"}
+	case answer.Status != 0:
+		return &refusal{answer.Status, "on_connect", http.StatusText(answer.Status)}
+	case answer.Subprotocol != "" && !slices.Contains(offers(v.req), answer.Subprotocol):
+		v.route.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
+		return nil
+	}
+	v.subprotocol = answer.Subprotocol
+	return nil
+}

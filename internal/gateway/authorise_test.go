@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
+
+	"iotcast/internal/token"
+)
+
+const secret = "a secret of thirty-two bytes....."
+
+func verifier(t *testing.T) *token.Verifier {
+	t.Helper()
+	v, err := token.New(token.Config{Secret: []byte(secret)})
+	if err == nil {
+		err = v.Start(slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+func sign(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	raw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// attempt opens a connection, or tells the status with which it was refused.
+func attempt(t *testing.T, g *Gateway, path string, o *websocket.DialOptions) (*websocket.Conn, *http.Response) {
+	t.Helper()
+	c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, o)
+	if err == nil {
+		t.Cleanup(func() { _ = c.CloseNow() })
+	} else if res == nil {
+		t.Fatal(err)
+	}
+	return c, res
+}
+
+func bearer(raw string) *websocket.DialOptions {
+	return &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + raw}}}
+}
+
+func TestTokens(t *testing.T) {
+	tokens := &Tokens{Verifier: verifier(t), QueryParameter: "access_token", SubprotocolPrefix: "bearer.", RoutesClaim: "routes"}
+	g, events := start(t, func(c *Config) { c.Routes[0].Tokens = tokens })
+	hour := time.Now().Add(time.Hour).Unix()
+	good := sign(t, jwt.MapClaims{"sub": "page", "exp": hour, "routes": []string{"/a"}})
+	for name, tc := range map[string]struct {
+		path    string
+		options *websocket.DialOptions
+		status  int
+		reason  string
+	}{
+		"none":             {"/a", nil, 401, "token_missing"},
+		"header":           {"/a", bearer(good), 101, ""},
+		"query":            {"/a?access_token=" + good, nil, 101, ""},
+		"subprotocol":      {"/a", &websocket.DialOptions{Subprotocols: []string{"bearer." + good}}, 101, ""},
+		"another path":     {"/a", bearer(sign(t, jwt.MapClaims{"exp": hour, "routes": []string{"/b/c"}})), 403, "token_route"},
+		"no path":          {"/a", bearer(sign(t, jwt.MapClaims{"exp": hour})), 403, "token_route"},
+		"expired":          {"/a", bearer(sign(t, jwt.MapClaims{"exp": hour - 7200, "routes": "/a"})), 401, "token_expired"},
+		"forged":           {"/a", bearer(good[:len(good)-4] + "AAAA"), 401, "token_signature"},
+		"no token at all":  {"/a", bearer("x"), 401, "token_malformed"},
+		"route without":    {"/b/c", nil, 101, ""},
+		"token not needed": {"/b/c?access_token=x", nil, 101, ""},
+	} {
+		_, res := attempt(t, g, tc.path, tc.options)
+		if res.StatusCode != tc.status {
+			t.Errorf("%s: status %d, want %d", name, res.StatusCode, tc.status)
+		}
+		if challenge := res.Header.Get("WWW-Authenticate"); (challenge != "") != (tc.status == 401) {
+			t.Errorf("%s: challenge %q", name, challenge)
+		}
+		if tc.reason != "" {
+			events.waitFor(t, fmt.Sprint("main/a ", tc.status, " ", tc.reason))
+		}
+	}
+}
+
+func TestTokenInASubprotocolIsNotSelectedBesideAnother(t *testing.T) {
+	g, _ := start(t, func(c *Config) {
+		c.Routes[0].Tokens = &Tokens{Verifier: verifier(t), SubprotocolPrefix: "bearer.", Optional: true}
+	})
+	good := "bearer." + sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()})
+	for _, tc := range []struct {
+		offers []string
+		want   string
+	}{
+		{[]string{good, "v1"}, "v1"},
+		{[]string{"v1", good}, "v1"},
+		{[]string{good}, good},
+		{nil, ""},
+	} {
+		c, _ := attempt(t, g, "/a", &websocket.DialOptions{Subprotocols: tc.offers})
+		if got := c.Subprotocol(); got != tc.want {
+			t.Errorf("%q: %q", tc.offers, got)
+		}
+	}
+}
+
+func TestConnectionEndsWithItsToken(t *testing.T) {
+	g, events := start(t, func(c *Config) {
+		c.Routes[0].Tokens = &Tokens{Verifier: verifier(t)}
+		c.Routes[0].Limits.PingInterval = 40 * time.Millisecond // so that the hub looks every 10 ms
+	})
+	c, _ := attempt(t, g, "/a", bearer(sign(t, jwt.MapClaims{"exp": time.Now().Add(2 * time.Second).Unix()})))
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
+		t.Fatal(err)
+	}
+	events.waitFor(t, "main/a token_expired")
+}
+
+func TestOnConnect(t *testing.T) {
+	answers := make(chan Answer, 1)
+	var failure error
+	var seen *Request
+	g, events := start(t, func(c *Config) {
+		c.Routes[0].Handlers.Connect = func(_ context.Context, r *Request) (Answer, error) {
+			seen = r
+			return <-answers, failure
+		}
+	})
+	for _, tc := range []struct {
+		answer Answer
+		err    error
+		status int
+	}{
+		{Answer{}, nil, 101},
+		{Answer{Subprotocol: "v2"}, nil, 101},
+		{Answer{Status: 401}, nil, 401},
+		{Answer{Status: 403}, nil, 403},
+		{Answer{}, errors.New("database is away"), 500},
+	} {
+		answers <- tc.answer
+		failure = tc.err
+		c, res := attempt(t, g, "/a?room=1", &websocket.DialOptions{Subprotocols: []string{"v1", "v2"}})
+		if res.StatusCode != tc.status {
+			t.Errorf("%+v: status %d", tc, res.StatusCode)
+		}
+		if c != nil && c.Subprotocol() != tc.answer.Subprotocol {
+			t.Errorf("%+v: subprotocol %q", tc, c.Subprotocol())
+		}
+		if seen.Query.Get("room") != "1" || seen.SourceIP != "127.0.0.1" || len(seen.Subprotocols) != 2 {
+			t.Errorf("%+v", seen)
+		}
+	}
+	events.waitFor(t, "main/a failed on_connect")
+}
+
+func TestOnConnectIsNotAskedForWhatIsNoHandshake(t *testing.T) {
+	g, _ := start(t, func(c *Config) {
+		c.Routes[0].Handlers.Connect = func(context.Context, *Request) (Answer, error) {
+			t.Error("asked")
+			return Answer{}, nil
+		}
+	})
+	res, err := http.Get("http://" + g.Addr().String() + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	if res.StatusCode != http.StatusUpgradeRequired {
+		t.Fatal(res.StatusCode)
+	}
+}
