@@ -1,135 +1,12 @@
 package tests
 
 import (
-	"bytes"
-	"context"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
-
-// desk is where somebody types commands for a process with streams.
-type desk struct {
-	*iotcast
-	broker *broker
-	dir    string // of the streams
-	root   string
-	env    []string
-}
-
-// newDesk starts a process that loads its streams from an empty directory.
-func newDesk(t *testing.T, b *broker, env ...string) *desk {
-	t.Helper()
-	d := &desk{iotcast: newIotcast(t), broker: b, dir: t.TempDir()}
-	d.root = writeFile(t, root(d.gateway, d.http))
-	d.env = append([]string{"IOTCAST_API=http://" + d.http, "IOTCAST_STREAMS_DIR=" + d.dir, "IOTCAST_MQTT_URL=" + b.url()}, env...)
-	d.start()
-	return d
-}
-
-func (d *desk) start() {
-	d.t.Helper()
-	cmd := exec.Command(binary, "streams", "-o", d.root, d.dir)
-	cmd.Env = append(os.Environ(), d.env...)
-	d.process = start(d.t, "iotcast", cmd)
-	d.waitLog("Launching")
-	d.waitReady()
-}
-
-// command runs iotcast with arguments and standard input, as typed.
-func (d *desk) command(stdin string, args ...string) (stdout, stderr string, code int) {
-	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 2*patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), d.env...)
-	cmd.Stdin = strings.NewReader(stdin)
-	var out, err bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &err
-	if e := cmd.Run(); cmd.ProcessState == nil || ctx.Err() != nil {
-		d.t.Fatalf("iotcast %s: %v\n%s", strings.Join(args, " "), e, &err)
-	}
-	return out.String(), err.String(), cmd.ProcessState.ExitCode()
-}
-
-// do runs a command that must succeed without a word of warning.
-func (d *desk) do(args ...string) (stdout string) {
-	d.t.Helper()
-	return d.doWith("", args...)
-}
-
-func (d *desk) doWith(stdin string, args ...string) (stdout string) {
-	d.t.Helper()
-	stdout, stderr, code := d.command(stdin, args...)
-	if code != 0 || strings.Contains(stderr, "warning") {
-		d.t.Fatalf("iotcast %s: exit code %d\n%s", strings.Join(args, " "), code, stderr)
-	}
-	return stdout
-}
-
-// mustFail runs a command that must fail, and name all of want.
-func (d *desk) mustFail(want []string, args ...string) {
-	d.t.Helper()
-	stdout, stderr, code := d.command("", args...)
-	if code == 0 || stdout != "" {
-		d.t.Errorf("iotcast %s: exit code %d\n%s", strings.Join(args, " "), code, stdout)
-	}
-	mustName(d.t, stderr, want...)
-}
-
-func (d *desk) files() (names []string) {
-	d.t.Helper()
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
-// mosquittoPub publishes as a device does, by Mosquitto's own client.
-func (d *desk) mosquittoPub(topic, payload string, qos int) {
-	d.t.Helper()
-	host, port, _ := strings.Cut(d.broker.addr, ":")
-	if out, code := runProgram(d.t, "mosquitto_pub", "-h", host, "-p", port, "-q", strconv.Itoa(qos), "-t", topic, "-m", payload); code != 0 {
-		d.t.Fatalf("mosquitto_pub: exit code %d\n%s", code, out)
-	}
-}
-
-// sessionPresent reports whether the broker has a session for a client ID, and
-// ends it.
-func (b *broker) sessionPresent(clientID string) bool {
-	b.t.Helper()
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(b.url()).SetClientID(clientID).SetCleanSession(false).SetAutoReconnect(false))
-	token := c.Connect().(*mqtt.ConnectToken)
-	waitToken(b.t, "connecting as "+clientID, token)
-	defer c.Disconnect(0)
-	return token.SessionPresent()
-}
-
-func payloadsOf(entries []entry) (all []string) {
-	for _, e := range entries {
-		all = append(all, string(e.payload))
-	}
-	return all
-}
-
-// createTelemetry is a command line of the original service, unchanged.
-var createTelemetry = []string{
-	"trigger", "create", "internet-of-things", "--name", "telemetry", "--description", "All events", "--labels", "env=lab,site=hall-7",
-	"--registry-id", "home", "--mqtt-topic", "$devices/+/events", "--batch-size", "1", "--batch-cutoff", "1s",
-	"--gateway-id", "main", "--gateway-websocket-broadcast-path", "/telemetry",
-}
 
 // A trigger from its creation to its end, as somebody at a keyboard sees it.
 func TestTriggerCommands(t *testing.T) {
@@ -260,9 +137,9 @@ func TestTriggerFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"id":"a1s5msktijh2xaty6mqo","folderId":"b1gmit33hgh2eon8zlcq","createdAt":"2022-10-24T15:19:15.353909857Z","name":"from-afar","rule":{"iotBrokerMessage":{"brokerId":"factory","mqttTopic":"hall/8","batchSettings":{"size":"10","cutoff":"1s"},"gatewayWebsocketBroadcast":{"gatewayId":"d4eofc7n0mh2k5r9vtjb","path":"/telemetry","serviceAccountId":"aje3932acdh2o8wq1zns"}}},"status":"ACTIVE"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.do("trigger", "create", "--file", file, "--gateway-id", "main", "--gateway-websocket-broadcast-service-account-id", "")
+	d.do("trigger", "create", "--file", file, "--gateway-id", "main")
 	got := d.do("trigger", "get", "from-afar")
-	for _, want := range []string{"id: a1s5msktijh2xaty6mqo\n", "folder_id: b1gmit33hgh2eon8zlcq\n", "created_at: \"2022-10-24T15:19:15.353909857Z\"\n", "gateway_id: main\n"} {
+	for _, want := range []string{"service_account_id: aje3932acdh2o8wq1zns\n", "id: a1s5msktijh2xaty6mqo\n", "folder_id: b1gmit33hgh2eon8zlcq\n", "created_at: \"2022-10-24T15:19:15.353909857Z\"\n", "gateway_id: main\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
 		}
@@ -282,6 +159,22 @@ func TestTriggerFiles(t *testing.T) {
 	}
 	if after := d.files(); !slices.Equal(before, after) {
 		t.Errorf("files %v after a dry run, before %v", after, before)
+	}
+}
+
+// Where the gateway has access bindings, a trigger sends as its service account.
+func TestTriggerServiceAccount(t *testing.T) {
+	t.Parallel()
+	d := newDeskWith(t, startMosquitto(t), "access_bindings: [ { service_account_id: sender, roles: [ api-gateway.websocketBroadcaster ] } ]")
+	as := func(account string) []string {
+		return append(slices.Clone(createTelemetry), "--gateway-websocket-broadcast-service-account-id", account)
+	}
+	d.mustFail([]string{"service_account_id", "stranger", "api-gateway.websocketBroadcaster"}, as("stranger")...)
+	d.mustFail([]string{"service_account_id", "api-gateway.websocketBroadcaster"}, createTelemetry...)
+	d.do(as("sender")...)
+	d.mustFail([]string{"stranger"}, "trigger", "update", "telemetry", "--new-gateway-websocket-broadcast-service-account-id", "stranger")
+	if files, ids := d.files(), d.streams(); !slices.Equal(files, []string{"telemetry.yaml"}) || !slices.Equal(ids, []string{"telemetry"}) {
+		t.Errorf("files %v, streams %v", files, ids)
 	}
 }
 
@@ -360,119 +253,4 @@ func TestTriggerPassword(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	mustName(t, stderr, "warning", "telemetry", "not connected", "check user, password and tls")
-}
-
-// Messages flow while the trigger is changed, again and again, also to what is
-// refused: all that the broker has accepted arrive, in order.
-func TestTriggerUpdateLosesNothing(t *testing.T) {
-	t.Parallel()
-	const (
-		messages = 6000
-		updates  = 6
-	)
-	b := startMosquitto(t, "max_inflight_messages 100")
-	d := newDesk(t, b)
-	d.do("trigger", "create", "iot-broker", "--name", "press", "--broker-id", "factory", "--mqtt-topic", "hall/press", "--batch-size", "20", "--batch-cutoff", "0s",
-		"--gateway-id", "main", "--gateway-websocket-broadcast-path", "/telemetry")
-	clients := []*client{connectGo(t, d.url("/telemetry")), connectGo(t, d.url("/telemetry"))}
-
-	p := &steadyPublisher{addr: b.addr, topic: "hall/press", count: messages, window: 100}
-	done := p.start(t, 120*time.Second)
-	for i := range updates {
-		mark := messages * (i + 1) / (updates + 1)
-		eventuallyWithin(t, time.Minute, strconv.Itoa(mark)+" messages are accepted", func() bool { return p.progress() >= mark })
-		d.do("trigger", "update", "press", "--new-batch-size", strconv.Itoa(10+i), "--description", "update "+strconv.Itoa(i))
-		d.mustFail([]string{"/nowhere"}, "trigger", "update", "press", "--new-gateway-websocket-broadcast-path", "/nowhere")
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	b.publish(1, message{topic: "hall/press", payload: strconv.AppendInt(nil, messages, 10)})
-	got := clients[0].numbersUntil(messages)
-	arrived := firsts(got)
-	if len(arrived) != messages+1 || !slices.IsSorted(arrived) {
-		t.Errorf("%d of %d messages arrived, in order: %v", len(arrived), messages+1, slices.IsSorted(arrived))
-	}
-	t.Logf("%d messages, %d updates: %d came twice", messages, updates, len(got)-len(arrived))
-	checkSame(t, clients)
-	// Neither a check nor a refusal has connected with the trigger's client ID.
-	if n := d.connects(); n != updates+1 {
-		t.Errorf("iotcast has connected to its broker %d times, want %d", n, updates+1)
-	}
-	for _, c := range clients {
-		c.mustBeOpen()
-	}
-}
-
-// With another topic, the old one is no longer listened to, although the broker
-// keeps the session; a change by hand takes effect with an update, and stays.
-func TestTriggerUpdateTopic(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, startMosquitto(t))
-	d.do(createTelemetry...)
-	c := connectGo(t, d.url("/telemetry"))
-
-	file := filepath.Join(d.dir, "telemetry.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edited := strings.Replace(string(text), "    - iot_trigger: {}", "    - mapping: root = content().uppercase() # loud\n    - iot_trigger: {}", 1)
-	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.do("trigger", "update", "internet-of-things", "--name", "telemetry", "--new-mqtt-topic", "$devices/+/state", "--new-name", "states")
-
-	d.mosquittoPub("$devices/boiler/events", "old topic", 1)
-	d.mosquittoPub("$devices/boiler/state", "new topic", 1)
-	got, _ := c.waitEntries(1)
-	if p := payloadsOf(got); !slices.Equal(p, []string{"NEW TOPIC"}) {
-		t.Errorf("received %q", p)
-	}
-	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "# loud") {
-		t.Errorf("%v: the change by hand is gone:\n%s", err, text)
-	}
-	if list := d.do("trigger", "list"); !strings.Contains(list, "telemetry  states") {
-		t.Errorf("listed:\n%s", list)
-	}
-}
-
-// Any stream can be updated as safely as a trigger.
-func TestStreamUpdate(t *testing.T) {
-	t.Parallel()
-	b := startMosquitto(t)
-	d := newDesk(t, b)
-	fields := "broker_id: factory\nclient_id: mine\nclean_session: false\ntopics: [ hall/press ]"
-	d.must(http.MethodPost, "/streams/mine", trigger(b, fields, ""))
-	d.waitReady()
-	c := connectGo(t, d.url("/telemetry"))
-
-	b.publish(1, message{topic: "hall/press", payload: []byte("before")})
-	c.waitEntries(1)
-	for want, config := range map[string]string{
-		`"/nowhere"`:        trigger(b, fields, "path: /nowhere"),
-		"(9,1) field topik": trigger(b, fields+"\ntopik: x", ""),
-		"clean_session":     trigger(b, "broker_id: factory\nclean_session: false", ""),
-		"no-such-resource":  strings.Replace(trigger(b, fields, ""), "iot_trigger: {}", "resource: no-such-resource", 1),
-		"yaml:":             "input: [",
-	} {
-		d.mustFail([]string{want}, "stream", "update", "mine", writeFile(t, config))
-	}
-	b.publish(1, message{topic: "hall/press", payload: []byte("still")})
-	c.waitEntries(2)
-	if n := d.connects(); n != 1 {
-		t.Errorf("iotcast has connected to its broker %d times", n)
-	}
-
-	good := trigger(b, fields, "path: /alarms")
-	d.do("stream", "update", "mine", writeFile(t, good), "--check")
-	if n := d.connects(); n != 1 {
-		t.Errorf("iotcast has connected to its broker %d times", n)
-	}
-	alarms := connectGo(t, d.url("/alarms"))
-	d.doWith(good, "stream", "update", "mine", "-")
-	b.publish(1, message{topic: "hall/press", payload: []byte("after")})
-	if got, _ := alarms.waitEntries(1); string(got[0].payload) != "after" {
-		t.Errorf("received %q", got[0].payload)
-	}
 }

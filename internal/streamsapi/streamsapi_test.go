@@ -207,7 +207,7 @@ func TestCheckKeepsTheConfig(t *testing.T) {
 			sent = string(body)
 			http.Error(w, "Error: none: a new config was checked by the iotcast command and is sound", http.StatusBadGateway)
 		}))
-		defer s.Close()
+		t.Cleanup(s.Close)
 		c, err := streamsapi.New(s.URL)
 		if err != nil {
 			t.Fatal(err)

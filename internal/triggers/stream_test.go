@@ -1,6 +1,7 @@
 package triggers_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -59,6 +60,17 @@ func TestServiceAccount(t *testing.T) {
 		if got := strings.Contains(string(text), "service_account_id: sa-1\n"); got != want || strings.Contains(string(text), "service_account_id") != want {
 			t.Errorf("account %q:\n%s", account, text)
 		}
+	}
+}
+
+// TestTemplateIsDocumented: users start from what the page shows.
+func TestTemplateIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/triggers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```yml\n"+string(triggers.Template)+"```\n") {
+		t.Error("docs/triggers.md does not show template.yaml")
 	}
 }
 
