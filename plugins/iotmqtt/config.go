@@ -24,6 +24,7 @@ const (
 	fieldDeviceID       = "device_id"
 	fieldBrokerID       = "broker_id"
 	fieldTopics         = "topics"
+	fieldUnsubscribe    = "unsubscribe"
 	fieldQoS            = "qos"
 	fieldCleanSession   = "clean_session"
 	fieldMaxUnacked     = "max_unacked"
@@ -62,6 +63,11 @@ func Spec() *service.ConfigSpec {
 				Example([]string{"$devices/+/events/#"}).
 				Example([]string{"factory/+/temperature"}).
 				LintRule(topicsLint),
+			service.NewStringListField(fieldUnsubscribe).
+				Description("Topic filters that were once in `topics` and are no longer. With `clean_session: false` the broker keeps subscriptions as it keeps messages, and goes on sending what these cover until it is told to stop. `iotcast trigger update` fills this in.").
+				Default([]any{}).
+				Advanced().
+				Example([]string{"$devices/+/state"}),
 			service.NewStringField(fieldClientID).
 				Description("The MQTT client ID, unique on the broker. When empty, a random one is made at each start; a session that outlives a restart (`clean_session: false`) needs one that stays.").
 				Default("").
@@ -207,6 +213,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.CleanSession = get.bool(fieldCleanSession)
 	m.MaxUnacked = get.int(fieldMaxUnacked)
 	m.Filters = get.strings(fieldTopics)
+	m.Unsubscribe = get.strings(fieldUnsubscribe)
 	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
 	qos := get.int(fieldQoS)
 	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)
