@@ -38,8 +38,8 @@ type Session struct {
 	room    chan struct{} // capacity 1: unacked has shrunk by much
 
 	// Of the goroutine that reads alone.
-	received time.Time // when messages last came
-	full     time.Time // since when there has been no room for them; zero if there is
+	rests rests
+	full  time.Time // since when there has been no room for messages; zero if there is
 
 	acking   sync.Mutex // keeps acknowledgements in order; taken before mu
 	finished []*Message // of Ack; guarded by acking
@@ -68,9 +68,10 @@ func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
 // as long as the keep-alive allows. After that, messages of QoS 0 are dropped as
 // they come, until there is room again.
 func (s *Session) receive(messages []*Message) {
-	s.received = time.Now().UTC()
+	now := time.Now().UTC()
+	s.rests.came(len(messages), now)
 	for _, m := range messages {
-		m.ReceivedAt = s.received
+		m.ReceivedAt = now
 	}
 	for {
 		n := s.enqueue(messages)
@@ -81,7 +82,7 @@ func (s *Session) receive(messages []*Message) {
 			return
 		}
 		if s.full.IsZero() {
-			s.full = s.received
+			s.full = now
 		}
 		if s.waitForRoom() {
 			continue
@@ -185,7 +186,7 @@ func (s *Session) Ack(messages []*Message) {
 		signal(s.room)
 	}
 	s.mu.Unlock()
-	if !gone {
+	if !gone && s.cfg.QoS > 0 { // else none of them wants an answer
 		s.tap.acknowledge(finished, idle)
 	}
 	clear(finished)

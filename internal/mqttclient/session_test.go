@@ -48,7 +48,7 @@ func TestFullSessionWaitsOnce(t *testing.T) {
 func TestRoomIsTakenAsItComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{}
-		s := newSession(Config{MaxUnacked: 200, KeepAlive: time.Minute}, slog.New(slog.DiscardHandler))
+		s := newSession(Config{MaxUnacked: 200, KeepAlive: time.Minute, QoS: 1}, slog.New(slog.DiscardHandler))
 		s.tap = newTap(w, nil)
 		const messages = 1000
 		received := make(chan struct{})
@@ -85,27 +85,41 @@ func TestRoomIsTakenAsItComes(t *testing.T) {
 	})
 }
 
-// TestRestAfterARead: after a read the next one rests, and rests
-// for longer while nobody has asked for what came.
+// TestRestAfterARead: it lasts for longer while nobody has asked for what came,
+// and there is none where it would not pay.
 func TestRestAfterARead(t *testing.T) {
-	s := newSession(Config{MaxUnacked: 10, KeepAlive: time.Minute}, slog.New(slog.DiscardHandler))
-	began := time.Now()
-	s.rest()
-	if !s.received.IsZero() || time.Since(began) > time.Minute {
+	s := newSession(Config{MaxUnacked: 10_000, KeepAlive: time.Minute}, slog.New(slog.DiscardHandler))
+	rests := func(n int) time.Duration {
+		s.receive(numbered(0, n))
+		for range n - 1 {
+			if m, err := s.Pop(); m == nil || err != nil {
+				t.Fatal(m, err)
+			}
+		}
+		s.rest()
+		return time.Since(s.rests.received)
+	}
+	if s.rest(); s.rests.taken {
 		t.Error("a session that has received nothing rests")
 	}
-	s.receive(numbered(0, 1))
-	s.rest()
-	if since := time.Since(s.received); since < restMost {
-		t.Errorf("read again after %v although a message waits", since)
+	for range 3 {
+		if took := rests(restGain); took < restMost {
+			t.Errorf("read again after %v although a message waits", took)
+		}
+		_, _ = s.Pop()
+		if took := rests(restGain); took < restLeast {
+			t.Errorf("read again after %v", took)
+		}
+		_, _ = s.Pop()
 	}
-	if m, err := s.Pop(); m == nil || err != nil {
-		t.Fatal(m, err)
+	rests(1) // too few, after a rest
+	for range restSkip - 1 {
+		if rests(restGain); s.rests.taken {
+			t.Fatal("rests although that did not pay")
+		}
 	}
-	s.received = time.Now()
-	s.rest()
-	if since := time.Since(s.received); since < restLeast {
-		t.Errorf("read again after %v", since)
+	if rests(restGain); !s.rests.taken {
+		t.Error("does not try again")
 	}
 }
 
