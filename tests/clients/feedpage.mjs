@@ -19,10 +19,10 @@ const page = await browser.newPage();
 page.on('pageerror', error => print({ event: 'error', text: String(error) }));
 await page.exposeFunction('print', print);
 await page.goto(new URL('/', module).href);
-await page.evaluate(async ([module, url, { tokens, ...options }]) => {
+await page.evaluate(async ([module, url, { tokenURL, ...options }]) => {
   const { connect } = await import(module);
   window.feed = connect(url, {
-    token: tokens && (async () => tokens.shift()),
+    token: tokenURL && (async () => (await fetch(tokenURL)).text()),
     onMessage: m => print({ event: 'message', id: m.event_metadata.event_id, text: m.text() }),
     onGap: gap => print({ event: 'gap', ...gap }),
     onState: (state, { code, reason }) => print({ event: state, code, reason }),
