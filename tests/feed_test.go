@@ -40,15 +40,15 @@ type feedEvent struct {
 // quick are options for tests: nobody waits for seconds.
 const quick = `"backoff": { "min": 50, "max": 200 }`
 
-// followers are the makes of a client: each gets the address of the page's
-// server, the URL of the route, and more options in JSON.
-var followers = map[string]func(t *testing.T, page, url, options string) *feed{
-	"node": func(t *testing.T, _, url, options string) *feed {
+// followers are the makes of a client: each gets the hosts of the page and of the
+// module, the URL of the route, and more options in JSON.
+var followers = map[string]func(t *testing.T, page, module, url, options string) *feed{
+	"node": func(t *testing.T, _, _, url, options string) *feed {
 		return startFeed(t, "node", exec.Command(toolPath("node"), "clients/feed.mjs", url, "{"+quick+options+"}"))
 	},
-	"chromium": func(t *testing.T, page, url, options string) *feed {
+	"chromium": func(t *testing.T, page, module, url, options string) *feed {
 		return startFeed(t, "chromium", exec.Command(toolPath("node"), "clients/feedpage.mjs",
-			toolPath("chromium"), "http://"+page+"/iotcast.js", url, "{"+quick+options+"}"))
+			toolPath("chromium"), "http://"+page+"/", "http://"+module+"/iotcast.js", url, "{"+quick+options+"}"))
 	},
 }
 
@@ -175,7 +175,7 @@ func TestFeedResumes(t *testing.T) {
 			g := startFakeGateway(t)
 			n := newLink(t, g.addr)
 			g.publish(3) // before it came: not for this client
-			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", "")
+			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", "")
 			f.wait("open", 1)
 			g.waitConnections(1)
 			total := 0
@@ -214,7 +214,7 @@ func TestFeedGaps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
-			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry", "")
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", "")
 			f.wait("open", 1)
 			g.waitConnections(1)
 			g.closeAll(websocket.StatusServiceRestart, "restart") // before any message
@@ -253,7 +253,7 @@ func TestFeedSilence(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
 			n := newLink(t, g.addr)
-			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
+			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
 			f.wait("open", 1)
 			g.waitConnections(1)
 			g.publish(5)
@@ -274,7 +274,7 @@ func TestFeedTokens(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
 			said := func(token string) func() string { return func() string { return token } }
-			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry?room=7", g.giveTokens(said("a&b"), said("c"), said("d")))
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry?room=7", g.giveTokens(said("a&b"), said("c"), said("d")))
 			for i := range 3 {
 				f.wait("open", i+1)
 				g.waitConnections(1)
@@ -294,7 +294,7 @@ func TestFeedTokens(t *testing.T) {
 			f.wait("closed", 1)
 			g.waitClosed(websocket.StatusNormalClosure)
 
-			f = follow(t, g.addr, "ws://"+g.addr+"/telemetry", g.giveTokens(said("e.f-g_h"))+`, "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
+			f = follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", g.giveTokens(said("e.f-g_h"))+`, "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
 			f.wait("open", 1)
 			queries, offers := g.handshakes()
 			if got, want := offers[3], []string{"iotcast", "bearer.e.f-g_h"}; !slices.Equal(got, want) {

@@ -33,7 +33,8 @@ func numbers(first, last int) []message {
 }
 
 // The network between browsers and a gateway is cut again and again while
-// messages flow: each goes on where it was, with neither gap nor repeat. Then
+// messages flow: each goes on where it was, with neither gap nor repeat. (The page
+// is of another origin, and takes the client from the gateway.) Then
 // the gateway is started anew and knows nothing of before: they are told so,
 // and get all that it has.
 func TestResume(t *testing.T) {
@@ -42,12 +43,12 @@ func TestResume(t *testing.T) {
 	b := startMosquitto(t)
 	cast := newIotcast(t)
 	stream := trigger(b, "broker_id: factory\nclient_id: iotcast-resume\nclean_session: false\nbatching: { count: 7, period: 20ms }", "")
-	cast.launchWithHistory("max_messages: 100000", stream)
+	cast.launchWithHistory("max_messages: 100000", stream, "viewer: /")
 	page := startFakeGateway(t)
 	n := newLink(t, cast.gateway)
 	var feeds []*feed
 	for _, follow := range followers {
-		f := follow(t, page.addr, "ws://"+n.addr+"/telemetry", "")
+		f := follow(t, page.addr, cast.gateway, "ws://"+n.addr+"/telemetry", "")
 		f.wait("open", 1)
 		feeds = append(feeds, f)
 	}
@@ -89,7 +90,7 @@ func TestResume(t *testing.T) {
 
 	cast.terminate()
 	b.publish(1, numbers(total, total+9)...) // the broker keeps them
-	cast.launchWithHistory("max_messages: 100000", stream)
+	cast.launchWithHistory("max_messages: 100000", stream, "viewer: /")
 	b.publish(1, numbers(total+10, total+19)...)
 	for _, f := range feeds {
 		f.wait("message", total+20)
@@ -105,7 +106,7 @@ func TestDropOldestIsTold(t *testing.T) {
 	b := startMosquitto(t)
 	cast := newIotcast(t)
 	cast.launchWithHistory("max_messages: 10", trigger(b, "broker_id: factory", ""), "slow_consumer: drop_oldest", "queue_bytes: 1000000")
-	f := followers["node"](t, "", cast.url("/telemetry"), "")
+	f := followers["node"](t, "", "", cast.url("/telemetry"), "")
 	f.wait("open", 1)
 	f.signal(syscall.SIGSTOP)
 	large := make([]message, total)
@@ -157,7 +158,7 @@ func TestResumeWithTheNextToken(t *testing.T) {
 	cast.launchWithHistory("max_messages: 1000", trigger(b, "broker_id: factory", ""),
 		`tokens: { secret: "`+secret+`", subprotocol_prefix: "bearer." }`)
 	page := startFakeGateway(t)
-	f := followers["chromium"](t, page.addr, cast.url("/telemetry"), `, "subprotocolPrefix": "bearer."`+page.giveTokens(
+	f := followers["chromium"](t, page.addr, page.addr, cast.url("/telemetry"), `, "subprotocolPrefix": "bearer."`+page.giveTokens(
 		func() string { return jwt(secret, 5*time.Second) },
 		func() string { return jwt("another secret of that many bytes", time.Hour) },
 		func() string { return jwt(secret, time.Hour) }))
