@@ -183,12 +183,13 @@ func (g *fakeGateway) handshakes() (queries []url.Values, offers [][]string) {
 	return slices.Clone(g.requests), slices.Clone(g.offers)
 }
 
-func (g *fakeGateway) waitConnections(n int) {
+// waitConnection waits until one connection is open.
+func (g *fakeGateway) waitConnection() {
 	g.t.Helper()
-	eventuallyWithin(g.t, time.Minute, fmt.Sprintf("%d connections are open", n), func() bool {
+	eventuallyWithin(g.t, time.Minute, "one connection is open", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.conns) == n
+		return len(g.conns) == 1
 	})
 }
 

@@ -177,7 +177,7 @@ func TestFeedResumes(t *testing.T) {
 			g.publish(3) // before it came: not for this client
 			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", "")
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			total := 0
 			const cuts = 5
 			for i := range cuts {
@@ -216,9 +216,9 @@ func TestFeedGaps(t *testing.T) {
 			g := startFakeGateway(t)
 			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", "")
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.closeAll(websocket.StatusServiceRestart, "restart") // before any message
-			g.waitConnections(1)
+			g.waitConnection()
 			f.wait("open", 2)
 			g.publish(3)
 			g.send(`{"messages":[],"gap":{"reason":"slow_consumer","dropped":12}}`)
@@ -230,7 +230,7 @@ func TestFeedGaps(t *testing.T) {
 			g.publish(2)
 			g.forget()
 			f.wait("open", 3)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.send(`{"messages":[` + numbered(3) + `,` + numbered(4) + `]}`) // a broker that delivers again
 			g.publish(2)
 			f.wait("message", 7)
@@ -255,7 +255,7 @@ func TestFeedSilence(t *testing.T) {
 			n := newLink(t, g.addr)
 			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.publish(5)
 			f.wait("message", 5)
 			n.forget()
@@ -277,7 +277,7 @@ func TestFeedTokens(t *testing.T) {
 			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry?room=7", g.giveTokens(said("a&b"), said("c"), said("d")))
 			for i := range 3 {
 				f.wait("open", i+1)
-				g.waitConnections(1)
+				g.waitConnection()
 				if i < 2 {
 					g.closeAll(4401, "token_expired")
 				}
