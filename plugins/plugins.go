@@ -1,7 +1,7 @@
 // Package plugins is iotcast as a library: importing it registers the
-// components iot_mqtt, iot_trigger and websocket_broadcast, and Run is Benthos'
-// command line with them and with the top-level fields websocket_gateways,
-// connection_api and mqtt_broker.
+// components iot_mqtt, iot_trigger, websocket_broadcast and write_output, and Run
+// is Benthos' command line with them and with the top-level fields
+// websocket_gateways, connection_api and mqtt_broker.
 //
 // A binary of your own with iotcast in it:
 //
@@ -24,6 +24,7 @@ import (
 	"iotcast/plugins/mqttbroker"
 	_ "iotcast/plugins/websocketbroadcast" // registers the output
 	"iotcast/plugins/websocketgateways"
+	_ "iotcast/plugins/writeoutput" // registers the processor
 
 	"iotcast/internal/devbroker"
 )

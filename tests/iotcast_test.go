@@ -33,7 +33,7 @@ func root(gateway, http string, settings ...string) string {
 	return fmt.Sprintf(`
 http: { address: %q }
 logger: { level: INFO, format: logfmt }
-metrics: { prometheus: {} }
+metrics: { prometheus: { add_process_metrics: true, add_go_metrics: true } }
 websocket_gateways:
   - label: main
     address: %q

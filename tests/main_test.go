@@ -43,6 +43,7 @@ func checkTools() error {
 		"mosquitto":        "apt-get install mosquitto",
 		"mosquitto_passwd": "apt-get install mosquitto",
 		"mosquitto_ctrl":   "apt-get install mosquitto",
+		"mosquitto_sub":    "apt-get install mosquitto-clients",
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
 		"chromium":         "apt-get install chromium",

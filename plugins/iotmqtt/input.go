@@ -64,7 +64,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		log:     logging.New(res.Logger()),
 		meta:    newMetadata(cfg),
 		batcher: batcher,
-		metrics: newMetrics(res.Metrics()),
+		metrics: newMetrics(res.Metrics()).zeroed(),
 		replays: newReplays(),
 		line:    line,
 		turn:    turn,

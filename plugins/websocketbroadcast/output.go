@@ -56,6 +56,9 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
 		rejected:    res.Metrics().NewCounter("websocket_broadcast_rejected"),
 	}
+	for _, counter := range []*service.MetricCounter{o.noRecipient, o.failed, o.rejected} {
+		counter.Incr(0) // to Prometheus, one that appears with a 1 has not increased
+	}
 	var err error
 	for name, to := range map[string]*string{
 		fieldGateway: &o.gateway, fieldPath: &o.path, fieldNoConnections: &o.noConnections, fieldAccount: &o.account,

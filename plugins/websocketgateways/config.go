@@ -52,7 +52,7 @@ func Field() *service.ConfigField {
 	}
 	fields = append(fields, admissionFields()...)
 	return service.NewObjectListField(fieldGateways, append(fields, gatewaySettings()...)...).
-		Description("Listeners for WebSocket connections. They live as long as the process: streams that broadcast to them come and go while the connections stay open.").
+		Description(description).
 		Default([]any{}).
 		Example([]any{map[string]any{
 			"label": "main", "address": "127.0.0.1:8080",
