@@ -10,8 +10,12 @@ import (
 // maxFilterBytes is the longest UTF-8 string that MQTT can carry [MQTT-4.7.3-3].
 const maxFilterBytes = 65535
 
-// minTopicLevels is how many levels the shortest device, registry and own topics have: $devices/<device>/events.
-const minTopicLevels = 3
+// maxSubtopicChars is the longest subtopic: all that follows $devices/<device>/events/ and its like.
+const maxSubtopicChars = 1024
+
+// maxLevels is how many levels a topic may have. The original service names no limit but that on length; this is the one
+// of mosquitto, and it bounds what a topic costs a broker.
+const maxLevels = 200
 
 // DefaultFilters returns the filters of a trigger whose author names no topics: all topics of the broker, of the device,
 // or, without a device, of the registry and its devices.
@@ -22,9 +26,21 @@ func DefaultFilters(source Source, registryID, deviceID string) []string {
 	case deviceID != "":
 		return []string{devicesLevel + "/" + deviceID + "/#"}
 	default:
-		return []string{devicesLevel + "/#", registriesLevel + "/" + registryID + "/#"}
+		// Not $devices/#, which stands for less: see RegistryFilter.
+		return []string{devicesLevel + "/+/#", registriesLevel + "/" + registryID + "/#"}
 	}
 }
+
+// RegistryFilter is what a filter means when a registry subscribes to it: $devices/# is $devices/+/events/#.
+func RegistryFilter(filter string) string {
+	if filter == devicesLevel+"/#" {
+		return devicesLevel + "/+/" + Events + "/#"
+	}
+	return filter
+}
+
+// HasWildcard reports whether filter covers more than one topic.
+func HasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
 // ValidateFilter tells why a trigger on source cannot subscribe to filter, or returns nil. It refuses what MQTT forbids,
 // what the source does not offer, and what can never match, since a trigger that silently never fires is the hardest
@@ -90,30 +106,86 @@ func validateSyntax(filter string) error {
 
 // validateReach refuses well-formed filters that the source does not serve or that no topic can ever match.
 func validateReach(source Source, filter string) error {
+	if n := strings.Count(filter, "/") + 1; n > maxLevels {
+		return fmt.Errorf("has %d levels, and topics have at most %d: shorten it", n, maxLevels)
+	}
 	if filter[0] != '$' {
 		return nil
 	}
 	if source == Broker {
 		return errors.New("broker topics do not begin with $: remove the $, or set registry_id for a device source")
 	}
-	first, rest, _ := strings.Cut(filter, "/")
-	second, _, _ := strings.Cut(rest, "/")
+	first, rest, more := strings.Cut(filter, "/")
 	switch first {
 	case monitoringLevel:
 		return errMonitoring
 	case ownLevel:
-		if second == "monitoring" {
-			return errMonitoring
-		}
+		return validateOwn(rest, more)
 	case devicesLevel, registriesLevel:
+		return validateStandard(first, rest, more)
 	default:
+		return fmt.Errorf("can match nothing, since no topics begin with %s: there are $devices/…, $registries/… and $me/…, and aliases, which do not begin with $", first)
+	}
+}
+
+// validateStandard looks at what follows $devices or $registries in a filter: <ID>/<name>[/<subtopic>].
+func validateStandard(first, rest string, more bool) error {
+	id, rest, moreThanID := strings.Cut(rest, "/")
+	switch {
+	case more && id == "#":
 		return nil
-	}
-	if levels := strings.Count(filter, "/") + 1; levels < minTopicLevels && !strings.HasSuffix(filter, "/#") {
+	case !moreThanID:
 		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", first)
-	}
-	if second == "" {
+	case id == "":
 		return fmt.Errorf("can match nothing, since the level after %s is an ID and never empty: name it, or use +", first)
+	case id != "+":
+		if err := ValidateID("the ID", id); err != nil {
+			return fmt.Errorf("can match nothing: %w", err)
+		}
+	}
+	name, subtopic, _ := strings.Cut(rest, "/")
+	if name == "+" || name == "#" || standardName(name) {
+		return validateSubtopic(subtopic)
+	}
+	return fmt.Errorf("can match nothing, since after %s/%s comes events, state, commands or config, and not %q", first, id, name)
+}
+
+// validateOwn looks at what follows $me in a filter.
+func validateOwn(rest string, more bool) error {
+	whose, rest, moreThanWhose := strings.Cut(rest, "/")
+	name, subtopic, _ := strings.Cut(rest, "/")
+	anyName := name == "+" || name == "#"
+	switch {
+	case more && whose == "#":
+		return nil
+	case whose == "monitoring":
+		return errMonitoring
+	case !moreThanWhose:
+		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", ownLevel)
+	case (whose == "device" || whose == "+") && (anyName || standardName(name)),
+		whose == "registry" && (anyName || name == Commands || name == Config):
+		return validateSubtopic(subtopic)
+	case whose == "device", whose == "+":
+		return fmt.Errorf("can match nothing, since after %s/device comes events, state, commands or config, and not %q", ownLevel, name)
+	case whose == "registry":
+		return fmt.Errorf("can match nothing, since after %s/registry comes commands or config, and not %q", ownLevel, name)
+	default:
+		return fmt.Errorf("can match nothing, since after %s comes device or registry, and not %q", ownLevel, whose)
+	}
+}
+
+// validateSubtopic refuses a filter that is longer than any subtopic. A + may stand for an empty level, and a # at the end
+// for no level at all, with its slash.
+func validateSubtopic(filter string) error {
+	levels := strings.Split(strings.TrimSuffix(strings.TrimSuffix(filter, "#"), "/"), "/")
+	n := len(levels) - 1
+	for _, level := range levels {
+		if level != "+" {
+			n += utf8.RuneCountInString(level)
+		}
+	}
+	if n > maxSubtopicChars {
+		return fmt.Errorf("can match nothing, since a subtopic has at most %d characters, and this asks for %d", maxSubtopicChars, n)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 )
 
 func init() {
+	registerFilterProblem() // before Spec, whose lint rules use it
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		return newInput(conf, res)
 	})
