@@ -1,7 +1,7 @@
 // Package plugins is iotcast as a library: importing it registers the
 // components iot_mqtt, iot_trigger and websocket_broadcast, and Run is Benthos'
-// command line with them and with the top-level fields websocket_gateways and
-// mqtt_broker.
+// command line with them and with the top-level fields websocket_gateways,
+// mqtt_broker, iot_registries and iot_brokers.
 //
 // A binary of your own with iotcast in it:
 //
@@ -18,19 +18,22 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"iotcast/plugins/internal/logging"
-	_ "iotcast/plugins/iotmqtt"    // registers the input
+	_ "iotcast/plugins/iotmqtt" // registers the input
+	"iotcast/plugins/iotregistries"
 	_ "iotcast/plugins/iottrigger" // registers the processor
 	"iotcast/plugins/mqttbroker"
 	_ "iotcast/plugins/websocketbroadcast" // registers the output
 	"iotcast/plugins/websocketgateways"
 
 	"iotcast/internal/devbroker"
+	"iotcast/internal/registry"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
 	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), mqttbroker.Field())
+		Fields(websocketgateways.Field(), mqttbroker.Field()).
+		Fields(iotregistries.Fields()...)
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
@@ -73,6 +76,13 @@ func (p *process) options() []service.CLIOptFunc {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
+	directory, err := iotregistries.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	if directory != nil {
+		root.Resources().SetGeneric(registry.Key, directory)
+	}
 	cfg, enabled, err := mqttbroker.FromConfig(root)
 	if err != nil {
 		return err

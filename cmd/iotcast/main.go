@@ -31,7 +31,9 @@ var (
 )
 
 func main() {
-	os.Exit(plugins.Run(context.Background(), append(branding(), service.CLIOptAddCommand(quickstartCommand()))...))
+	os.Exit(plugins.Run(context.Background(), append(branding(),
+		service.CLIOptAddCommand(quickstartCommand()),
+		service.CLIOptAddCommand(passwordCommand()))...))
 }
 
 func branding() []service.CLIOptFunc {

@@ -39,6 +39,14 @@ func RegistryFilter(filter string) string {
 	return filter
 }
 
+// DeviceFilter is what a filter means when a device subscribes to it: $registries/# is $registries/+/commands/#.
+func DeviceFilter(filter string) string {
+	if filter == registriesLevel+"/#" {
+		return registriesLevel + "/+/" + Commands + "/#"
+	}
+	return filter
+}
+
 // HasWildcard reports whether filter covers more than one topic.
 func HasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
@@ -50,13 +58,36 @@ func ValidateFilter(source Source, filter string) error {
 	if err == nil {
 		err = validateSyntax(inner)
 	}
+	if err == nil && source == Device && isMonitoring(inner) {
+		err = errors.New("a trigger cannot listen to monitoring topics: choose device, registry or alias topics")
+	}
 	if err == nil {
 		err = validateReach(source, inner)
 	}
-	if err != nil {
-		return fmt.Errorf("topic filter %s: %w", quote(filter), err)
+	return filterError(filter, err)
+}
+
+// ValidateSubscription tells why no client of source can subscribe to filter, or returns nil. To clients, but not to
+// triggers, there are monitoring topics as well. A shared subscription is given without its $share/<group>/.
+func ValidateSubscription(source Source, filter string) error {
+	err := validateSyntax(filter)
+	if err == nil {
+		err = validateReach(source, filter)
 	}
-	return nil
+	return filterError(filter, err)
+}
+
+func filterError(filter string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("topic filter %s: %w", quote(filter), err)
+}
+
+func isMonitoring(filter string) bool {
+	first, rest, _ := strings.Cut(filter, "/")
+	second, _, _ := strings.Cut(rest, "/")
+	return first == monitoringLevel || first == ownLevel && second == "monitoring"
 }
 
 // unshare returns the filter within a shared subscription $share/<group>/<filter> (MQTT 5.0 section 4.8.2), and any other
@@ -117,18 +148,16 @@ func validateReach(source Source, filter string) error {
 	}
 	first, rest, more := strings.Cut(filter, "/")
 	switch first {
-	case monitoringLevel:
-		return errMonitoring
 	case ownLevel:
 		return validateOwn(rest, more)
-	case devicesLevel, registriesLevel:
+	case devicesLevel, registriesLevel, monitoringLevel:
 		return validateStandard(first, rest, more)
 	default:
 		return fmt.Errorf("can match nothing, since no topics begin with %s: there are $devices/…, $registries/… and $me/…, and aliases, which do not begin with $", first)
 	}
 }
 
-// validateStandard looks at what follows $devices or $registries in a filter: <ID>/<name>[/<subtopic>].
+// validateStandard looks at what follows $devices, $registries or $monitoring in a filter: <ID>/<name>[/<subtopic>].
 func validateStandard(first, rest string, more bool) error {
 	id, rest, moreThanID := strings.Cut(rest, "/")
 	switch {
@@ -144,7 +173,10 @@ func validateStandard(first, rest string, more bool) error {
 		}
 	}
 	name, subtopic, _ := strings.Cut(rest, "/")
-	if name == "+" || name == "#" || standardName(name) {
+	switch {
+	case first == monitoringLevel:
+		return validateMonitoring(first+"/"+id, rest)
+	case name == "+" || name == "#" || standardName(name):
 		return validateSubtopic(subtopic)
 	}
 	return fmt.Errorf("can match nothing, since after %s/%s comes events, state, commands or config, and not %q", first, id, name)
@@ -158,20 +190,28 @@ func validateOwn(rest string, more bool) error {
 	switch {
 	case more && whose == "#":
 		return nil
-	case whose == "monitoring":
-		return errMonitoring
 	case !moreThanWhose:
 		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", ownLevel)
 	case (whose == "device" || whose == "+") && (anyName || standardName(name)),
 		whose == "registry" && (anyName || name == Commands || name == Config):
 		return validateSubtopic(subtopic)
+	case whose == "monitoring":
+		return validateMonitoring(ownLevel+"/monitoring", rest)
 	case whose == "device", whose == "+":
 		return fmt.Errorf("can match nothing, since after %s/device comes events, state, commands or config, and not %q", ownLevel, name)
 	case whose == "registry":
 		return fmt.Errorf("can match nothing, since after %s/registry comes commands or config, and not %q", ownLevel, name)
 	default:
-		return fmt.Errorf("can match nothing, since after %s comes device or registry, and not %q", ownLevel, whose)
+		return fmt.Errorf("can match nothing, since after %s comes device, registry or monitoring, and not %q", ownLevel, whose)
 	}
+}
+
+func validateMonitoring(before, name string) error {
+	switch name {
+	case monitoringName, "+", "#", monitoringName + "/#", "+/#":
+		return nil
+	}
+	return fmt.Errorf("can match nothing, since after %s comes %s, and no more", before, monitoringName)
 }
 
 // validateSubtopic refuses a filter that is longer than any subtopic. A + may stand for an empty level, and a # at the end
@@ -189,8 +229,6 @@ func validateSubtopic(filter string) error {
 	}
 	return nil
 }
-
-var errMonitoring = errors.New("a trigger cannot listen to monitoring topics: choose device, registry or alias topics")
 
 // quote shows a filter in an error: an overlong one by its beginning, since the reader needs to recognise it, not read it.
 func quote(filter string) string {

@@ -79,7 +79,7 @@ func TestValidateFilterRefuses(t *testing.T) {
 		{Broker, strings.Repeat("a/", maxLevels) + "#", "has 201 levels"},
 		{Device, "$me/device/telemetry", `and not "telemetry"`},
 		{Device, "$me/registry/events", "comes commands or config"},
-		{Device, "$me/gateway/events", "comes device or registry"},
+		{Device, "$me/gateway/events", "comes device, registry or monitoring"},
 		{Device, "$me", short},
 		{Device, "$me/+", short},
 		{Device, "$SYS/broker/uptime", "no topics begin with $SYS"},
@@ -111,6 +111,34 @@ func TestValidateFilterRefuses(t *testing.T) {
 	}
 }
 
+func TestValidateSubscription(t *testing.T) {
+	for _, filter := range []string{
+		"$monitoring/#", "$monitoring/+/json", "$monitoring/d/+", "$monitoring/d/#", "$monitoring/d/json", "$me/monitoring/json", "$me/monitoring/#",
+		"$me/#", "$devices/+/events", "#",
+	} {
+		if err := ValidateSubscription(Device, filter); err != nil {
+			t.Error(err)
+		}
+	}
+	for filter, reason := range map[string]string{
+		"$monitoring/d":          "at least three levels",
+		"$monitoring/d/events":   "after $monitoring/d comes json, and no more",
+		"$monitoring/d/json/a":   "and no more",
+		"$monitoring//json":      "never empty",
+		"$me/monitoring/a":       "after $me/monitoring comes json",
+		"$me/monitoring":         "at least three levels",
+		"$devices/+":             "at least three levels",
+		"$share/g/$devices/+/a#": "must stand alone",
+	} {
+		if err := ValidateSubscription(Device, filter); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("ValidateSubscription(%q) = %v, want %q", filter, err, reason)
+		}
+	}
+	if err := ValidateSubscription(Broker, "$monitoring/#"); err == nil {
+		t.Error("a broker has monitoring topics")
+	}
+}
+
 func TestRegistryFilter(t *testing.T) {
 	for filter, want := range map[string]string{
 		"$devices/#":   "$devices/+/events/#",
@@ -120,6 +148,15 @@ func TestRegistryFilter(t *testing.T) {
 	} {
 		if got := RegistryFilter(filter); got != want {
 			t.Errorf("RegistryFilter(%q) = %q, want %q", filter, got, want)
+		}
+	}
+	for filter, want := range map[string]string{
+		"$registries/#":   "$registries/+/commands/#",
+		"$registries/r/#": "$registries/r/#",
+		"$devices/#":      "$devices/#",
+	} {
+		if got := DeviceFilter(filter); got != want {
+			t.Errorf("DeviceFilter(%q) = %q, want %q", filter, got, want)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func init() {
 // Close one at a time, acknowledgements at any time.
 type input struct {
 	cfg     config
+	res     *service.Resources
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
@@ -53,12 +54,17 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
+	meta := newMetadata(cfg)
+	if err := meta.consult(res); err != nil {
+		return nil, err
+	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	return &input{
+		res:     res,
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
-		meta:    newMetadata(cfg),
+		meta:    meta,
 		batcher: batcher,
 		metrics: newMetrics(res.Metrics()),
 		replays: newReplays(),
@@ -71,6 +77,10 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 // Connect implements service.BatchInput.
 func (in *input) Connect(ctx context.Context) error {
 	in.end()
+	// An input resource is made before the process knows who is who.
+	if err := in.meta.consult(in.res); err != nil {
+		return err
+	}
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
 	if err != nil {
 		return err
