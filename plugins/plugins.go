@@ -88,6 +88,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	if enabled {
+		cfg.Directory = directory
 		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
 		if err != nil {
 			return err

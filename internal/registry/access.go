@@ -28,7 +28,7 @@ type Name struct {
 
 // Message is a message on its way, but for its payload.
 type Message struct {
-	Names     []Name // where it goes
+	Names     []Name // where it goes; the first is by the standard topic, if there is one
 	Permanent bool   // it is kept as the last of its topic
 }
 
@@ -101,15 +101,19 @@ func (d *Directory) mayPublish(p Principal, t iotcore.Topic) error {
 // message is a message to a standard topic of a registry or of a device of it.
 func (d *Directory) message(registryID, topic string, t iotcore.Topic) Message {
 	m := Message{Permanent: t.Permanent()}
-	reader := Audience(registryID)
-	if !t.FromDevice() {
+	var reader Audience
+	switch {
+	case t.FromDevice():
+		reader = Audience(registryID)
+	case t.Kind == iotcore.DeviceTopic:
+		reader = Audience(t.ID)
+	default:
 		reader = devicesOf(registryID)
-		if t.Kind == iotcore.DeviceTopic {
-			reader = Audience(t.ID)
-		}
-		m.Names = append(m.Names, Name{reader, iotcore.OwnName(topic)})
 	}
 	m.Names = append(m.Names, Name{reader, topic})
+	if !t.FromDevice() {
+		m.Names = append(m.Names, Name{reader, iotcore.OwnName(topic)})
+	}
 	if t.Kind == iotcore.DeviceTopic {
 		for _, name := range d.aliasNames(t.ID, topic) {
 			m.Names = append(m.Names, Name{reader, name})
