@@ -12,7 +12,7 @@ A connection on which nothing comes for one and a half times ` + "`keepalive`" +
 - ` + "`mqtt_topic`" + `: the topic as published
 - ` + "`mqtt_qos`, `mqtt_retained`, `mqtt_duplicate`, `mqtt_message_id`" + `: of the PUBLISH packet (the ID is 0 at QoS 0)
 - ` + "`iot_source`" + `: ` + "`device` or `broker`" + `
-- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where the topic does not tell who sent the message
+- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where a registry sent the message, or where the topic does not tell who did. The device of an alias topic is known if ` + "`iot_registries`" + ` has the alias
 - ` + "`iot_broker_id`" + `: of a broker source
 - ` + "`iot_received_at`" + `: when the message was received, RFC 3339 with nanoseconds, UTC
 - ` + "`iot_event_id`" + `: a UUID of version 7, made once for each message that was received, so that it stays the same when the message is replayed in this process

@@ -15,6 +15,7 @@ import (
 )
 
 func init() {
+	registerFilterProblem() // before Spec, whose lint rules use it
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		return newInput(conf, res)
 	})
@@ -24,6 +25,7 @@ func init() {
 // Close one at a time, acknowledgements at any time.
 type input struct {
 	cfg     config
+	res     *service.Resources
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
@@ -57,12 +59,17 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
+	meta := newMetadata(cfg)
+	if err := meta.consult(res); err != nil {
+		return nil, err
+	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	return &input{
+		res:     res,
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
-		meta:    newMetadata(cfg),
+		meta:    meta,
 		batcher: batcher,
 		metrics: newMetrics(res.Metrics()).zeroed(),
 		replays: newReplays(),
@@ -81,6 +88,10 @@ func (in *input) Connect(ctx context.Context) error {
 		return err
 	}
 	in.end()
+	// An input resource is made before the process knows who is who.
+	if err := in.meta.consult(in.res); err != nil {
+		return err
+	}
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
 	if err != nil {
 		in.rivalry = rivalry{}
