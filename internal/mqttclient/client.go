@@ -50,7 +50,8 @@ type Message struct {
 }
 
 // ErrLost is returned by Session.Pop when the connection is gone and all that
-// had to be handed out has been.
+// had to be handed out has been, and by Connect when it goes before all is
+// subscribed.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
 // Connect opens a session: CONNECT, then SUBSCRIBE, each answered. The error
@@ -74,8 +75,11 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 	}
 	subscribe := s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
 	err := wait(ctx, subscribe)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = s.checkGranted(subscribe.Result())
+	case ctx.Err() == nil:
+		err = fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	if err != nil {
 		s.Close()

@@ -3,6 +3,7 @@ package iotmqtt
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type input struct {
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
 	rivalry  rivalry // of Connect alone
+	cutShort bool    // of Connect alone: the last one was, before it had subscribed
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
@@ -84,7 +86,8 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 // Connect implements service.BatchInput.
 func (in *input) Connect(ctx context.Context) error {
 	last := in.current()
-	if err := in.rivalry.wait(ctx, last != nil && last.CutShort(shortLife), in.log); err != nil {
+	cutShort := in.cutShort || last != nil && last.CutShort(shortLife)
+	if err := in.rivalry.wait(ctx, cutShort, in.log); err != nil {
 		return err
 	}
 	in.end()
@@ -93,8 +96,8 @@ func (in *input) Connect(ctx context.Context) error {
 		return err
 	}
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
+	in.cutShort = errors.Is(err, mqttclient.ErrLost)
 	if err != nil {
-		in.rivalry = rivalry{}
 		return err
 	}
 	log := in.log.With("client_id", in.cfg.session.ClientID, "topics", in.cfg.session.Filters)
