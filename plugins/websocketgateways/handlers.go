@@ -89,6 +89,9 @@ func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, 
 		if err != nil {
 			return h, fmt.Errorf("%s: %w", name, err)
 		}
+		if len(ps) == 0 {
+			continue
+		}
 		p.processors = append(p.processors, ps...)
 		use(ps)
 	}
