@@ -1,7 +1,7 @@
 // Package plugins is iotcast as a library: importing it registers the
 // components iot_mqtt, iot_trigger, websocket_broadcast and write_output, and Run
 // is Benthos' command line with them and with the top-level fields
-// websocket_gateways and mqtt_broker.
+// websocket_gateways, connection_api, mqtt_broker, iot_registries and iot_brokers.
 //
 // A binary of your own with iotcast in it:
 //
@@ -17,8 +17,10 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"iotcast/plugins/connectionapi"
 	"iotcast/plugins/internal/logging"
-	_ "iotcast/plugins/iotmqtt"    // registers the input
+	_ "iotcast/plugins/iotmqtt" // registers the input
+	"iotcast/plugins/iotregistries"
 	_ "iotcast/plugins/iottrigger" // registers the processor
 	"iotcast/plugins/mqttbroker"
 	_ "iotcast/plugins/websocketbroadcast" // registers the output
@@ -26,12 +28,14 @@ import (
 	_ "iotcast/plugins/writeoutput" // registers the processor
 
 	"iotcast/internal/devbroker"
+	"iotcast/internal/registry"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
 	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), mqttbroker.Field())
+		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field()).
+		Fields(iotregistries.Fields()...)
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
@@ -64,6 +68,9 @@ type process struct {
 // closeTimeout is for the connections to take what is left and to say goodbye.
 const closeTimeout = 6 * time.Second
 
+// requestTimeout is for the requests to the connection API that are under way.
+const requestTimeout = time.Second
+
 func (p *process) options() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
 		service.CLIOptSetMainSchemaFrom(Schema),
@@ -74,11 +81,19 @@ func (p *process) options() []service.CLIOptFunc {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
+	directory, err := iotregistries.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	if directory != nil {
+		root.Resources().SetGeneric(registry.Key, directory)
+	}
 	cfg, enabled, err := mqttbroker.FromConfig(root)
 	if err != nil {
 		return err
 	}
 	if enabled {
+		cfg.Directory = directory
 		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
 		if err != nil {
 			return err
@@ -89,12 +104,20 @@ func (p *process) start(root *service.ParsedConfig) error {
 	if err != nil {
 		return err
 	}
-	p.atStop(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	p.atStop(within(closeTimeout, stop))
+	if stop, err = connectionapi.Start(root); err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, stop))
+	return nil
+}
+
+func within(limit time.Duration, stop func(context.Context)) func() {
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		stop(ctx)
-	})
-	return nil
+	}
 }
 
 func (p *process) atStop(f func()) {

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/golang-jwt/jwt/v5"
+	jwtlib "github.com/golang-jwt/jwt/v5"
 )
 
 // authority signs certificates.
@@ -145,13 +145,13 @@ func newIssuer(t *testing.T) *issuer {
 }
 
 // token signs claims, with those that the gateway asks for unless they are given.
-func (i *issuer) token(method jwt.SigningMethod, key any, kid string, claims jwt.MapClaims) string {
+func (i *issuer) token(method jwtlib.SigningMethod, key any, kid string, claims jwtlib.MapClaims) string {
 	i.t.Helper()
-	all := jwt.MapClaims{"iss": "https://id.example.com/", "aud": "iotcast", "routes": []string{"/telemetry", "/alarms"}, "exp": time.Now().Add(time.Hour).Unix()}
+	all := jwtlib.MapClaims{"iss": "https://id.example.com/", "aud": "iotcast", "routes": []string{"/telemetry", "/alarms"}, "exp": time.Now().Add(time.Hour).Unix()}
 	for name, value := range claims {
 		all[name] = value
 	}
-	token := jwt.NewWithClaims(method, all)
+	token := jwtlib.NewWithClaims(method, all)
 	token.Header["kid"] = kid
 	raw, err := token.SignedString(key)
 	if err != nil {
@@ -160,6 +160,6 @@ func (i *issuer) token(method jwt.SigningMethod, key any, kid string, claims jwt
 	return raw
 }
 
-func (i *issuer) good(claims jwt.MapClaims) string {
-	return i.token(jwt.SigningMethodES256, i.key, "one", claims)
+func (i *issuer) good(claims jwtlib.MapClaims) string {
+	return i.token(jwtlib.SigningMethodES256, i.key, "one", claims)
 }

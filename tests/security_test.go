@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/golang-jwt/jwt/v5"
+	jwtlib "github.com/golang-jwt/jwt/v5"
 )
 
 // visit opens a connection over TLS, or tells the status of the refusal.
@@ -41,10 +41,10 @@ func (c *iotcast) visit(path string, client *tls.Config, header http.Header, sub
 	return ws, res.StatusCode, nil
 }
 
-func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+func bearerHeader(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 
 func origin(origin, token string) http.Header {
-	h := bearer(token)
+	h := bearerHeader(token)
 	h.Set("Origin", origin)
 	return h
 }
@@ -79,26 +79,26 @@ func TestSecureGateway(t *testing.T) {
 		reason string
 	}{
 		"no token":           {path: "/telemetry", status: 401, reason: "token_missing"},
-		"header":             {path: "/telemetry", header: bearer(good), status: 101},
+		"header":             {path: "/telemetry", header: bearerHeader(good), status: 101},
 		"subprotocol":        {path: "/telemetry", offers: []string{"iotcast", "bearer." + good}, status: 101},
 		"query":              {path: "/telemetry?access_token=" + good, status: 401, reason: "token_missing"},
-		"expired":            {path: "/telemetry", header: bearer(id.good(jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()})), status: 401, reason: "token_expired"},
-		"wrong audience":     {path: "/telemetry", header: bearer(id.good(jwt.MapClaims{"aud": "other"})), status: 401, reason: "token_audience"},
-		"wrong issuer":       {path: "/telemetry", header: bearer(id.good(jwt.MapClaims{"iss": "https://evil.example.com/"})), status: 401, reason: "token_issuer"},
-		"forged":             {path: "/telemetry", header: bearer(id.token(jwt.SigningMethodES256, stranger, "one", nil)), status: 401, reason: "token_signature"},
-		"alg none":           {path: "/telemetry", header: bearer(id.token(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "one", nil)), status: 401, reason: "token_algorithm"},
-		"public key as HMAC": {path: "/telemetry", header: bearer(id.token(jwt.SigningMethodHS256, public, "one", nil)), status: 401},
-		"another path":       {path: "/alarms", header: bearer(id.good(jwt.MapClaims{"routes": []string{"/telemetry"}})), status: 403, reason: "token_route"},
+		"expired":            {path: "/telemetry", header: bearerHeader(id.good(jwtlib.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()})), status: 401, reason: "token_expired"},
+		"wrong audience":     {path: "/telemetry", header: bearerHeader(id.good(jwtlib.MapClaims{"aud": "other"})), status: 401, reason: "token_audience"},
+		"wrong issuer":       {path: "/telemetry", header: bearerHeader(id.good(jwtlib.MapClaims{"iss": "https://evil.example.com/"})), status: 401, reason: "token_issuer"},
+		"forged":             {path: "/telemetry", header: bearerHeader(id.token(jwtlib.SigningMethodES256, stranger, "one", nil)), status: 401, reason: "token_signature"},
+		"alg none":           {path: "/telemetry", header: bearerHeader(id.token(jwtlib.SigningMethodNone, jwtlib.UnsafeAllowNoneSignatureType, "one", nil)), status: 401, reason: "token_algorithm"},
+		"public key as HMAC": {path: "/telemetry", header: bearerHeader(id.token(jwtlib.SigningMethodHS256, public, "one", nil)), status: 401},
+		"another path":       {path: "/alarms", header: bearerHeader(id.good(jwtlib.MapClaims{"routes": []string{"/telemetry"}})), status: 403, reason: "token_route"},
 		"own page":           {path: "/telemetry", header: origin("https://"+cast.gateway, good), status: 101},
 		"allowed page":       {path: "/telemetry", header: origin("https://dashboard.example.com", good), status: 101},
 		"foreign page":       {path: "/telemetry", header: origin("https://evil.example.com", good), status: 403, reason: "origin"},
 		"page of no origin":  {path: "/telemetry", header: origin("null", good), status: 403, reason: "origin"},
-		"not on duty":        {path: "/alarms", header: bearer(good), status: 403, reason: "on_connect"},
-		"on duty":            {path: "/alarms", header: bearer(id.good(jwt.MapClaims{"roles": []string{"on-duty"}})), status: 101},
-		"unknown path":       {path: "/telemetry/", header: bearer(good), status: 404, reason: "path"},
-		"encoded path":       {path: "/%74elemetry", header: bearer(good), status: 404, reason: "path"},
-		"double slash":       {path: "//telemetry", header: bearer(good), status: 404, reason: "path"},
-		"dots":               {path: "/x/../telemetry", header: bearer(good), status: 404, reason: "path"},
+		"not on duty":        {path: "/alarms", header: bearerHeader(good), status: 403, reason: "on_connect"},
+		"on duty":            {path: "/alarms", header: bearerHeader(id.good(jwtlib.MapClaims{"roles": []string{"on-duty"}})), status: 101},
+		"unknown path":       {path: "/telemetry/", header: bearerHeader(good), status: 404, reason: "path"},
+		"encoded path":       {path: "/%74elemetry", header: bearerHeader(good), status: 404, reason: "path"},
+		"double slash":       {path: "//telemetry", header: bearerHeader(good), status: 404, reason: "path"},
+		"dots":               {path: "/x/../telemetry", header: bearerHeader(good), status: 404, reason: "path"},
 	} {
 		ws, status, err := cast.visit(test.path, client, test.header, test.offers...)
 		if status != test.status {
@@ -114,7 +114,7 @@ func TestSecureGateway(t *testing.T) {
 	cast.waitLog("Handshake refused") // at debug level
 
 	// What is broadcast comes over TLS, too. A new certificate is for new connections.
-	before, _, err := cast.visit("/telemetry", client, bearer(good))
+	before, _, err := cast.visit("/telemetry", client, bearerHeader(good))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,15 +134,15 @@ func TestSecureGateway(t *testing.T) {
 
 	// Without the server of keys, those that are known still verify.
 	id.down.Store(true)
-	if _, status, err := cast.visit("/telemetry", client, bearer(id.good(nil))); status != 101 {
+	if _, status, err := cast.visit("/telemetry", client, bearerHeader(id.good(nil))); status != 101 {
 		t.Errorf("while the server of keys is down: %d %v", status, err)
 	}
-	if _, status, _ := cast.visit("/telemetry", client, bearer(id.token(jwt.SigningMethodES256, stranger, "two", nil))); status != 401 && status != 503 {
+	if _, status, _ := cast.visit("/telemetry", client, bearerHeader(id.token(jwtlib.SigningMethodES256, stranger, "two", nil))); status != 401 && status != 503 {
 		t.Errorf("a token with an unknown key while the server of keys is down: %d", status)
 	}
 
 	// A line for each connection that ended, which a program can read.
-	short, _, err := cast.visit("/telemetry", client, bearer(id.good(jwt.MapClaims{"exp": time.Now().Add(2 * time.Second).Unix()})))
+	short, _, err := cast.visit("/telemetry", client, bearerHeader(id.good(jwtlib.MapClaims{"exp": time.Now().Add(2 * time.Second).Unix()})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,14 +59,6 @@ func (r *Route) visitor(req *http.Request) *visitor {
 	return v
 }
 
-// context bounds what is asked on behalf of the visitor.
-func (v *visitor) context() (context.Context, context.CancelFunc) {
-	if timeout := v.route.gateway.cfg.Admission.HandshakeTimeout; timeout > 0 {
-		return context.WithTimeout(v.req.Context(), timeout)
-	}
-	return context.WithCancel(v.req.Context())
-}
-
 // isHandshake tells a request for a connection (RFC 6455, section 4.1) from
 // another, about which nobody need be asked.
 func isHandshake(req *http.Request) bool {
@@ -74,15 +66,12 @@ func isHandshake(req *http.Request) bool {
 }
 
 // authorise decides whether the visitor may connect, the cheap questions first.
-func (v *visitor) authorise(ctx context.Context) *refusal {
+func (v *visitor) authorise() *refusal {
 	if !originAllowed(v.req, v.route.AllowedOrigins) {
 		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
 	}
-	if refused := v.authenticate(ctx); refused != nil {
-		return refused
-	}
-	if v.route.Handlers.Connect != nil {
-		if refused := v.ask(ctx); refused != nil {
+	if v.route.Tokens != nil || v.route.Handlers.Connect != nil {
+		if refused := v.askOthers(); refused != nil {
 			return refused
 		}
 	}
@@ -97,6 +86,19 @@ func (v *visitor) authorise(ctx context.Context) *refusal {
 		}
 	}
 	v.info.Subprotocol = v.subprotocol
+	return nil
+}
+
+// askOthers asks what may take a while: who made the token, and the handler.
+func (v *visitor) askOthers() *refusal {
+	ctx, cancel := context.WithTimeout(v.req.Context(), v.route.gateway.cfg.Admission.HandshakeTimeout)
+	defer cancel()
+	if refused := v.authenticate(ctx); refused != nil {
+		return refused
+	}
+	if v.route.Handlers.Connect != nil {
+		return v.ask(ctx)
+	}
 	return nil
 }
 

@@ -23,13 +23,13 @@ type Config struct {
 	Routes         []RouteConfig
 }
 
-// Admission bounds what clients that want a connection may cost. Zero means no
-// limit.
+// Admission bounds what clients that want a connection may cost. A zero number
+// means no limit; there must be a timeout.
 type Admission struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	HandshakeRate       int           // a second
-	HandshakeTimeout    time.Duration // for the request, TLS included, and then for on_connect
+	HandshakeTimeout    time.Duration // for the request, TLS included, and then for tokens and on_connect
 	MaxHeaderBytes      int
 }
 

@@ -45,7 +45,7 @@ type Gateway struct {
 
 // Start binds the address and begins to accept connections.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
-	l, err := net.Listen("tcp", cfg.Address)
+	l, err := listenConfig(cfg.Routes).Listen(context.Background(), "tcp", cfg.Address)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -55,7 +55,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, log: log.With("gateway", cfg.Label),
-		routes: make(map[string]*Route), pages: make(map[string]http.Handler),
+		routes:  make(map[string]*Route),
 		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
 		listener: l, quit: make(chan struct{}),
 	}
@@ -63,7 +63,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
 	}
 	if cfg.Viewer != "" {
-		g.pages[cfg.Viewer] = viewer.Handler("iotcast · "+cfg.Label, g.Paths())
+		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths())
 	}
 	g.server = &http.Server{
 		Handler:           g,
@@ -90,6 +90,17 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	g.served.Go(func() { g.settle.run(g.quit) })
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 	return g, nil
+}
+
+// listenConfig leaves the kernel's keep-alive out where our pings find dead peers:
+// it would cost each handshake four system calls.
+func listenConfig(routes []RouteConfig) *net.ListenConfig {
+	for _, r := range routes {
+		if r.Limits.PingInterval == 0 {
+			return new(net.ListenConfig)
+		}
+	}
+	return &net.ListenConfig{KeepAlive: -1}
 }
 
 // http1 keeps browsers from choosing HTTP/2 over TLS, where a WebSocket handshake

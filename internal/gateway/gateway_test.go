@@ -62,6 +62,12 @@ func (r *record) waitFor(t *testing.T, event string) {
 
 func start(t testing.TB, change func(*Config)) (*Gateway, *record) {
 	t.Helper()
+	events := new(record)
+	return startGateway(t, events.observe, change), events
+}
+
+func startGateway(t testing.TB, observe Observe, change func(*Config)) *Gateway {
+	t.Helper()
 	limits := Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10}
 	cfg := Config{
 		Label: "main", Address: "127.0.0.1:0", Viewer: "/",
@@ -71,8 +77,7 @@ func start(t testing.TB, change func(*Config)) (*Gateway, *record) {
 	if change != nil {
 		change(&cfg)
 	}
-	events := new(record)
-	g, err := Start(cfg, events.observe, slog.New(slog.DiscardHandler))
+	g, err := Start(cfg, observe, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +86,7 @@ func start(t testing.TB, change func(*Config)) (*Gateway, *record) {
 		defer cancel()
 		g.Close(ctx)
 	})
-	return g, events
+	return g
 }
 
 func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
@@ -278,6 +283,7 @@ func TestRefusals(t *testing.T) {
 		{"/a", "http://good.example.com", true, 101},
 		{"/a", url, true, 101},
 		{"/", "", false, 200},
+		{"/iotcast.js", "", false, 200},
 	} {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+tc.path, nil)
 		if tc.upgrade {

@@ -102,12 +102,10 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // admit authorises the visitor, upgrades the connection and starts it.
 func (r *Route) admit(w http.ResponseWriter, v *visitor) *refusal {
 	if isHandshake(v.req) { // or else the library refuses it
-		ctx, cancel := v.context()
-		defer cancel()
-		if refused := v.authorise(ctx); refused != nil {
+		if refused := v.authorise(); refused != nil {
 			return refused
 		}
-		r.awaitHistory(ctx, v.resumeFrom)
+		r.awaitHistory(v.req.Context(), v.resumeFrom)
 	}
 	c := &Connection{
 		id: v.id, route: r, ip: v.ip,

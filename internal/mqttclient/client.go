@@ -31,6 +31,7 @@ type Config struct {
 	ConnectTimeout time.Duration
 	CleanSession   bool
 	Filters        []string
+	Unsubscribe    []string // filters that a resumed session may still have; those of Filters stay
 	QoS            byte
 	MaxUnacked     int // messages received and not yet acknowledged
 }
@@ -49,7 +50,8 @@ type Message struct {
 }
 
 // ErrLost is returned by Session.Pop when the connection is gone and all that
-// had to be handed out has been.
+// had to be handed out has been, and by Connect when it goes before all is
+// subscribed.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
 // Connect opens a session: CONNECT, then SUBSCRIBE, each answered. The error
@@ -73,14 +75,32 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 	}
 	subscribe := s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
 	err := wait(ctx, subscribe)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = s.checkGranted(subscribe.Result())
+	case ctx.Err() == nil:
+		err = fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("subscribing on MQTT broker %v: %w", cfg.URLs, err)
 	}
+	if err := s.unsubscribe(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("unsubscribing on MQTT broker %v: %w", cfg.URLs, err)
+	}
 	return s, nil
+}
+
+// unsubscribe drops what an earlier configuration has subscribed to. It comes
+// after SUBSCRIBE, so that no message falls between an old filter and a new one
+// that both cover it.
+func (s *Session) unsubscribe(ctx context.Context) error {
+	old := slices.DeleteFunc(slices.Clone(s.cfg.Unsubscribe), func(f string) bool { return slices.Contains(s.cfg.Filters, f) })
+	if !s.Resumed || len(old) == 0 {
+		return nil
+	}
+	return wait(ctx, s.client.Unsubscribe(old...))
 }
 
 // options: no automatic reconnection, since it would hide whether the session

@@ -24,6 +24,7 @@ const (
 	fieldDeviceID       = "device_id"
 	fieldBrokerID       = "broker_id"
 	fieldTopics         = "topics"
+	fieldUnsubscribe    = "unsubscribe"
 	fieldQoS            = "qos"
 	fieldCleanSession   = "clean_session"
 	fieldMaxUnacked     = "max_unacked"
@@ -57,11 +58,16 @@ func Spec() *service.ConfigSpec {
 				Default("").
 				Example("my-broker"),
 			service.NewStringListField(fieldTopics).
-				Description("The topic filters to subscribe to, with the wildcards of MQTT. When empty: all topics of the registry (`$devices/#` and `$registries/<registry_id>/#`), of the device (`$devices/<device_id>/#`), or of the broker (`#`). Monitoring topics (`$monitoring/…`) are refused.").
+				Description("The topic filters to subscribe to, with the wildcards of MQTT. When empty: all topics of the registry (`$devices/+/#` and `$registries/<registry_id>/#`), of the device (`$devices/<device_id>/#`), or of the broker (`#`). Of a device source, a filter that begins with `$devices/` covers device topics, one with `$registries/` registry topics, and any other aliases, of which `#` covers all. Monitoring topics (`$monitoring/…`) are refused, and so is a filter that can match nothing, such as `$devices/+`.").
 				Default([]any{}).
 				Example([]string{"$devices/+/events/#"}).
 				Example([]string{"factory/+/temperature"}).
 				LintRule(topicsLint),
+			service.NewStringListField(fieldUnsubscribe).
+				Description("Topic filters that were once in `topics` and are no longer. With `clean_session: false` the broker keeps subscriptions as it keeps messages, and goes on sending what these cover until it is told to stop. `iotcast trigger update` fills this in.").
+				Default([]any{}).
+				Advanced().
+				Example([]string{"$devices/+/state"}),
 			service.NewStringField(fieldClientID).
 				Description("The MQTT client ID, unique on the broker. When empty, a random one is made at each start; a session that outlives a restart (`clean_session: false`) needs one that stays.").
 				Default("").
@@ -87,12 +93,12 @@ func Spec() *service.ConfigSpec {
 				Default(true).
 				Example(false),
 			service.NewIntField(fieldMaxUnacked).
-				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then, until there is room again, messages of QoS 0 are dropped as they come and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
 			service.NewDurationField(fieldKeepAlive).
-				Description("How long the connection may be silent before it is probed, and the probe unanswered before it counts as lost.").
+				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 1s.").
 				Default("30s").
 				Example("5s"),
 			service.NewDurationField(fieldConnectTimeout).
@@ -169,19 +175,8 @@ var sourceLint = fmt.Sprintf(`root = match {
   this.registry_id.or("") == "" && this.broker_id.or("") == "" => [ %q ],
   this.broker_id.or("") != "" && this.device_id.or("") != "" => [ %q ],
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession)
-
-// topicsLint is run on the list and on each topic filter. It finds what can be found with the means
-// of a lint rule; the rest is found by iotcore.ValidateFilter when the input is
-// made.
-const topicsLint = `root = match {
-  this.type() != "string" => [],
-  this == "" => "a topic filter must not be empty",
-  this.re_match("^(\\$share/[^/]*/)?\\$(monitoring|me/monitoring)(/|$)") => "topic filter \"%s\": monitoring topics cannot be forwarded, remove it".format(this),
-  this.re_match("#.") || this.re_match("[^/]#") => "topic filter \"%s\": # must be the last level, alone".format(this),
-  this.re_match("[^/]\\+") || this.re_match("\\+[^/]") => "topic filter \"%s\": + must be alone in its level".format(this),
-  this.re_match("^\\$(devices|registries)/[^/#]*$") => "topic filter \"%s\" matches nothing: device and registry topics have at least three levels, such as $devices/+/events".format(this),
-}`
+  this.broker_id.or("") != "" => %s,
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {
@@ -207,6 +202,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.CleanSession = get.bool(fieldCleanSession)
 	m.MaxUnacked = get.int(fieldMaxUnacked)
 	m.Filters = get.strings(fieldTopics)
+	m.Unsubscribe = get.strings(fieldUnsubscribe)
 	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
 	qos := get.int(fieldQoS)
 	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)

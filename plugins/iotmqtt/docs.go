@@ -5,12 +5,14 @@ A message is acknowledged to the broker only after the output has accepted the b
 
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
+A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
+
 == Metadata
 
 - ` + "`mqtt_topic`" + `: the topic as published
 - ` + "`mqtt_qos`, `mqtt_retained`, `mqtt_duplicate`, `mqtt_message_id`" + `: of the PUBLISH packet (the ID is 0 at QoS 0)
 - ` + "`iot_source`" + `: ` + "`device` or `broker`" + `
-- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where the topic does not tell who sent the message
+- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where a registry sent the message, or where the topic does not tell who did. The device of an alias topic is known if ` + "`iot_registries`" + ` has the alias
 - ` + "`iot_broker_id`" + `: of a broker source
 - ` + "`iot_received_at`" + `: when the message was received, RFC 3339 with nanoseconds, UTC
 - ` + "`iot_event_id`" + `: a UUID of version 7, made once for each message that was received, so that it stays the same when the message is replayed in this process
@@ -18,7 +20,11 @@ After a lost connection the input connects again, with a back-off from 100 ms to
 == Metrics
 
 - ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
+- ` + "`iot_mqtt_oldest_unacked_seconds`" + `: how long ago the oldest of these was received. It grows while the output accepts nothing
 - ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
 - ` + "`iot_mqtt_rejected`" + `: messages that the output rejected, with ` + "`auto_replay_nacks: false`" + `
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
+- ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos
+
+The first two are brought up to date once a second.
 `

@@ -3,6 +3,7 @@ package iotmqtt
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 )
 
 func init() {
+	registerFilterProblem() // before Spec, whose lint rules use it
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		return newInput(conf, res)
 	})
@@ -24,6 +26,7 @@ func init() {
 // Close one at a time, acknowledgements at any time.
 type input struct {
 	cfg     config
+	res     *service.Resources
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
@@ -36,6 +39,12 @@ type input struct {
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
+	rivalry  rivalry // of Connect alone
+	cutShort bool    // of Connect alone: the last one was, before it had subscribed
+
+	watching sync.Once
+	watched  chan struct{} // closed when watch has ended
+	closed   chan struct{}
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
@@ -53,12 +62,17 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
+	meta := newMetadata(cfg)
+	if err := meta.consult(res); err != nil {
+		return nil, err
+	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	return &input{
+		res:     res,
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
-		meta:    newMetadata(cfg),
+		meta:    meta,
 		batcher: batcher,
 		metrics: newMetrics(res.Metrics()).zeroed(),
 		tracing: newTracing(res),
@@ -66,13 +80,25 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		line:    line,
 		turn:    turn,
 		context: turn.Context(),
+		watched: make(chan struct{}),
+		closed:  make(chan struct{}),
 	}, nil
 }
 
 // Connect implements service.BatchInput.
 func (in *input) Connect(ctx context.Context) error {
+	last := in.current()
+	cutShort := in.cutShort || last != nil && last.CutShort(shortLife)
+	if err := in.rivalry.wait(ctx, cutShort, in.log); err != nil {
+		return err
+	}
 	in.end()
+	// An input resource is made before the process knows who is who.
+	if err := in.meta.consult(in.res); err != nil {
+		return err
+	}
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
+	in.cutShort = errors.Is(err, mqttclient.ErrLost)
 	if err != nil {
 		return err
 	}
@@ -89,7 +115,25 @@ func (in *input) Connect(ctx context.Context) error {
 	in.mu.Lock()
 	in.session, in.connected = s, true
 	in.mu.Unlock()
+	in.watching.Do(func() { go in.watch() })
 	return nil
+}
+
+// watch keeps the metrics true while nothing is read, which is when they matter.
+func (in *input) watch() {
+	defer close(in.watched)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if s := in.current(); s != nil {
+				in.observe(s)
+			}
+		case <-in.closed:
+			return
+		}
+	}
 }
 
 // ReadBatch implements service.BatchInput.
@@ -159,7 +203,6 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	in.observe(s)
 	if err != nil {
 		in.metrics.rejected.Incr(int64(len(b.sources)))
 		in.log.Error("The processors of the field batching failed: the messages are given up", "messages", len(b.sources), "error", err)
@@ -226,7 +269,13 @@ func (in *input) comesAgain(b *batch) bool {
 }
 
 func (in *input) observe(s *mqttclient.Session) {
-	in.metrics.unacked.Set(int64(s.Unacked()))
+	n, oldest := s.Unacked()
+	in.metrics.unacked.Set(int64(n))
+	age := 0.0
+	if n > 0 {
+		age = time.Since(oldest).Seconds()
+	}
+	in.metrics.oldestUnacked.SetFloat64(age)
 	if d := s.TakeDropped(); d > 0 {
 		in.metrics.dropped.Incr(d)
 		in.log.Warn("Messages of QoS 0 were dropped for want of room: raise max_unacked, or make the pipeline faster",
@@ -236,6 +285,9 @@ func (in *input) observe(s *mqttclient.Session) {
 
 // Close implements service.BatchInput.
 func (in *input) Close(ctx context.Context) error {
+	close(in.closed)
+	in.watching.Do(func() { close(in.watched) }) // it never began
+	<-in.watched
 	in.end()
 	in.line.End()
 	in.replays.stop()
@@ -250,6 +302,7 @@ func (in *input) end() {
 	in.mu.Unlock()
 	if s != nil {
 		s.Close()
+		in.observe(s) // what was dropped since watch has looked
 	}
 }
 

@@ -82,12 +82,15 @@ func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, 
 		fieldOnMessage:    func(ps processors) { h.Message = ps.message },
 		fieldOnDisconnect: func(ps processors) { h.Disconnect = ps.disconnect },
 	} {
+		if !conf.Contains(name) {
+			continue
+		}
 		ps, err := conf.FieldProcessorList(name)
 		if err != nil {
 			return h, fmt.Errorf("%s: %w", name, err)
 		}
 		if len(ps) == 0 {
-			continue // Benthos gives a list that is not there as an empty one
+			continue
 		}
 		p.processors = append(p.processors, ps...)
 		use(ps)

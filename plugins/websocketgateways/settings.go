@@ -125,18 +125,15 @@ func (l layered) of(name string) *service.ParsedConfig {
 	return l.gateway
 }
 
-// list is of for a list: Benthos gives one that is not there as an empty one.
-func (l layered) list(name string) ([]string, error) {
-	if list, err := l.route.FieldStringList(name); err != nil || len(list) > 0 {
-		return list, err
-	}
-	return l.gateway.FieldStringList(name)
-}
-
 // parseSettings reads the settings of a route.
 func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
-	if rc.AllowedOrigins, err = l.list(fieldAllowedOrigins); err != nil {
+	if rc.AllowedOrigins, err = l.route.FieldStringList(fieldAllowedOrigins); err != nil {
 		return err
+	}
+	if len(rc.AllowedOrigins) == 0 { // to Benthos a list is always there, empty
+		if rc.AllowedOrigins, err = l.gateway.FieldStringList(fieldAllowedOrigins); err != nil {
+			return err
+		}
 	}
 	if rc.Compression, err = l.of(fieldCompression).FieldBool(fieldCompression); err != nil {
 		return err

@@ -23,7 +23,7 @@ func Start(root *service.ParsedConfig) (func(context.Context), error) {
 		return nil, err
 	}
 	var started []*gateway.Gateway
-	stop := func(ctx context.Context) {
+	closeAll := func(ctx context.Context) {
 		gateway.NewSet(started...).Close(ctx)
 		for _, p := range all {
 			p.close(ctx)
@@ -32,7 +32,7 @@ func Start(root *service.ParsedConfig) (func(context.Context), error) {
 	for _, p := range all {
 		g, err := p.start(metrics, log)
 		if err != nil {
-			stop(context.Background())
+			closeAll(context.Background())
 			return nil, err
 		}
 		started = append(started, g)
@@ -41,7 +41,7 @@ func Start(root *service.ParsedConfig) (func(context.Context), error) {
 	res.SetGeneric(gateway.Key, set)
 	stopMetrics := metrics.export(set)
 	return func(ctx context.Context) {
-		stop(ctx)
+		closeAll(ctx)
 		stopMetrics()
 	}, nil
 }

@@ -1,0 +1,110 @@
+package connectionapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"iotcast/internal/access"
+	"iotcast/internal/fanout"
+	"iotcast/internal/gateway"
+)
+
+// Local is the directory of the gateways of this process.
+func Local(set *gateway.Set) Directory { return local{set} }
+
+type local struct{ set *gateway.Set }
+
+// Bindings implements Directory.
+func (l local) Bindings() map[string]access.Bindings {
+	all := map[string]access.Bindings{}
+	for _, g := range l.set.All() {
+		all[g.Label()] = g.Bindings()
+	}
+	return all
+}
+
+// Connection implements Directory.
+func (l local) Connection(_ context.Context, id string) (Connection, error) {
+	c, ok := l.set.Connection(id)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return localConnection{l, c}, nil
+}
+
+// List implements Directory.
+func (l local) List(_ context.Context, q Query) ([]Info, error) {
+	found := []Info{}
+	for _, c := range l.set.Connections() {
+		info := infoOf(c)
+		if len(found) < q.Limit && info.ID > q.After && slices.Contains(q.Gateways, info.Gateway) &&
+			(q.Path == "" || q.Path == info.Path) && (q.SourceIP == "" || q.SourceIP == info.SourceIP) {
+			found = append(found, info)
+		}
+	}
+	return found, nil
+}
+
+// Broadcast implements Directory.
+func (l local) Broadcast(_ context.Context, label, path string, m Message) (int, error) {
+	r, err := l.room(label, path, m)
+	if err != nil {
+		return 0, err
+	}
+	return r.Broadcast(fanout.Message{Opcode: opcode(m), Payload: m.Data}), nil
+}
+
+// room finds the route, and makes sure that it can take the message: one that is
+// larger than all that may wait for a connection would end each that it goes to.
+func (l local) room(label, path string, m Message) (*gateway.Route, error) {
+	r, err := l.set.Route(label, path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if limit := r.Limits.QueueBytes; int64(len(m.Data)) > limit {
+		return nil, fmt.Errorf("%w: queue_bytes of the gateway lets %d bytes wait for a connection", ErrTooLarge, limit)
+	}
+	return r, nil
+}
+
+func opcode(m Message) fanout.Opcode {
+	if m.Text {
+		return fanout.Text
+	}
+	return fanout.Binary
+}
+
+type localConnection struct {
+	directory local
+	*gateway.Connection
+}
+
+// Info implements Connection.
+func (c localConnection) Info() Info { return infoOf(c.Connection) }
+
+// Send implements Connection.
+func (c localConnection) Send(_ context.Context, m Message) error {
+	info := c.Connection.Info()
+	if _, err := c.directory.room(info.Gateway, info.Path, m); err != nil {
+		return err
+	}
+	if err := c.Connection.Send(m.Text, m.Data); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return nil
+}
+
+// Disconnect implements Connection.
+func (c localConnection) Disconnect(context.Context) error {
+	c.Connection.Disconnect("")
+	return nil
+}
+
+func infoOf(c *gateway.Connection) Info {
+	i := c.Info()
+	return Info{
+		ID: i.ID, Gateway: i.Gateway, Path: i.Path, SourceIP: i.SourceIP, UserAgent: i.UserAgent,
+		ConnectedAt: i.ConnectedAt, LastActiveAt: i.LastActiveAt,
+	}
+}

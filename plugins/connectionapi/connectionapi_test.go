@@ -1,0 +1,138 @@
+package connectionapi_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.uber.org/goleak"
+
+	"iotcast/internal/gateway"
+	"iotcast/plugins/connectionapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "a secret of thirty-two bytes....."
+
+// TestLint: mistakes are found before anything starts. An empty want is for what
+// is right.
+func TestLint(t *testing.T) {
+	linter := service.GlobalEnvironment().FullConfigSchema("", "").Fields(connectionapi.Field()).NewStreamConfigLinter()
+	for yaml, want := range map[string]string{
+		`logger: {}`:                                                                          "",
+		`connection_api: {}`:                                                                  "",
+		`connection_api: { address: "" }`:                                                     "",
+		`connection_api: { address: "127.0.0.1:8081" }`:                                       "",
+		`connection_api: { address: "localhost:8081" }`:                                       "",
+		`connection_api: { address: "[::1]:8081" }`:                                           "",
+		`connection_api: { address: "0.0.0.0:8081" }`:                                         "set tokens",
+		`connection_api: { address: ":8081" }`:                                                "set tokens",
+		`connection_api: { address: "127.0.0.1.x:8081" }`:                                     "set tokens",
+		`connection_api: { address: ":8081", tokens: { secret: "` + secret + `" } }`:          "",
+		`connection_api: { address: ":8081", tokens: { public_key_files: [ a ] } }`:           "",
+		`connection_api: { address: ":8081", tokens: { jwks_url: "https://example.com/k" } }`: "",
+		`connection_api: { address: ":8081", tokens: { audiences: [ a ] } }`:                  "need a key",
+		`connection_api: { address: ":8081", tokens: { secret: short } }`:                     "32 bytes",
+		`connection_api: { address: "localhost" }`:                                            "no port",
+		`connection_api: { adress: "localhost:1" }`:                                           "adress not recognised",
+		`connection_api: { address: "localhost:1", tls: { cert_file: a } }`:                   "belong together",
+		`connection_api: { address: "localhost:1", max_message_bytes: 0 }`:                    "at least 1",
+	} {
+		lints, err := linter.LintYAML([]byte(yaml))
+		if err != nil {
+			t.Errorf("%s: %v", yaml, err)
+			continue
+		}
+		var all []string
+		for _, l := range lints {
+			if l.Type != service.LintMissing {
+				all = append(all, l.What)
+			}
+		}
+		if got := strings.Join(all, "\n"); (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", yaml, got, want)
+		}
+	}
+}
+
+// parse is a root config in a process with gateways, though none has a route.
+func parse(t *testing.T, yaml string) *service.ParsedConfig {
+	t.Helper()
+	root, err := service.NewConfigSpec().Field(connectionapi.Field()).ParseYAML(yaml, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root.Resources().SetGeneric(gateway.Key, gateway.NewSet())
+	return root
+}
+
+// TestStart: it listens until it is stopped, or not at all.
+func TestStart(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	stop, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + address + "/apigateways/websocket/v1/connections")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized {
+		t.Error(res.Status)
+	}
+	stop(t.Context())
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("it listens after its end")
+	}
+	for _, yaml := range []string{``, `connection_api: {}`, `connection_api: { address: "" }`} {
+		stop, err := connectionapi.Start(parse(t, yaml))
+		if err != nil {
+			t.Errorf("%q: %v", yaml, err)
+			continue
+		}
+		stop(t.Context())
+	}
+	if stop, err := connectionapi.Start(withoutField(t)); err != nil {
+		t.Error(err)
+	} else {
+		stop(t.Context())
+	}
+}
+
+func withoutField(t *testing.T) *service.ParsedConfig {
+	t.Helper()
+	root, err := service.NewConfigSpec().Field(service.NewStringField("other").Default("")).ParseYAML(``, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestErrors name the field.
+func TestErrors(t *testing.T) {
+	for yaml, want := range map[string]string{
+		`{ address: "0.0.0.0:0" }`:                                                    "connection_api: address 0.0.0.0:0 can be reached from other machines",
+		`{ address: "nowhere" }`:                                                      "connection_api: address",
+		`{ address: "127.0.0.1:0", max_message_bytes: 0 }`:                            "connection_api: max_message_bytes",
+		`{ address: "127.0.0.1:0", tokens: { secret: short } }`:                       "connection_api: tokens: secret",
+		`{ address: "127.0.0.1:0", tokens: { public_key_files: [ /absent ] } }`:       "connection_api: tokens: public_key_files",
+		`{ address: "127.0.0.1:0", tls: { cert_file: /absent, key_file: /absent } }`:  "connection_api: tls: cert_file",
+		`{ address: "192.0.2.1:1", tokens: { secret: "` + secret + `" } }`:            "connection_api: binding to address 192.0.2.1:1",
+		`{ address: "192.0.2.1:1", tokens: { jwks_url: "http://127.0.0.1:1/keys" } }`: "connection_api: binding to address 192.0.2.1:1",
+	} {
+		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", yaml, err, want)
+		}
+	}
+}
