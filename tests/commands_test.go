@@ -95,6 +95,7 @@ func TestCommands(t *testing.T) {
 			if _, p, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(p), `"sent":false`) {
 				t.Errorf("%s %v", p, err)
 			}
+			b.start() // or the output holds up the end
 		})
 	}
 }

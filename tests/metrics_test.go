@@ -146,7 +146,9 @@ func TestMetricNames(t *testing.T) {
 	}
 
 	var alerts struct {
-		Groups []struct{ Rules []struct{ Alert, Expr string } }
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
 	}
 	parse(t, "../resources/prometheus/alerts.yml", yaml.Unmarshal, &alerts)
 	for _, group := range alerts.Groups {

@@ -31,6 +31,7 @@ type input struct {
 	meta    *metadata
 	batcher *service.Batcher
 	metrics metrics
+	tracing tracing
 	replays *replays
 
 	gathered []*mqttclient.Message // what the batcher holds
@@ -74,6 +75,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		meta:    meta,
 		batcher: batcher,
 		metrics: newMetrics(res.Metrics()).zeroed(),
+		tracing: newTracing(res),
 		replays: newReplays(),
 		line:    line,
 		turn:    turn,
@@ -156,7 +158,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			s.Ack([]*mqttclient.Message{m})
 		case m != nil:
 			in.gathered = append(in.gathered, m)
-			if in.batcher.Add(in.meta.message(in.context, m)) {
+			if in.batcher.Add(in.meta.message(in.tracing.begin(in.context, m.Topic, m.ReceivedAt), m)) {
 				return in.flush(ctx, s)
 			}
 		case err != nil && len(in.gathered) == 0:

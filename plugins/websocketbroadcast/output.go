@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"iotcast/internal/access"
 	"iotcast/internal/fanout"
@@ -153,6 +155,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		if err := o.broadcast(ctx, turn, out); err != nil {
 			return err
 		}
+		o.trace(m, out)
 	}
 	return nil
 }
@@ -180,6 +183,18 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 		out.Received, _ = time.Parse(time.RFC3339Nano, at)
 	}
 	return out, nil
+}
+
+// trace notes the broadcast in the message's span.
+func (o *output) trace(m *service.Message, out fanout.Message) {
+	span := trace.SpanFromContext(m.Context())
+	if !span.IsRecording() {
+		return
+	}
+	span.AddEvent("broadcast", trace.WithAttributes(
+		attribute.String("gateway", o.gateway), attribute.String("path", o.path), attribute.String("event_id", out.ID),
+		attribute.Int("bytes", len(out.Payload)), attribute.Int("connections", o.route.Connections()),
+	))
 }
 
 func (o *output) broadcast(ctx context.Context, turn *order.Turn, m fanout.Message) error {
