@@ -72,6 +72,7 @@ debian_packages() {
   has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
   has openssl || packages+=(openssl)
+  has nats-server || packages+=(nats-server)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
@@ -80,7 +81,7 @@ debian_packages() {
     printf 'Missing: %s. Install them with: sudo apt-get install %s\n' "${packages[*]}" "${packages[*]}" >&2
     return 1
   fi
-  # The tests start brokers of their own: do not let the package start one on port 1883.
+  # The tests start servers of their own: do not let the packages start any on the usual ports.
   local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT # of this stage's subshell
@@ -154,6 +155,9 @@ benchmarks() {
   go run . -quick >/dev/null
 }
 
+# A minute of faults at random. go run ./tests/soak makes them for longer.
+soak() { IOTCAST=$iotcast go run ./tests/soak -duration 1m; }
+
 fuzz() {
   local targets package target
   targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
@@ -177,6 +181,7 @@ stage 'reference is up to date' go run ./docs/generate -check
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'go test' go_tests
+stage 'soak' soak
 stage 'fuzzing' fuzz
 stage 'benchmarks run' benchmarks
 summary
