@@ -27,6 +27,7 @@ const (
 	fieldQoS            = "qos"
 	fieldCleanSession   = "clean_session"
 	fieldMaxUnacked     = "max_unacked"
+	fieldStrictOrder    = "strict_order"
 	fieldBatching       = "batching"
 )
 
@@ -91,6 +92,11 @@ func Spec() *service.ConfigSpec {
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
+			service.NewBoolField(fieldStrictOrder).
+				Description("Whether to hand out a batch only after the one before it was accepted, or given up. Else, one that the output rejects comes again behind those that were on their way meanwhile. It costs throughput: set it where the output can fail and be tried again, as one to another server can, and the order matters.").
+				Default(false).
+				Example(true).
+				Advanced(),
 			service.NewDurationField(fieldKeepAlive).
 				Description("How long the connection may be silent before it is probed, and the probe unanswered before it counts as lost.").
 				Default("30s").
@@ -193,6 +199,8 @@ type config struct {
 	batching service.BatchPolicy // without its period: Benthos counts that from the batch before
 	period   time.Duration       // counted from a batch's first message
 	replay   bool
+
+	strictOrder bool
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -208,6 +216,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.MaxUnacked = get.int(fieldMaxUnacked)
 	m.Filters = get.strings(fieldTopics)
 	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
+	c.strictOrder = get.bool(fieldStrictOrder)
 	qos := get.int(fieldQoS)
 	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)
 	if get.err != nil {

@@ -3,6 +3,8 @@ package iotmqtt
 const description = `
 A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash of this process at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages. A crash of the broker can make more of them come twice: those whose acknowledgement it had not saved.
 
+A batch that the output rejects comes again, after 100 ms at first and then up to a second, while the batches behind it go on. One that can never be sent, since ` + "`iot_trigger` or `websocket_broadcast`" + ` says so (too large, not UTF-8), does not: it is logged with the reason, counted in ` + "`iot_mqtt_rejected`" + ` and acknowledged, unless a ` + "`fallback`" + ` output takes it.
+
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
 == Metadata
@@ -19,6 +21,6 @@ After a lost connection the input connects again, with a back-off from 100 ms to
 
 - ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
 - ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
-- ` + "`iot_mqtt_rejected`" + `: messages that the output rejected, with ` + "`auto_replay_nacks: false`" + `
+- ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
 `

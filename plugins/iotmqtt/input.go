@@ -11,7 +11,9 @@ import (
 
 	"iotcast/internal/mqttclient"
 	"iotcast/plugins/internal/logging"
+	"iotcast/plugins/internal/metakey"
 	"iotcast/plugins/internal/order"
+	"iotcast/plugins/internal/permanent"
 )
 
 func init() {
@@ -35,6 +37,7 @@ type input struct {
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
+	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
@@ -54,6 +57,11 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
+	var free chan struct{}
+	if cfg.strictOrder {
+		free = make(chan struct{}, 1)
+		free <- struct{}{}
+	}
 	return &input{
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
@@ -64,6 +72,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		line:    line,
 		turn:    turn,
 		context: turn.Context(),
+		free:    free,
 	}, nil
 }
 
@@ -102,9 +111,16 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	for {
 		if b := in.replays.next(); b != nil {
 			if in.comesAgain(b) {
+				in.settled()
 				continue
 			}
 			return in.hand(b)
+		}
+		if in.free != nil && len(in.free) == 0 {
+			if err := in.waitForBatch(ctx); err != nil {
+				return nil, nil, err
+			}
+			continue
 		}
 		m, err := s.Pop()
 		switch {
@@ -147,6 +163,25 @@ func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 	}
 }
 
+// waitForBatch returns when the batch that is on its way is settled, or is to be
+// handed out again.
+func (in *input) waitForBatch(ctx context.Context) error {
+	select {
+	case <-in.free:
+		in.free <- struct{}{}
+	case <-in.replays.ready:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// settled says that a batch that was handed out will not be again.
+func (in *input) settled() {
+	if in.free != nil {
+		in.free <- struct{}{}
+	}
+}
+
 // flush hands out what is gathered.
 func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
 	b := &batch{session: s, sources: in.gathered, turn: in.turn}
@@ -166,6 +201,9 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 		b.turn.Taken()
 		s.Ack(b.sources)
 		return in.ReadBatch(ctx)
+	}
+	if in.free != nil {
+		<-in.free
 	}
 	return in.hand(b)
 }
@@ -191,22 +229,47 @@ func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
 		switch {
 		case err == nil:
 			b.session.Ack(b.sources)
+			in.settled()
 		case b.turn.Ended().Err() != nil:
 			// The stream ends: what is not acknowledged comes again.
+		case permanent.Is(err):
+			in.giveUp(b, "they can never be sent", err)
 		case in.cfg.replay:
 			// The whole batch, whichever of its messages the error is about. A
 			// processor that makes fewer messages of a batch, as iot_trigger does,
 			// leaves Benthos with no way to tell.
 			in.replays.add(b)
 		default:
-			// MQTT 3.1.1 knows no negative acknowledgement.
-			in.metrics.rejected.Incr(int64(len(b.sources)))
-			in.log.Warn("Messages were rejected and are given up, since auto_replay_nacks is false",
-				"messages", len(b.sources), "error", err)
-			b.session.Ack(b.sources)
+			in.giveUp(b, "auto_replay_nacks is false", err)
 		}
 		return nil
 	}, nil
+}
+
+// giveUp acknowledges what was rejected: MQTT 3.1.1 knows no negative
+// acknowledgement.
+func (in *input) giveUp(b *batch, because string, err error) {
+	n := b.failed(err)
+	in.metrics.rejected.Incr(int64(n))
+	in.log.Error("Messages were rejected and are given up: to keep such, put a fallback behind the output",
+		"messages", n, "topic", b.sources[0].Topic, "because", because, "error", err)
+	b.session.Ack(b.sources)
+	in.settled()
+}
+
+// failed is how many messages of the batch an error is about.
+func (b *batch) failed(err error) (n int) {
+	told := permanent.Each(err, func(m *service.Message, _ error) {
+		if of, ok := m.MetaGetMut(metakey.Messages); ok {
+			envelope, _ := of.(int64)
+			n += int(envelope) - 1
+		}
+		n++
+	})
+	if !told || n > len(b.sources) {
+		return len(b.sources)
+	}
+	return n
 }
 
 // comesAgain reports whether the broker will send all messages of a batch again,
