@@ -106,6 +106,9 @@ func Spec() *service.ConfigSpec {
 				Default("10s").
 				Example("3s"),
 			batchingField(),
+		).
+		Fields(sharingFields()...).
+		Fields(
 			service.NewAutoRetryNacksToggleField(),
 		).
 		LintRule(sourceLint).
@@ -169,13 +172,16 @@ const (
 	errSession    = "clean_session: false needs a client_id, by which the broker knows the session again"
 )
 
-var sourceLint = fmt.Sprintf(`root = match {
+var sourceLint = fmt.Sprintf(sharedLet+`
+root = match {
   this.registry_id.or("") != "" && this.broker_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" && this.device_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" => [ %q ],
   this.broker_id.or("") != "" && this.device_id.or("") != "" => [ %q ],
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession)
+  this.share_group.or("") != "" && $shared => [ %q ],
+  (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares)
 
 // topicsLint is run on the list and on each topic filter. It finds what can be found with the means
 // of a lint rule; the rest is found by iotcore.ValidateFilter when the input is
@@ -201,6 +207,7 @@ type config struct {
 	replay   bool
 
 	strictOrder bool
+	sharing     sharing
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -230,6 +237,9 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		m.TLS = tls
 	}
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
+		return c, err
+	}
+	if c.sharing, err = parseSharing(conf); err != nil {
 		return c, err
 	}
 	m.QoS = byte(qos)
@@ -289,6 +299,11 @@ func (c *config) check(qos int) error {
 			return fmt.Errorf("field %s: %w", fieldTopics, err)
 		}
 	}
+	filters, err := c.sharing.apply(m.Filters)
+	if err != nil {
+		return err
+	}
+	m.Filters = filters
 	if m.ClientID == "" {
 		m.ClientID = "iotcast-" + uuid.NewString()[:8]
 	}

@@ -93,6 +93,10 @@ func (in *input) Connect(ctx context.Context) error {
 	default:
 		log.Info("Subscribed on the MQTT broker")
 	}
+	if filters := doubtful(in.cfg.session.Filters); len(filters) > 0 {
+		log.Warn("Not every MQTT broker delivers to a shared subscription of topics that begin with $, though it grants it: "+
+			"if nothing arrives, set partition instead of share_group", "filters", filters)
+	}
 	in.mu.Lock()
 	in.session, in.connected = s, true
 	in.mu.Unlock()

@@ -20,10 +20,11 @@ type metadata struct {
 	device   string
 	fixed    map[string]any
 	eventIDs *trigger.EventIDs
+	sharing  sharing
 }
 
 func newMetadata(c config) *metadata {
-	m := &metadata{source: c.source, device: c.device, eventIDs: trigger.NewEventIDs()}
+	m := &metadata{source: c.source, device: c.device, eventIDs: trigger.NewEventIDs(), sharing: c.sharing}
 	m.fixed = map[string]any{metakey.Source: string(c.source)}
 	if c.source == iotcore.Broker {
 		m.fixed[metakey.BrokerID] = c.broker
@@ -54,8 +55,11 @@ func (md *metadata) message(ctx context.Context, m *mqttclient.Message) *service
 // concerns reports whether a message belongs to the source. Some brokers send
 // retained messages of $ topics to # as well, against [MQTT-4.7.2-1]; and with a
 // device configured, those of other devices are left out, as far as the topic
-// tells.
+// tells; and so are those of another partition.
 func (md *metadata) concerns(m *mqttclient.Message) bool {
+	if !md.sharing.takes(m) {
+		return false
+	}
 	if md.source == iotcore.Broker {
 		return !strings.HasPrefix(m.Topic, "$")
 	}
