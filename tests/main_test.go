@@ -66,8 +66,13 @@ func toolPath(name string) string {
 	return filepath.Join("/usr/sbin", name)
 }
 
+// installModules does so if they are missing or older than the lock.
 func installModules() error {
-	if _, err := os.Stat("node_modules/ws"); err == nil {
+	lock, err := os.Stat("package-lock.json")
+	if err != nil {
+		return err
+	}
+	if installed, err := os.Stat("node_modules/.package-lock.json"); err == nil && !installed.ModTime().Before(lock.ModTime()) {
 		return nil
 	}
 	if out, err := exec.Command("npm", "ci").CombinedOutput(); err != nil {

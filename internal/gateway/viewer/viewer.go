@@ -10,19 +10,37 @@ import (
 	"encoding/json"
 	"html"
 	"net/http"
+	"path"
 	"strings"
 	"time"
+
+	"iotcast/internal/gateway/client"
 )
 
-// The page works from disk as it stands. These two pieces of it are what
-// Handler replaces; viewer_test.go asserts that each occurs exactly once.
+// These pieces of the page are what render replaces; viewer_test.go asserts that
+// each occurs exactly once.
 const (
 	titleSlot  = `<title>iotcast</title>`
 	configSlot = `{"title":"iotcast","routes":["/telemetry"]}`
+	// The page holds the client instead of importing it: it stays one document,
+	// which needs nothing else from the gateway, or from a proxy before it.
+	importSlot = "import { connect } from './" + client.File + "';"
 )
+
+const scriptTag = `<script type="module">`
 
 //go:embed viewer.html
 var source string
+
+// Pages are what a gateway serves for its viewer, by their paths: the page at
+// the path that the gateway is configured with, and beside it, where the page
+// would find it by a relative import, the client for pages of the users' own.
+func Pages(at, title string, routes []string) map[string]http.Handler {
+	return map[string]http.Handler{
+		path.Join(at[:strings.LastIndexByte(at, '/')+1], client.File): client.Handler(),
+		at: Handler(title, routes),
+	}
+}
 
 // Handler serves the page; routes are the paths of the gateway's routes.
 //
@@ -71,7 +89,7 @@ func render(title string, routes []string) string {
 		"\r\n", "\n", // browsers hash scripts and styles after this normalisation
 		titleSlot, "<title>"+html.EscapeString(title)+"</title>",
 		configSlot, string(config),
-	).Replace(source)
+	).Replace(strings.Replace(source, importSlot, client.Source, 1))
 }
 
 // contentSecurityPolicy allows the page's own style and script, by their
@@ -81,7 +99,7 @@ func contentSecurityPolicy(page string) string {
 	return strings.Join([]string{
 		"default-src 'none'",
 		"style-src " + hashSource(between(page, "<style>", "</style>")),
-		"script-src " + hashSource(between(page, "<script>", "</script>")),
+		"script-src " + hashSource(between(page, scriptTag, "</script>")),
 		"connect-src 'self' ws: wss:",
 		"img-src data:", // the icon
 		"base-uri 'none'",

@@ -5,12 +5,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"iotcast/internal/gateway/client"
 )
 
 func serve(t *testing.T, h http.Handler, method string, header http.Header) (*http.Response, string) {
@@ -30,7 +34,7 @@ func serve(t *testing.T, h http.Handler, method string, header http.Header) (*ht
 }
 
 func TestSlotsOccurOnce(t *testing.T) {
-	for _, slot := range []string{titleSlot, configSlot, "<style>", "</style>", "<script>"} {
+	for _, slot := range []string{titleSlot, configSlot, importSlot, "<style>", "</style>", scriptTag} {
 		if n := strings.Count(source, slot); n != 1 {
 			t.Errorf("%q occurs %d times in viewer.html, want 1", slot, n)
 		}
@@ -75,6 +79,22 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+func TestPages(t *testing.T) {
+	for at, module := range map[string]string{"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js"} {
+		pages := Pages(at, "main", []string{"/telemetry"})
+		if len(pages) != 2 || pages[at] == nil || pages[module] == nil {
+			t.Errorf("a viewer at %s serves %v, want %[1]s and %s", at, slices.Collect(maps.Keys(pages)), module)
+			continue
+		}
+		if res, body := serve(t, pages[at], http.MethodGet, nil); res.StatusCode != http.StatusOK || !strings.Contains(body, client.Source) {
+			t.Errorf("a viewer at %s: %d, a page without the client", at, res.StatusCode)
+		}
+		if _, body := serve(t, pages[module], http.MethodGet, nil); body != client.Source {
+			t.Errorf("a viewer at %s: %s is not the client", at, module)
+		}
+	}
+}
+
 func TestMethodNotAllowed(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		res, _ := serve(t, Handler("main", nil), method, nil)
@@ -98,7 +118,7 @@ func TestPolicyMatchesPage(t *testing.T) {
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
 	styles := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindAllStringSubmatch(body, -1)
-	scripts := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(body, -1)
+	scripts := regexp.MustCompile(`(?s)<script type="module">(.*?)</script>`).FindAllStringSubmatch(body, -1)
 	if len(styles) != 1 || len(scripts) != 1 {
 		t.Fatalf("the page has %d styles and %d scripts, want one of each", len(styles), len(scripts))
 	}

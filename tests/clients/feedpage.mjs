@@ -1,0 +1,35 @@
+// Follows a route with iotcast's own client, in a page in Chromium:
+// node feedpage.mjs CHROMIUM MODULE URL OPTIONS
+//
+// MODULE is the URL of the client; its origin's root is the page. All else is as
+// with feed.mjs. Errors of the page are printed, too.
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const [executablePath, module, url, options] = process.argv.slice(2);
+const print = event => process.stdout.write(JSON.stringify(event) + '\n');
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+  ],
+});
+const page = await browser.newPage();
+page.on('pageerror', error => print({ event: 'error', text: String(error) }));
+await page.exposeFunction('print', print);
+await page.goto(new URL('/', module).href);
+await page.evaluate(async ([module, url, { tokens, ...options }]) => {
+  const { connect } = await import(module);
+  window.feed = connect(url, {
+    token: tokens && (async () => tokens.shift()),
+    onMessage: m => print({ event: 'message', id: m.event_metadata.event_id, text: m.text() }),
+    onGap: gap => print({ event: 'gap', ...gap }),
+    onState: (state, { code, reason }) => print({ event: state, code, reason }),
+    ...options,
+  });
+}, [module, url, JSON.parse(options)]);
+
+createInterface({ input: process.stdin })
+  .on('line', () => page.evaluate(() => window.feed.close()))
+  .on('close', async () => { await browser.close(); process.exit(); });

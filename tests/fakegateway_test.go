@@ -1,0 +1,187 @@
+package tests
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// fakeGateway speaks the gateway's protocol for clients that resume, and can
+// misbehave. Its root is an empty page, and it serves the client's module.
+type fakeGateway struct {
+	t    *testing.T
+	addr string
+
+	mu       sync.Mutex
+	history  []string // envelopes; the last event ID of number n is id(n)
+	oldest   int      // number of the first that can still be had
+	conns    map[*websocket.Conn]bool
+	requests []url.Values // of the handshakes, accepted or not
+	offers   []string     // Sec-WebSocket-Protocol of each
+	closes   []websocket.StatusCode
+	refusals int // handshakes to refuse yet
+}
+
+func startFakeGateway(t *testing.T) *fakeGateway {
+	t.Helper()
+	g := &fakeGateway{t: t, conns: make(map[*websocket.Conn]bool)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/telemetry", g.connect)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "<!doctype html><title>page</title><link rel=icon href=data:,>")
+	})
+	mux.HandleFunc("/iotcast.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, "../internal/gateway/client/iotcast.js")
+	})
+	s := httptest.NewServer(mux)
+	g.addr = s.Listener.Addr().String()
+	t.Cleanup(func() {
+		g.closeAll(websocket.StatusGoingAway, "the test is over")
+		s.Close()
+	})
+	return g
+}
+
+func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	g.requests = append(g.requests, r.URL.Query())
+	g.offers = append(g.offers, r.Header.Get("Sec-WebSocket-Protocol"))
+	refuse := g.refusals > 0
+	if refuse {
+		g.refusals--
+	}
+	g.mu.Unlock()
+	if refuse {
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	}
+	offers := strings.Split(r.Header.Get("Sec-WebSocket-Protocol"), ", ")
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: offers})
+	if err != nil {
+		g.t.Errorf("accepting: %v", err)
+		return
+	}
+	g.mu.Lock()
+	from := len(g.history)
+	if last := r.URL.Query().Get("last_event_id"); last != "" {
+		n, err := strconv.Atoi(strings.TrimPrefix(last, "id-"))
+		if from = n + 1; err != nil || from < g.oldest || from > len(g.history) {
+			from = g.oldest
+			g.write(c, `{"messages":[],"gap":{"reason":"history"}}`)
+		}
+	}
+	for _, envelope := range g.history[from:] {
+		g.write(c, envelope)
+	}
+	g.conns[c] = true
+	g.mu.Unlock()
+
+	_, _, err = c.Read(context.Background()) // until it ends: the client sends nothing
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.closes = append(g.closes, websocket.CloseStatus(err))
+	g.mu.Unlock()
+	_ = c.CloseNow()
+}
+
+func (g *fakeGateway) write(c *websocket.Conn, text string) {
+	_ = c.Write(context.Background(), websocket.MessageText, []byte(text))
+}
+
+// numbered is message number n, as it stands in an envelope. Its payload is n.
+func numbered(n int) string {
+	return fmt.Sprintf(`{"event_metadata":{"event_id":"id-%d","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"2019-09-25T15:51:17.872320525Z"},`+
+		`"details":{"broker_id":"b","mqtt_topic":"t","payload":%q}}`, n, base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(n))))
+}
+
+// publish sends the next n messages to all, each in an envelope of its own.
+func (g *fakeGateway) publish(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for range n {
+		envelope := `{"messages":[` + numbered(len(g.history)) + `]}`
+		g.history = append(g.history, envelope)
+		g.writeAll(envelope)
+	}
+}
+
+func (g *fakeGateway) writeAll(text string) {
+	for c := range g.conns {
+		g.write(c, text)
+	}
+}
+
+// send sends to all what is not of the history.
+func (g *fakeGateway) send(text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writeAll(text)
+}
+
+// forget forgets all messages, as a server that was started anew.
+func (g *fakeGateway) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.oldest = len(g.history)
+}
+
+func (g *fakeGateway) refuse(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refusals = n
+}
+
+// closeAll closes the connections.
+func (g *fakeGateway) closeAll(code websocket.StatusCode, reason string) {
+	g.mu.Lock()
+	conns := make([]*websocket.Conn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	g.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close(code, reason)
+	}
+}
+
+// handshakes are the queries of all requests for a connection so far, and the
+// subprotocols that each has offered.
+func (g *fakeGateway) handshakes() (queries []url.Values, offers []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]url.Values(nil), g.requests...), append([]string(nil), g.offers...)
+}
+
+func (g *fakeGateway) waitConnections(n int) {
+	g.t.Helper()
+	eventuallyWithin(g.t, time.Minute, fmt.Sprintf("%d connections are open", n), func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.conns) == n
+	})
+}
+
+// waitClosed waits until a client has closed its connection with this code.
+func (g *fakeGateway) waitClosed(code websocket.StatusCode) {
+	g.t.Helper()
+	eventually(g.t, fmt.Sprintf("a connection was closed with %d", code), func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, c := range g.closes {
+			if c == code {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -1,0 +1,307 @@
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// feed is iotcast's own client, and what its handlers were told.
+type feed struct {
+	*process
+	t     *testing.T
+	name  string
+	stdin io.WriteCloser
+
+	mu     sync.Mutex
+	events []feedEvent
+}
+
+// feedEvent is what the programs print, one a line.
+type feedEvent struct {
+	Event   string `json:"event"` // message, gap, error, or the state
+	ID      string `json:"id"`
+	Text    string `json:"text"`
+	Reason  string `json:"reason"`
+	Dropped int    `json:"dropped"`
+	Code    int    `json:"code"`
+}
+
+// quick are options for tests: nobody waits for seconds.
+const quick = `"backoff": { "min": 50, "max": 200 }`
+
+// followers are the makes of a client: each gets the address of the page's
+// server, the URL of the route, and more options in JSON.
+var followers = map[string]func(t *testing.T, page, url, options string) *feed{
+	"node": func(t *testing.T, _, url, options string) *feed {
+		return startFeed(t, "node", exec.Command(toolPath("node"), "clients/feed.mjs", url, "{"+quick+options+"}"))
+	},
+	"chromium": func(t *testing.T, page, url, options string) *feed {
+		return startFeed(t, "chromium", exec.Command(toolPath("node"), "clients/feedpage.mjs",
+			toolPath("chromium"), "http://"+page+"/iotcast.js", url, "{"+quick+options+"}"))
+	},
+}
+
+func startFeed(t *testing.T, name string, cmd *exec.Cmd) *feed {
+	t.Helper()
+	stdin, err := cmd.StdinPipe() // its end tells the program to end
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, w := io.Pipe()
+	cmd.Stdout = w
+	f := &feed{process: start(t, name, cmd), t: t, name: name, stdin: stdin}
+	t.Cleanup(func() { // before the SIGTERM of start, which a browser may survive
+		stdin.Close()
+		select {
+		case <-f.done:
+		case <-time.After(patience):
+		}
+	})
+	go func() {
+		<-f.done
+		w.Close()
+	}()
+	go func() {
+		in := bufio.NewScanner(events)
+		in.Buffer(nil, 1<<20)
+		for in.Scan() {
+			var e feedEvent
+			if err := json.Unmarshal(in.Bytes(), &e); err != nil {
+				e = feedEvent{Event: "error", Text: fmt.Sprintf("unreadable line %.200q: %v", in.Bytes(), err)}
+			}
+			f.mu.Lock()
+			f.events = append(f.events, e)
+			f.mu.Unlock()
+		}
+	}()
+	return f
+}
+
+// told is what has happened so far; failures of the program end the test.
+func (f *feed) told() []feedEvent {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.Event == "error" {
+			f.t.Fatalf("%s: %s", f.name, e.Text)
+		}
+	}
+	return slices.Clone(f.events)
+}
+
+// wait waits until there are n events of this name.
+func (f *feed) wait(event string, n int) {
+	f.t.Helper()
+	eventuallyWithin(f.t, time.Minute, fmt.Sprintf("%s: %d times %q", f.name, n, event), func() bool { return f.count(event) >= n })
+}
+
+func (f *feed) count(event string) (n int) {
+	f.t.Helper()
+	for _, e := range f.told() {
+		if e.Event == event {
+			n++
+		}
+	}
+	return n
+}
+
+// story is the messages and gaps, in order: "0-4 history 7" is messages 0 to 4,
+// a gap, and message 7.
+func (f *feed) story() string {
+	f.t.Helper()
+	var parts []string
+	first, last := -1, -1
+	flush := func() {
+		switch {
+		case first < 0:
+		case first == last:
+			parts = append(parts, strconv.Itoa(first))
+		default:
+			parts = append(parts, fmt.Sprintf("%d-%d", first, last))
+		}
+		first = -1
+	}
+	for _, e := range f.told() {
+		switch e.Event {
+		case "message":
+			n, err := strconv.Atoi(e.Text)
+			if err != nil {
+				f.t.Fatalf("%s: payload %q, want a number", f.name, e.Text)
+			}
+			if first >= 0 && n != last+1 {
+				flush()
+			}
+			if first < 0 {
+				first = n
+			}
+			last = n
+		case "gap":
+			flush()
+			parts = append(parts, e.Reason)
+			if e.Dropped > 0 {
+				parts = append(parts, fmt.Sprintf("(%d)", e.Dropped))
+			}
+		}
+	}
+	flush()
+	return strings.Join(parts, " ")
+}
+
+func (f *feed) mustTell(want string) {
+	f.t.Helper()
+	if got := f.story(); got != want {
+		f.t.Errorf("%s: got %q, want %q", f.name, got, want)
+	}
+}
+
+// The network is cut again and again, and comes back: neither gap nor repeat.
+func TestFeedResumes(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			n := newLink(t, g.addr)
+			g.publish(3) // before it came: not for this client
+			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", "")
+			f.wait("open", 1)
+			g.waitConnections(1)
+			total := 0
+			const cuts = 5
+			for i := range cuts {
+				g.publish(100)
+				total += 100
+				f.wait("message", total-50) // in the middle of them
+				n.cut()
+				f.wait("waiting", 2*i+2) // one attempt at least fails
+				g.publish(50)
+				total += 50
+				n.heal()
+				f.wait("message", total)
+				f.wait("open", i+2)
+			}
+			f.mustTell(fmt.Sprintf("3-%d", total+2))
+			queries, _ := g.handshakes()
+			if got := queries[0].Get("last_event_id"); got != "" {
+				t.Errorf("the first handshake resumes from %q", got)
+			}
+			for _, q := range queries[1:] {
+				if q.Get("last_event_id") == "" {
+					t.Error("a later handshake resumes from nothing")
+				}
+			}
+		})
+	}
+}
+
+// What the gateway tells of missing messages reaches the page before what comes
+// after them, and what it sends twice does not reach it twice.
+func TestFeedGaps(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry", "")
+			f.wait("open", 1)
+			g.waitConnections(1)
+			g.closeAll(websocket.StatusServiceRestart, "restart") // before any message
+			g.waitConnections(1)
+			f.wait("open", 2)
+			g.publish(3)
+			g.send(`{"messages":[],"gap":{"reason":"slow_consumer","dropped":12}}`)
+			g.publish(2)
+			f.wait("message", 5)
+
+			g.refuse(3)
+			g.closeAll(websocket.StatusServiceRestart, "restart")
+			g.publish(2)
+			g.forget()
+			f.wait("open", 3)
+			g.waitConnections(1)
+			g.send(`{"messages":[` + numbered(3) + `,` + numbered(4) + `]}`) // a broker that delivers again
+			g.publish(2)
+			f.wait("message", 7)
+			f.mustTell("no_event_id 0-2 slow_consumer (12) 3-4 history 7-8")
+
+			for _, e := range f.told() {
+				if e.Event == "waiting" && e.Code != 1012 && e.Code != 1006 { // 1006: refused
+					t.Errorf("close code %d, want 1012 or 1006", e.Code)
+				}
+			}
+		})
+	}
+}
+
+// A connection that is dead without a word is found out by its silence.
+func TestFeedSilence(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			n := newLink(t, g.addr)
+			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
+			f.wait("open", 1)
+			g.waitConnections(1)
+			g.publish(5)
+			f.wait("message", 5)
+			n.forget()
+			g.publish(5) // into the void
+			f.wait("message", 10)
+			f.mustTell("0-9")
+		})
+	}
+}
+
+// Each attempt asks for a token of its own, and the feed ends when it is told to.
+func TestFeedTokens(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry?room=7", `, "tokens": ["a&b", "c", "d"]`)
+			for i := range 3 {
+				f.wait("open", i+1)
+				g.waitConnections(1)
+				if i < 2 {
+					g.closeAll(4401, "token_expired")
+				}
+			}
+			queries, _ := g.handshakes()
+			for i, want := range []string{"a&b", "c", "d"} {
+				if got := queries[i].Get("access_token"); got != want || queries[i].Get("room") != "7" {
+					t.Errorf("handshake %d: query %v, want the token %q", i, queries[i], want)
+				}
+			}
+			if _, err := io.WriteString(f.stdin, "close\n"); err != nil {
+				t.Fatal(err)
+			}
+			f.wait("closed", 1)
+			g.waitClosed(websocket.StatusNormalClosure)
+
+			f = follow(t, g.addr, "ws://"+g.addr+"/telemetry", `, "tokens": ["e.f-g_h"], "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
+			f.wait("open", 1)
+			queries, offers := g.handshakes()
+			if got, want := offers[3], "iotcast, bearer.e.f-g_h"; strings.ReplaceAll(got, ",", ", ") != want && got != want {
+				t.Errorf("subprotocols %q, want %q", got, want)
+			}
+			if queries[3].Has("access_token") {
+				t.Error("the token is in the query as well")
+			}
+		})
+	}
+}
