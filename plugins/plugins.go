@@ -1,5 +1,5 @@
 // Package plugins is iotcast as a library: importing it registers the
-// components iot_mqtt, iot_trigger and websocket_broadcast, and Run is Benthos'
+// components iot_mqtt, iot_trigger, websocket_broadcast and websocket_connection, and Run is Benthos'
 // command line with them and with the top-level fields websocket_gateways,
 // connection_api and mqtt_broker.
 //
@@ -22,7 +22,8 @@ import (
 	_ "iotcast/plugins/iotmqtt"    // registers the input
 	_ "iotcast/plugins/iottrigger" // registers the processor
 	"iotcast/plugins/mqttbroker"
-	_ "iotcast/plugins/websocketbroadcast" // registers the output
+	_ "iotcast/plugins/websocketbroadcast"  // registers the output
+	_ "iotcast/plugins/websocketconnection" // registers the processor
 	"iotcast/plugins/websocketgateways"
 
 	"iotcast/internal/devbroker"
@@ -44,7 +45,7 @@ func Schema() *service.ConfigSchema {
 func Options() []service.CLIOptFunc { return new(process).options() }
 
 // Run runs Benthos' command line with Options and more, until it ends, then
-// closes every WebSocket connection with 1001 and returns the exit code.
+// closes every WebSocket connection and returns the exit code.
 func Run(ctx context.Context, more ...service.CLIOptFunc) int {
 	p := new(process)
 	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
@@ -60,9 +61,6 @@ type process struct {
 	mu      sync.Mutex
 	cleanup []func()
 }
-
-// closeTimeout is for the connections to take what is left and to say goodbye.
-const closeTimeout = 6 * time.Second
 
 // requestTimeout is for the requests to the connection API that are under way.
 const requestTimeout = time.Second
@@ -88,12 +86,13 @@ func (p *process) start(root *service.ParsedConfig) error {
 		}
 		p.atStop(func() { _ = b.Close() })
 	}
-	stop, err := websocketgateways.Start(root)
+	closeGateways, err := websocketgateways.Start(root)
 	if err != nil {
 		return err
 	}
-	p.atStop(within(closeTimeout, stop))
-	if stop, err = connectionapi.Start(root); err != nil {
+	p.atStop(closeGateways)
+	stop, err := connectionapi.Start(root)
+	if err != nil {
 		return err
 	}
 	p.atStop(within(requestTimeout, stop))
