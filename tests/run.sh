@@ -71,6 +71,8 @@ debian_packages() {
   has gcc || packages+=(gcc libc6-dev) # the race detector needs them
   has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
+  has nats-server || packages+=(nats-server)
+  has haproxy || packages+=(haproxy)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
