@@ -28,6 +28,7 @@ type member struct {
 	t       *testing.T
 	name    string
 	args    []string
+	dir     string // to run in; empty: here
 	env     []string
 	ready   string // URL that answers 200 when it serves; empty: it need not
 	http    string // host:port
@@ -71,6 +72,10 @@ func (c *cluster) member(name string, args ...string) *member {
 func (c *cluster) startNATS() {
 	c.t.Helper()
 	dir := c.t.TempDir()
+	config, err := filepath.Abs("../config/cluster/nats-server.conf")
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	var routes []string
 	for i := range 3 {
 		monitor, route := freeAddress(c.t), freeAddress(c.t)
@@ -78,7 +83,7 @@ func (c *cluster) startNATS() {
 		routes = append(routes, "nats://"+route)
 		c.nats = append(c.nats, &member{
 			t: c.t, name: fmt.Sprintf("nats-%d", i), gateway: freeAddress(c.t), ready: "http://" + monitor + "/healthz",
-			args: []string{toolPath("nats-server"), "-c", "../config/cluster/nats-server.conf", "-m", port},
+			args: []string{toolPath("nats-server"), "-c", config, "-m", port}, dir: dir, // it leaves files where it runs
 			env:  []string{"NATS_CLUSTER_ADDRESS=" + route, fmt.Sprintf("NATS_NAME=n%d", i), "NATS_STORE=" + filepath.Join(dir, fmt.Sprint(i))},
 		})
 	}
@@ -119,6 +124,7 @@ func (c *cluster) startBalancer() {
 func (m *member) start() {
 	m.t.Helper()
 	cmd := exec.Command(m.args[0], m.args[1:]...)
+	cmd.Dir = m.dir
 	cmd.Env = append(os.Environ(), m.env...)
 	m.process = start(m.t, m.name, cmd)
 }

@@ -57,6 +57,7 @@ input:
   nats:
     urls: [ nats://localhost:4222 ]
     subject: iotcast.connections.${NODE_ID:a}
+    send_ack: false
 
 pipeline:
   processors:
