@@ -84,7 +84,7 @@ func (c *cluster) startNATS() {
 		c.nats = append(c.nats, &member{
 			t: c.t, name: fmt.Sprintf("nats-%d", i), gateway: freeAddress(c.t), ready: "http://" + monitor + "/healthz",
 			args: []string{toolPath("nats-server"), "-c", config, "-m", port}, dir: dir, // it leaves files where it runs
-			env:  []string{"NATS_CLUSTER_ADDRESS=" + route, fmt.Sprintf("NATS_NAME=n%d", i), "NATS_STORE=" + filepath.Join(dir, fmt.Sprint(i))},
+			env: []string{"NATS_CLUSTER_ADDRESS=" + route, fmt.Sprintf("NATS_NAME=n%d", i), "NATS_STORE=" + filepath.Join(dir, fmt.Sprint(i))},
 		})
 	}
 	for _, m := range c.nats {
