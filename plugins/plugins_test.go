@@ -104,6 +104,8 @@ func TestOptions(t *testing.T) {
 		"websocket_gateways: [ { routes: [ { path: /x } ] } ]":                                        1,
 		"websocket_gateways: [ { label: a, unknown: 1, routes: [ { path: /x } ] } ]":                  1,
 		"websocket_gateways: [ { label: a, routes: [{path: /x}]}, {label: a, routes: [{path: /x}]} ]": 1,
+		"connection_api: { address: '127.0.0.1:8081' }":                                               0,
+		"connection_api: { address: ':8081' }":                                                        1,
 		"mqtt_broker: { address: nowhere }":                                                           1,
 	} {
 		code, err := service.RunCLIToCode(t.Context(), append(plugins.Options(),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +18,8 @@ import (
 )
 
 // fakeGateway speaks the gateway's protocol for clients that resume, and can
-// misbehave. Its root is an empty page, and it serves the client's module.
+// misbehave. Its root is an empty page, and it serves the client's module, and
+// tokens.
 type fakeGateway struct {
 	t    *testing.T
 	addr string
@@ -27,9 +29,10 @@ type fakeGateway struct {
 	oldest   int      // number of the first that can still be had
 	conns    map[*websocket.Conn]bool
 	requests []url.Values // of the handshakes, accepted or not
-	offers   []string     // Sec-WebSocket-Protocol of each
+	offers   [][]string   // Sec-WebSocket-Protocol of each
 	closes   []websocket.StatusCode
-	refusals int // handshakes to refuse yet
+	refusals int             // handshakes to refuse yet
+	tokens   []func() string // to give out, the last one for ever
 }
 
 func startFakeGateway(t *testing.T) *fakeGateway {
@@ -43,6 +46,7 @@ func startFakeGateway(t *testing.T) *fakeGateway {
 	mux.HandleFunc("/iotcast.js", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, "../internal/gateway/client/iotcast.js")
 	})
+	mux.HandleFunc("/token", g.token)
 	s := httptest.NewServer(mux)
 	g.addr = s.Listener.Addr().String()
 	t.Cleanup(func() {
@@ -55,7 +59,8 @@ func startFakeGateway(t *testing.T) *fakeGateway {
 func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.requests = append(g.requests, r.URL.Query())
-	g.offers = append(g.offers, r.Header.Get("Sec-WebSocket-Protocol"))
+	offers := strings.FieldsFunc(r.Header.Get("Sec-WebSocket-Protocol"), func(c rune) bool { return c == ',' || c == ' ' })
+	g.offers = append(g.offers, offers)
 	refuse := g.refusals > 0
 	if refuse {
 		g.refusals--
@@ -65,7 +70,6 @@ func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
 	}
-	offers := strings.Split(r.Header.Get("Sec-WebSocket-Protocol"), ", ")
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: offers})
 	if err != nil {
 		g.t.Errorf("accepting: %v", err)
@@ -92,6 +96,23 @@ func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
 	g.closes = append(g.closes, websocket.CloseStatus(err))
 	g.mu.Unlock()
 	_ = c.CloseNow()
+}
+
+func (g *fakeGateway) token(w http.ResponseWriter, _ *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fmt.Fprint(w, g.tokens[0]())
+	if len(g.tokens) > 1 {
+		g.tokens = g.tokens[1:]
+	}
+}
+
+// giveTokens says which tokens clients get, one after the other.
+func (g *fakeGateway) giveTokens(tokens ...func() string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tokens = tokens
+	return `, "tokenURL": "http://` + g.addr + `/token"`
 }
 
 func (g *fakeGateway) write(c *websocket.Conn, text string) {
@@ -156,18 +177,19 @@ func (g *fakeGateway) closeAll(code websocket.StatusCode, reason string) {
 
 // handshakes are the queries of all requests for a connection so far, and the
 // subprotocols that each has offered.
-func (g *fakeGateway) handshakes() (queries []url.Values, offers []string) {
+func (g *fakeGateway) handshakes() (queries []url.Values, offers [][]string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]url.Values(nil), g.requests...), append([]string(nil), g.offers...)
+	return slices.Clone(g.requests), slices.Clone(g.offers)
 }
 
-func (g *fakeGateway) waitConnections(n int) {
+// waitConnection waits until one connection is open.
+func (g *fakeGateway) waitConnection() {
 	g.t.Helper()
-	eventuallyWithin(g.t, time.Minute, fmt.Sprintf("%d connections are open", n), func() bool {
+	eventuallyWithin(g.t, time.Minute, "one connection is open", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.conns) == n
+		return len(g.conns) == 1
 	})
 }
 

@@ -40,15 +40,15 @@ type feedEvent struct {
 // quick are options for tests: nobody waits for seconds.
 const quick = `"backoff": { "min": 50, "max": 200 }`
 
-// followers are the makes of a client: each gets the address of the page's
-// server, the URL of the route, and more options in JSON.
-var followers = map[string]func(t *testing.T, page, url, options string) *feed{
-	"node": func(t *testing.T, _, url, options string) *feed {
+// followers are the makes of a client: each gets the hosts of the page and of the
+// module, the URL of the route, and more options in JSON.
+var followers = map[string]func(t *testing.T, page, module, url, options string) *feed{
+	"node": func(t *testing.T, _, _, url, options string) *feed {
 		return startFeed(t, "node", exec.Command(toolPath("node"), "clients/feed.mjs", url, "{"+quick+options+"}"))
 	},
-	"chromium": func(t *testing.T, page, url, options string) *feed {
+	"chromium": func(t *testing.T, page, module, url, options string) *feed {
 		return startFeed(t, "chromium", exec.Command(toolPath("node"), "clients/feedpage.mjs",
-			toolPath("chromium"), "http://"+page+"/iotcast.js", url, "{"+quick+options+"}"))
+			toolPath("chromium"), "http://"+page+"/", "http://"+module+"/iotcast.js", url, "{"+quick+options+"}"))
 	},
 }
 
@@ -175,9 +175,9 @@ func TestFeedResumes(t *testing.T) {
 			g := startFakeGateway(t)
 			n := newLink(t, g.addr)
 			g.publish(3) // before it came: not for this client
-			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", "")
+			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", "")
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			total := 0
 			const cuts = 5
 			for i := range cuts {
@@ -214,11 +214,11 @@ func TestFeedGaps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
-			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry", "")
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", "")
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.closeAll(websocket.StatusServiceRestart, "restart") // before any message
-			g.waitConnections(1)
+			g.waitConnection()
 			f.wait("open", 2)
 			g.publish(3)
 			g.send(`{"messages":[],"gap":{"reason":"slow_consumer","dropped":12}}`)
@@ -230,7 +230,7 @@ func TestFeedGaps(t *testing.T) {
 			g.publish(2)
 			g.forget()
 			f.wait("open", 3)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.send(`{"messages":[` + numbered(3) + `,` + numbered(4) + `]}`) // a broker that delivers again
 			g.publish(2)
 			f.wait("message", 7)
@@ -253,9 +253,9 @@ func TestFeedSilence(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
 			n := newLink(t, g.addr)
-			f := follow(t, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
+			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
 			f.wait("open", 1)
-			g.waitConnections(1)
+			g.waitConnection()
 			g.publish(5)
 			f.wait("message", 5)
 			n.forget()
@@ -273,10 +273,11 @@ func TestFeedTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
-			f := follow(t, g.addr, "ws://"+g.addr+"/telemetry?room=7", `, "tokens": ["a&b", "c", "d"]`)
+			said := func(token string) func() string { return func() string { return token } }
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry?room=7", g.giveTokens(said("a&b"), said("c"), said("d")))
 			for i := range 3 {
 				f.wait("open", i+1)
-				g.waitConnections(1)
+				g.waitConnection()
 				if i < 2 {
 					g.closeAll(4401, "token_expired")
 				}
@@ -293,10 +294,10 @@ func TestFeedTokens(t *testing.T) {
 			f.wait("closed", 1)
 			g.waitClosed(websocket.StatusNormalClosure)
 
-			f = follow(t, g.addr, "ws://"+g.addr+"/telemetry", `, "tokens": ["e.f-g_h"], "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
+			f = follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", g.giveTokens(said("e.f-g_h"))+`, "subprotocolPrefix": "bearer.", "protocols": ["iotcast"]`)
 			f.wait("open", 1)
 			queries, offers := g.handshakes()
-			if got, want := offers[3], "iotcast, bearer.e.f-g_h"; strings.ReplaceAll(got, ",", ", ") != want && got != want {
+			if got, want := offers[3], []string{"iotcast", "bearer.e.f-g_h"}; !slices.Equal(got, want) {
 				t.Errorf("subprotocols %q, want %q", got, want)
 			}
 			if queries[3].Has("access_token") {

@@ -31,7 +31,10 @@ var (
 )
 
 func main() {
-	os.Exit(plugins.Run(context.Background(), append(branding(), service.CLIOptAddCommand(quickstartCommand()))...))
+	os.Exit(plugins.Run(context.Background(), append(branding(),
+		service.CLIOptAddCommand(quickstartCommand()),
+		service.CLIOptAddCommand(triggerCommand()),
+		service.CLIOptAddCommand(streamCommand()))...))
 }
 
 func branding() []service.CLIOptFunc {

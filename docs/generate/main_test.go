@@ -56,7 +56,7 @@ func TestEveryComponentHasAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "iot_mqtt.md", "iot_trigger.md", "websocket_broadcast.md", "websocket_gateways.md", "mqtt_broker.md"} {
+	for _, name := range []string{"README.md", "iot_mqtt.md", "iot_trigger.md", "websocket_broadcast.md", "websocket_gateways.md", "connection_api.md", "mqtt_broker.md"} {
 		if pages[name] == "" {
 			t.Errorf("there is no page %s", name)
 		}

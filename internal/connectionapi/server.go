@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +42,6 @@ type Server struct {
 	listener net.Listener
 	server   *http.Server
 	served   sync.WaitGroup
-	failed   atomic.Pointer[error]
 }
 
 // Start binds the address and begins to answer. Observe is told of every request:
@@ -74,26 +72,19 @@ func Start(cfg Config, d Directory, observe func(method string, status int), log
 		l = tls.NewListener(l, cfg.TLS)
 	}
 	s.served.Go(func() {
-		err := s.server.Serve(l)
-		if !errors.Is(err, http.ErrServerClosed) {
-			s.failed.Store(&err)
+		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("Connection API stopped listening", "error", err)
 		}
 	})
 	log.Info("Connection API listening", "address", s.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
+	if host, _, _ := net.SplitHostPort(cfg.Address); cfg.TLS == nil && !isLoopback(host) {
+		log.Warn("The connection API has no TLS: tokens can be read on the way, unless a proxy in front of it has")
+	}
 	return s, nil
 }
 
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
-
-// Err is why the API does not answer any more, nil while it does.
-func (s *Server) Err() error {
-	if err := s.failed.Load(); err != nil {
-		return fmt.Errorf("the connection API stopped listening: %w", *err)
-	}
-	return nil
-}
 
 // Close lets requests that are under way end, or breaks them off when ctx ends.
 func (s *Server) Close(ctx context.Context) {

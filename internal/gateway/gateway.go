@@ -54,7 +54,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, log: log.With("gateway", cfg.Label),
-		routes: make(map[string]*Route), pages: make(map[string]http.Handler),
+		routes:  make(map[string]*Route),
 		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
 		listener: l, quit: make(chan struct{}),
 	}
@@ -62,7 +62,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
 	}
 	if cfg.Viewer != "" {
-		g.pages[cfg.Viewer] = viewer.Handler("iotcast · "+cfg.Label, g.Paths())
+		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths())
 	}
 	g.server = &http.Server{
 		Handler:           g,

@@ -283,6 +283,7 @@ func TestRefusals(t *testing.T) {
 		{"/a", "http://good.example.com", true, 101},
 		{"/a", url, true, 101},
 		{"/", "", false, 200},
+		{"/iotcast.js", "", false, 200},
 	} {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+tc.path, nil)
 		if tc.upgrade {

@@ -31,6 +31,7 @@ type Config struct {
 	ConnectTimeout time.Duration
 	CleanSession   bool
 	Filters        []string
+	Unsubscribe    []string // filters that a resumed session may still have; those of Filters stay
 	QoS            byte
 	MaxUnacked     int // messages received and not yet acknowledged
 }
@@ -80,7 +81,22 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 		s.Close()
 		return nil, fmt.Errorf("subscribing on MQTT broker %v: %w", cfg.URLs, err)
 	}
+	if err := s.unsubscribe(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("unsubscribing on MQTT broker %v: %w", cfg.URLs, err)
+	}
 	return s, nil
+}
+
+// unsubscribe drops what an earlier configuration has subscribed to. It comes
+// after SUBSCRIBE, so that no message falls between an old filter and a new one
+// that both cover it.
+func (s *Session) unsubscribe(ctx context.Context) error {
+	old := slices.DeleteFunc(slices.Clone(s.cfg.Unsubscribe), func(f string) bool { return slices.Contains(s.cfg.Filters, f) })
+	if !s.Resumed || len(old) == 0 {
+		return nil
+	}
+	return wait(ctx, s.client.Unsubscribe(old...))
 }
 
 // options: no automatic reconnection, since it would hide whether the session

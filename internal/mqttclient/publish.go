@@ -19,8 +19,8 @@ var errMalformed = errors.New("malformed PUBLISH packet from the MQTT broker")
 
 // parsePublish takes a PUBLISH packet apart (MQTT 3.1.1, section 3.3): flags is
 // its first byte, body all after the fixed header. The payload shares the memory
-// of body.
-func parsePublish(flags byte, body []byte) (*Message, error) {
+// of body; the topic that of topic, if it is the same.
+func parsePublish(flags byte, body []byte, topic string) (*Message, error) {
 	m := &Message{QoS: flags >> 1 & 3, Retained: flags&1 != 0, Duplicate: flags&8 != 0}
 	if m.QoS == 3 {
 		return nil, fmt.Errorf("%w: QoS 3 [MQTT-3.3.1-4]", errMalformed)
@@ -32,7 +32,9 @@ func parsePublish(flags byte, body []byte) (*Message, error) {
 	if body = body[2:]; len(body) < n {
 		return nil, fmt.Errorf("%w: a topic of %d bytes in %d", errMalformed, n, len(body))
 	}
-	m.Topic = string(body[:n])
+	if m.Topic = topic; string(body[:n]) != topic {
+		m.Topic = string(body[:n])
+	}
 	body = body[n:]
 	if m.QoS > 0 {
 		if len(body) < 2 {

@@ -1,10 +1,13 @@
 package mqttclient
 
 import (
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -19,24 +22,31 @@ type Session struct {
 
 	cfg    Config
 	log    *slog.Logger
+	opened time.Time
 	client mqtt.Client
 	tap    *tap
 
 	mu      sync.Mutex
-	queue   []*Message // received, not yet handed out
-	unacked []*Message // received, in order, not yet acknowledged to the broker
+	queue   fifo // received, not yet handed out
+	unacked fifo // received, in order, not yet acknowledged to the broker
 	lost    error
+	lostAt  time.Time
 	closed  bool
 	dropped int64
 
 	arrived chan struct{} // capacity 1: the queue or lost has changed
-	room    chan struct{} // capacity 1: unacked has shrunk
+	room    chan struct{} // capacity 1: unacked has shrunk by much
 
-	acking sync.Mutex // keeps acknowledgements in order; taken before mu
+	// Of the goroutine that reads alone.
+	rests rests
+	full  time.Time // since when there has been no room for messages; zero if there is
+
+	acking   sync.Mutex // keeps acknowledgements in order; taken before mu
+	finished []*Message // of Ack; guarded by acking
 }
 
 func newSession(cfg Config, log *slog.Logger) *Session {
-	return &Session{cfg: cfg, log: log, arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &Session{cfg: cfg, log: log, opened: time.Now(), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 // open dials one of the URLs, for paho. What comes in on it goes through a tap.
@@ -46,59 +56,97 @@ func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
 		return nil, err
 	}
 	s.tap = newTap(nc, s.receive)
+	s.tap.rest = s.rest
+	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
+	// the keep-alive too late at worst, so a short one gets a whole second more.
+	s.tap.silence = s.cfg.KeepAlive + max(s.cfg.KeepAlive/2, time.Second)
 	return s.tap, nil
 }
 
-// receive takes a message from the tap. While it does not return nothing is read,
+// receive takes messages from the tap. While it does not return nothing is read,
 // not even PINGRESP, so when too much is unacknowledged it waits for room only
-// as long as the keep-alive allows.
-func (s *Session) receive(m *Message) {
-	m.ReceivedAt = time.Now().UTC()
-	if s.enqueue(m) || s.waitForRoom(m) {
-		return
+// as long as the keep-alive allows. After that, messages of QoS 0 are dropped as
+// they come, until there is room again.
+func (s *Session) receive(messages []*Message) {
+	now := time.Now().UTC()
+	s.rests.came(len(messages), now)
+	for _, m := range messages {
+		m.ReceivedAt = now
 	}
-	if m.QoS == 0 {
+	for {
+		n := s.enqueue(messages)
+		if n > 0 {
+			s.full = time.Time{}
+		}
+		if messages = messages[n:]; len(messages) == 0 {
+			return
+		}
+		if s.full.IsZero() {
+			s.full = now
+		}
+		if s.waitForRoom() {
+			continue
+		}
+		if messages[0].QoS > 0 {
+			// The broker keeps what is not acknowledged and sends it again after a
+			// reconnection [MQTT-4.4.0-1].
+			s.log.Warn("Messages are not finished with fast enough: dropping the connection, so that the MQTT broker keeps the rest",
+				"max_unacked", s.cfg.MaxUnacked)
+			s.lose(ErrLost)
+			_ = s.tap.Close()
+			return
+		}
 		s.mu.Lock()
 		s.dropped++
 		s.mu.Unlock()
-		return
+		messages = messages[1:]
 	}
-	// The broker keeps what is not acknowledged and sends it again after a
-	// reconnection [MQTT-4.4.0-1].
-	s.log.Warn("Messages are not finished with fast enough: dropping the connection, so that the MQTT broker keeps the rest",
-		"max_unacked", s.cfg.MaxUnacked)
-	s.lose(ErrLost)
-	_ = s.tap.Close()
 }
 
-func (s *Session) enqueue(m *Message) bool {
+// enqueue returns how many of the messages it took.
+func (s *Session) enqueue(messages []*Message) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost != nil || s.closed {
-		return true // of no use any more: what is unacknowledged comes again
+		return len(messages) // of no use any more: what is unacknowledged comes again
 	}
-	if len(s.unacked) >= s.cfg.MaxUnacked {
+	n := min(len(messages), s.cfg.MaxUnacked-s.unacked.len())
+	if n <= 0 {
+		return 0
+	}
+	s.queue.push(messages[:n])
+	s.unacked.push(messages[:n])
+	signal(s.arrived)
+	return n
+}
+
+// To be woken for each message for which there is room would cost more than the
+// message does, so the wait is for roomGoal at once, or for what there is after
+// roomDelay.
+const (
+	roomGoal  = 64
+	roomDelay = 10 * time.Millisecond
+)
+
+// waitForRoom returns true when there may be room, and false when there was none
+// for half the keep-alive.
+func (s *Session) waitForRoom() bool {
+	wait := min(roomDelay, s.cfg.KeepAlive/2-time.Since(s.full))
+	if wait <= 0 {
 		return false
 	}
-	s.queue = append(s.queue, m)
-	s.unacked = append(s.unacked, m)
-	signal(s.arrived)
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case <-s.room:
+	case <-timeout.C:
+	}
 	return true
 }
 
-func (s *Session) waitForRoom(m *Message) bool {
-	timeout := time.NewTimer(s.cfg.KeepAlive / 2)
-	defer timeout.Stop()
-	for {
-		select {
-		case <-s.room:
-			if s.enqueue(m) {
-				return true
-			}
-		case <-timeout.C:
-			return false
-		}
-	}
+// hasRoom reports whether the reader should be woken, were it waiting.
+func (s *Session) hasRoom() bool {
+	return s.cfg.MaxUnacked-s.unacked.len() >= min(roomGoal, (s.cfg.MaxUnacked+3)/4)
 }
 
 // Arrived tells that Pop may have something new to say.
@@ -109,18 +157,13 @@ func (s *Session) Arrived() <-chan struct{} { return s.arrived }
 func (s *Session) Pop() (*Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
-		if s.lost != nil {
-			return nil, ErrLost
-		}
-		return nil, nil
+	if m := s.queue.pop(); m != nil {
+		return m, nil
 	}
-	m := s.queue[0]
-	s.queue[0] = nil
-	if s.queue = s.queue[1:]; len(s.queue) == 0 {
-		s.queue = nil // the array behind it can go
+	if s.lost != nil {
+		return nil, ErrLost
 	}
-	return m, nil
+	return nil, nil
 }
 
 // Ack says that messages are finished with. It may be called in any order and
@@ -134,23 +177,20 @@ func (s *Session) Ack(messages []*Message) {
 	for _, m := range messages {
 		m.done = true
 	}
-	n := 0
-	for n < len(s.unacked) && s.unacked[n].done {
-		n++
+	finished := s.finished[:0]
+	for m := s.unacked.peek(); m != nil && m.done; m = s.unacked.peek() {
+		finished = append(finished, s.unacked.pop())
 	}
-	finished := s.unacked[:n]
-	if s.unacked = s.unacked[n:]; len(s.unacked) == 0 {
-		s.unacked = nil
-	}
-	gone := s.lost != nil || s.closed
-	s.mu.Unlock()
-	if n > 0 {
+	idle, gone := s.unacked.len() == 0, s.lost != nil || s.closed
+	if len(finished) > 0 && s.hasRoom() {
 		signal(s.room)
 	}
-	if !gone {
-		s.tap.acknowledge(finished)
+	s.mu.Unlock()
+	if !gone && s.cfg.QoS > 0 { // else none of them wants an answer
+		s.tap.acknowledge(finished, idle)
 	}
-	clear(finished) // their array is still in use, further on
+	clear(finished)
+	s.finished = finished
 }
 
 // Lost reports whether the connection is gone.
@@ -160,11 +200,23 @@ func (s *Session) Lost() bool {
 	return s.lost != nil || s.closed
 }
 
-// Unacked is how many messages are not yet acknowledged.
-func (s *Session) Unacked() int {
+// CutShort reports whether the other side ended the connection within a time.
+func (s *Session) CutShort(within time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.unacked)
+	byPeer := errors.Is(s.lost, io.EOF) || errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
+	return byPeer && s.lostAt.Sub(s.opened) < within
+}
+
+// Unacked is how many messages are not yet acknowledged, and when the oldest of
+// them was received: the zero time if there is none.
+func (s *Session) Unacked() (n int, oldest time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.unacked.peek(); m != nil {
+		oldest = m.ReceivedAt
+	}
+	return s.unacked.len(), oldest
 }
 
 // TakeDropped is how many messages of QoS 0 found no room since it was last
@@ -185,16 +237,15 @@ func (s *Session) lose(err error) {
 	if s.lost != nil || s.closed {
 		return
 	}
-	s.lost = err
+	s.lost, s.lostAt = err, time.Now()
 	s.log.Warn("Connection to the MQTT broker lost", "error", err)
 	if !s.cfg.CleanSession {
-		kept := s.queue[:0]
-		for _, m := range s.queue {
+		var kept fifo
+		for m := s.queue.pop(); m != nil; m = s.queue.pop() {
 			if m.QoS == 0 {
-				kept = append(kept, m)
+				kept.push([]*Message{m})
 			}
 		}
-		clear(s.queue[len(kept):])
 		s.queue = kept
 	}
 	signal(s.arrived)

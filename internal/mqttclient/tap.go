@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -16,11 +18,18 @@ import (
 // paho hands each PUBLISH through five goroutines, and each acknowledgement
 // through three. Where messages come one at a time every one of these is a
 // thread to be woken: that was most of the CPU time of a message.
+//
+// For the same reason what one read brings is handed over at once, and a user of
+// the tap may have reads rest.
 type tap struct {
 	net.Conn
-	r       *bufio.Reader
-	passing int // bytes of a packet that paho is reading
-	receive func(*Message)
+	r        *bufio.Reader // over fill
+	passing  int           // bytes of a packet that paho is reading
+	gathered []*Message    // taken, not yet handed over
+	topic    string        // of the last message: the next one often has the same
+	receive  func([]*Message)
+	rest     func()        // before a read, when all that was read is taken; may be nil
+	silence  time.Duration // after which the peer is taken for dead; 0 for never
 
 	mu    sync.Mutex // packets are written whole
 	acks  []byte     // gathered, not yet written
@@ -30,13 +39,24 @@ type tap struct {
 // readBuffer holds some hundred small packets.
 const readBuffer = 32 << 10
 
-func newTap(nc net.Conn, receive func(*Message)) *tap {
-	return &tap{Conn: nc, r: bufio.NewReaderSize(nc, readBuffer), receive: receive}
+func newTap(nc net.Conn, receive func([]*Message)) *tap {
+	t := &tap{Conn: nc, receive: receive}
+	t.r = bufio.NewReaderSize(readerFunc(t.fill), readBuffer)
+	return t
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Read gives paho the next bytes that are not of a PUBLISH packet.
 func (t *tap) Read(p []byte) (int, error) {
+	defer t.handOver()
 	for t.passing == 0 {
+		if t.r.Buffered() == 0 && t.rest != nil {
+			t.handOver()
+			t.rest()
+		}
 		first, header, length, err := peekHeader(t.r)
 		if err != nil {
 			return 0, err
@@ -54,17 +74,41 @@ func (t *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// fill reads from the connection. It may wait for a long time, so what was
+// gathered goes first.
+func (t *tap) fill(p []byte) (int, error) {
+	t.handOver()
+	if t.silence > 0 {
+		_ = t.Conn.SetReadDeadline(time.Now().Add(t.silence))
+	}
+	n, err := t.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("nothing came from the MQTT broker for %v, not even the answer to a ping: the connection is dead", t.silence)
+	}
+	return n, err
+}
+
+func (t *tap) handOver() {
+	if len(t.gathered) == 0 {
+		return
+	}
+	t.receive(t.gathered)
+	clear(t.gathered)
+	t.gathered = t.gathered[:0]
+}
+
 func (t *tap) publish(first byte, header, length int) error {
 	_, _ = t.r.Discard(header) // it was peeked
 	body, err := readBody(t.r, length)
 	if err != nil {
 		return err
 	}
-	m, err := parsePublish(first, body)
+	m, err := parsePublish(first, body, t.topic)
 	if err != nil {
 		return err
 	}
-	t.receive(m)
+	t.topic = m.Topic
+	t.gathered = append(t.gathered, m)
 	return nil
 }
 
@@ -113,17 +157,18 @@ func (t *tap) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// Acknowledgements are gathered, for ackDelay or until there are ackBatch, since
-// each write costs as much as receiving a message. The broker does not mind: it
-// sends on while its own window is open, which with Mosquitto's default is 20
-// messages wide.
+// Acknowledgements are gathered, since each write costs as much as receiving a
+// message: until there are ackBatch, or nothing is left to wait for, or ackDelay
+// has passed. The broker does not mind: it sends on while its own window is open,
+// which with Mosquitto's default is 20 messages wide.
 const (
 	ackDelay = time.Millisecond
 	ackBatch = 10
 )
 
-// acknowledge answers messages, in order.
-func (t *tap) acknowledge(messages []*Message) {
+// acknowledge answers messages, in order. idle says that no others are
+// unacknowledged.
+func (t *tap) acknowledge(messages []*Message, idle bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	had := len(t.acks)
@@ -131,12 +176,16 @@ func (t *tap) acknowledge(messages []*Message) {
 		t.acks = appendAck(t.acks, m)
 	}
 	switch {
-	case len(t.acks) == had:
-	case len(t.acks) >= ackBatch*ackLen:
+	case len(t.acks) == 0:
+	case idle, len(t.acks) >= ackBatch*ackLen:
+		if had > 0 {
+			t.flush.Stop()
+		}
 		t.writeAcks()
-	case had == 0 && t.flush == nil:
+	case had > 0: // the timer runs
+	case t.flush == nil:
 		t.flush = time.AfterFunc(ackDelay, t.Flush)
-	case had == 0:
+	default:
 		t.flush.Reset(ackDelay)
 	}
 }

@@ -68,7 +68,7 @@ func TestTapTakesPublishAndPassesTheRest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []*Message
-			tp := newTap(&wire{r: split(bytes.NewReader(stream))}, func(m *Message) { got = append(got, m) })
+			tp := newTap(&wire{r: split(bytes.NewReader(stream))}, func(m []*Message) { got = append(got, m...) })
 			passed, err := io.ReadAll(tp)
 			if err != nil || !bytes.Equal(passed, rest) {
 				t.Fatalf("passed %d bytes, want %d: %v", len(passed), len(rest), err)
@@ -91,7 +91,7 @@ func TestTapRefusesWhatIsMalformed(t *testing.T) {
 		"ends in the header": "\x30",
 		"ends in the body":   "\x30\x0a\x00\x01a",
 	} {
-		tp := newTap(&wire{r: bytes.NewReader([]byte(stream))}, func(*Message) { t.Errorf("%s: was taken", name) })
+		tp := newTap(&wire{r: bytes.NewReader([]byte(stream))}, func([]*Message) { t.Errorf("%s: was taken", name) })
 		if _, err := io.ReadAll(tp); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -102,9 +102,9 @@ func TestAcknowledgementsShareAWrite(t *testing.T) {
 	w := &wire{}
 	tp := newTap(w, nil)
 	for i := range 3 * ackBatch {
-		tp.acknowledge([]*Message{{QoS: 1, ID: uint16(i + 1)}, {QoS: 0}})
+		tp.acknowledge([]*Message{{QoS: 1, ID: uint16(i + 1)}, {QoS: 0}}, false)
 	}
-	tp.acknowledge([]*Message{{QoS: 2, ID: 0x1234}})
+	tp.acknowledge([]*Message{{QoS: 2, ID: 0x1234}}, false)
 	deadline := time.Now().Add(5 * time.Second)
 	for written := 0; written < (3*ackBatch+1)*ackLen; time.Sleep(time.Millisecond) {
 		tp.mu.Lock()
@@ -136,7 +136,7 @@ func FuzzTap(f *testing.F) {
 	f.Add(append(encode(f, packets.NewControlPacket(packets.Pingresp)), encode(f, publishPacket("t", 0, 0, nil))...))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		var messages []*Message
-		passed, err := io.ReadAll(newTap(&wire{r: bytes.NewReader(stream)}, func(m *Message) { messages = append(messages, m) }))
+		passed, err := io.ReadAll(newTap(&wire{r: bytes.NewReader(stream)}, func(m []*Message) { messages = append(messages, m...) }))
 		if err != nil && errors.Is(err, io.EOF) {
 			t.Fatal("io.EOF must end a stream silently")
 		}

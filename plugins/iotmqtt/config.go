@@ -24,6 +24,7 @@ const (
 	fieldDeviceID       = "device_id"
 	fieldBrokerID       = "broker_id"
 	fieldTopics         = "topics"
+	fieldUnsubscribe    = "unsubscribe"
 	fieldQoS            = "qos"
 	fieldCleanSession   = "clean_session"
 	fieldMaxUnacked     = "max_unacked"
@@ -63,6 +64,11 @@ func Spec() *service.ConfigSpec {
 				Example([]string{"$devices/+/events/#"}).
 				Example([]string{"factory/+/temperature"}).
 				LintRule(topicsLint),
+			service.NewStringListField(fieldUnsubscribe).
+				Description("Topic filters that were once in `topics` and are no longer. With `clean_session: false` the broker keeps subscriptions as it keeps messages, and goes on sending what these cover until it is told to stop. `iotcast trigger update` fills this in.").
+				Default([]any{}).
+				Advanced().
+				Example([]string{"$devices/+/state"}),
 			service.NewStringField(fieldClientID).
 				Description("The MQTT client ID, unique on the broker. When empty, a random one is made at each start; a session that outlives a restart (`clean_session: false`) needs one that stays.").
 				Default("").
@@ -88,7 +94,7 @@ func Spec() *service.ConfigSpec {
 				Default(true).
 				Example(false),
 			service.NewIntField(fieldMaxUnacked).
-				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then messages of QoS 0 are dropped and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then, until there is room again, messages of QoS 0 are dropped as they come and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
@@ -98,7 +104,7 @@ func Spec() *service.ConfigSpec {
 				Example(true).
 				Advanced(),
 			service.NewDurationField(fieldKeepAlive).
-				Description("How long the connection may be silent before it is probed, and the probe unanswered before it counts as lost.").
+				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 1s.").
 				Default("30s").
 				Example("5s"),
 			service.NewDurationField(fieldConnectTimeout).
@@ -222,6 +228,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.CleanSession = get.bool(fieldCleanSession)
 	m.MaxUnacked = get.int(fieldMaxUnacked)
 	m.Filters = get.strings(fieldTopics)
+	m.Unsubscribe = get.strings(fieldUnsubscribe)
 	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
 	c.strictOrder = get.bool(fieldStrictOrder)
 	qos := get.int(fieldQoS)

@@ -7,6 +7,8 @@ A batch that the output rejects comes again, after 100 ms at first and then up t
 
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
+A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
+
 == Metadata
 
 - ` + "`mqtt_topic`" + `: the topic as published
@@ -20,7 +22,11 @@ After a lost connection the input connects again, with a back-off from 100 ms to
 == Metrics
 
 - ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
+- ` + "`iot_mqtt_oldest_unacked_seconds`" + `: how long ago the oldest of these was received. It grows while the output accepts nothing
 - ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
 - ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
+- ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos
+
+The first two are brought up to date once a second.
 `

@@ -38,6 +38,11 @@ type input struct {
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
 	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
+	rivalry  rivalry       // of Connect alone
+
+	watching sync.Once
+	watched  chan struct{} // closed when watch has ended
+	closed   chan struct{}
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
@@ -73,14 +78,21 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		turn:    turn,
 		context: turn.Context(),
 		free:    free,
+		watched: make(chan struct{}),
+		closed:  make(chan struct{}),
 	}, nil
 }
 
 // Connect implements service.BatchInput.
 func (in *input) Connect(ctx context.Context) error {
+	last := in.current()
+	if err := in.rivalry.wait(ctx, last != nil && last.CutShort(shortLife), in.log); err != nil {
+		return err
+	}
 	in.end()
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
 	if err != nil {
+		in.rivalry = rivalry{}
 		return err
 	}
 	log := in.log.With("client_id", in.cfg.session.ClientID, "topics", in.cfg.session.Filters)
@@ -100,7 +112,25 @@ func (in *input) Connect(ctx context.Context) error {
 	in.mu.Lock()
 	in.session, in.connected = s, true
 	in.mu.Unlock()
+	in.watching.Do(func() { go in.watch() })
 	return nil
+}
+
+// watch keeps the metrics true while nothing is read, which is when they matter.
+func (in *input) watch() {
+	defer close(in.watched)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if s := in.current(); s != nil {
+				in.observe(s)
+			}
+		case <-in.closed:
+			return
+		}
+	}
 }
 
 // ReadBatch implements service.BatchInput.
@@ -196,7 +226,6 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	in.observe(s)
 	if err != nil {
 		in.metrics.rejected.Incr(int64(len(b.sources)))
 		in.log.Error("The processors of the field batching failed: the messages are given up", "messages", len(b.sources), "error", err)
@@ -291,7 +320,13 @@ func (in *input) comesAgain(b *batch) bool {
 }
 
 func (in *input) observe(s *mqttclient.Session) {
-	in.metrics.unacked.Set(int64(s.Unacked()))
+	n, oldest := s.Unacked()
+	in.metrics.unacked.Set(int64(n))
+	age := 0.0
+	if n > 0 {
+		age = time.Since(oldest).Seconds()
+	}
+	in.metrics.oldestUnacked.SetFloat64(age)
 	if d := s.TakeDropped(); d > 0 {
 		in.metrics.dropped.Incr(d)
 		in.log.Warn("Messages of QoS 0 were dropped for want of room: raise max_unacked, or make the pipeline faster",
@@ -301,6 +336,9 @@ func (in *input) observe(s *mqttclient.Session) {
 
 // Close implements service.BatchInput.
 func (in *input) Close(ctx context.Context) error {
+	close(in.closed)
+	in.watching.Do(func() { close(in.watched) }) // it never began
+	<-in.watched
 	in.end()
 	in.line.End()
 	in.replays.stop()
@@ -315,6 +353,7 @@ func (in *input) end() {
 	in.mu.Unlock()
 	if s != nil {
 		s.Close()
+		in.observe(s) // what was dropped since watch has looked
 	}
 }
 

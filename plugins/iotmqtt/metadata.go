@@ -13,43 +13,88 @@ import (
 	"iotcast/plugins/internal/metakey"
 )
 
-// metadata makes Benthos messages of MQTT messages. What is the same for all of
-// them is boxed once.
+// metadata makes Benthos messages of MQTT messages.
 type metadata struct {
 	source   iotcore.Source
+	registry string
 	device   string
-	fixed    map[string]any
+	broker   string
 	eventIDs *trigger.EventIDs
+	models   map[kind]*service.Message
 	sharing  sharing
 }
 
-func newMetadata(c config) *metadata {
-	m := &metadata{source: c.source, device: c.device, eventIDs: trigger.NewEventIDs(), sharing: c.sharing}
-	m.fixed = map[string]any{metakey.Source: string(c.source)}
-	if c.source == iotcore.Broker {
-		m.fixed[metakey.BrokerID] = c.broker
-	} else {
-		m.fixed[metakey.RegistryID] = c.registry
-	}
-	return m
+// kind is what messages have in common that a model serves for.
+type kind struct {
+	topic               string
+	qos                 byte
+	retained, duplicate bool
 }
 
+// maxModels bounds the memory for models, of about 1 KiB each.
+const maxModels = 1000
+
+func newMetadata(c config) *metadata {
+	return &metadata{
+		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
+		eventIDs: trigger.NewEventIDs(), models: make(map[kind]*service.Message),
+		sharing: c.sharing,
+	}
+}
+
+// message makes the message that goes through the pipeline. Its metadata is a
+// copy of its model's, with what it has of its own put in: that takes half the
+// time of setting one key after the other.
 func (md *metadata) message(ctx context.Context, m *mqttclient.Message) *service.Message {
-	msg := service.NewMessageWithContext(ctx, m.Payload)
-	for k, v := range md.fixed {
-		msg.MetaSetMut(k, v)
-	}
-	if md.source == iotcore.Device {
-		msg.MetaSetMut(metakey.DeviceID, md.deviceOf(m.Topic))
-	}
-	msg.MetaSetMut(metakey.Topic, m.Topic)
-	msg.MetaSetMut("mqtt_qos", int(m.QoS))
-	msg.MetaSetMut("mqtt_retained", m.Retained)
-	msg.MetaSetMut("mqtt_duplicate", m.Duplicate)
-	msg.MetaSetMut("mqtt_message_id", int(m.ID))
-	msg.MetaSetMut(metakey.ReceivedAt, m.ReceivedAt.Format(time.RFC3339Nano))
+	msg := md.model(m).Copy().WithContext(ctx)
+	msg.SetBytes(m.Payload)
+	msg.MetaSetImmut(keyMessageID, (*messageID)(m))
+	msg.MetaSetImmut(metakey.ReceivedAt, (*receivedAt)(m))
 	msg.MetaSetMut(metakey.EventID, md.eventIDs.Next())
 	return msg
+}
+
+const keyMessageID = "mqtt_message_id"
+
+// The values that only few pipelines look at are made when somebody does.
+type (
+	messageID  mqttclient.Message
+	receivedAt mqttclient.Message
+)
+
+// Copy implements service.ImmutableValue.
+func (m *messageID) Copy() any { return int(m.ID) }
+
+// Copy implements service.ImmutableValue.
+func (m *receivedAt) Copy() any { return m.ReceivedAt.Format(time.RFC3339Nano) }
+
+// model is a message with the metadata of all messages of one kind, and with
+// every key.
+func (md *metadata) model(m *mqttclient.Message) *service.Message {
+	k := kind{m.Topic, m.QoS, m.Retained, m.Duplicate}
+	if model := md.models[k]; model != nil {
+		return model
+	}
+	model := service.NewMessage(nil)
+	model.MetaSetMut(metakey.Source, string(md.source))
+	if md.source == iotcore.Broker {
+		model.MetaSetMut(metakey.BrokerID, md.broker)
+	} else {
+		model.MetaSetMut(metakey.RegistryID, md.registry)
+		model.MetaSetMut(metakey.DeviceID, md.deviceOf(m.Topic))
+	}
+	model.MetaSetMut(metakey.Topic, m.Topic)
+	model.MetaSetMut("mqtt_qos", int(m.QoS))
+	model.MetaSetMut("mqtt_retained", m.Retained)
+	model.MetaSetMut("mqtt_duplicate", m.Duplicate)
+	for _, own := range []string{keyMessageID, metakey.ReceivedAt, metakey.EventID} {
+		model.MetaSetMut(own, nil)
+	}
+	if len(md.models) >= maxModels {
+		clear(md.models)
+	}
+	md.models[k] = model
+	return model
 }
 
 // concerns reports whether a message belongs to the source. Some brokers send

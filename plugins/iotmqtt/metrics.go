@@ -4,17 +4,19 @@ import "github.com/redpanda-data/benthos/v4/public/service"
 
 // metrics of the input; docs.go says what they count.
 type metrics struct {
-	unacked     *service.MetricGauge
-	dropped     *service.MetricCounter
-	rejected    *service.MetricCounter
-	sessionLost *service.MetricCounter
+	unacked       *service.MetricGauge
+	oldestUnacked *service.MetricGauge
+	dropped       *service.MetricCounter
+	rejected      *service.MetricCounter
+	sessionLost   *service.MetricCounter
 }
 
 func newMetrics(m *service.Metrics) metrics {
 	return metrics{
-		unacked:     m.NewGauge("iot_mqtt_unacked"),
-		dropped:     m.NewCounter("iot_mqtt_dropped"),
-		rejected:    m.NewCounter("iot_mqtt_rejected"),
-		sessionLost: m.NewCounter("iot_mqtt_session_lost"),
+		unacked:       m.NewGauge("iot_mqtt_unacked"),
+		oldestUnacked: m.NewGauge("iot_mqtt_oldest_unacked_seconds"),
+		dropped:       m.NewCounter("iot_mqtt_dropped"),
+		rejected:      m.NewCounter("iot_mqtt_rejected"),
+		sessionLost:   m.NewCounter("iot_mqtt_session_lost"),
 	}
 }

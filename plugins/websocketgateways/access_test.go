@@ -2,8 +2,6 @@ package websocketgateways
 
 import (
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,32 +17,18 @@ func fields() []*service.ConfigField {
 	return []*service.ConfigField{tokensField(), bindingsField(), tlsField()}
 }
 
-// lints are what the command lint says of a root config with the fields.
+// lints are what the linter says of a root config with the fields.
 func lints(t *testing.T, yaml string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, w, err := os.Pipe()
+	found, err := service.GlobalEnvironment().FullConfigSchema("", "").Fields(fields()...).NewStreamConfigLinter().LintYAML([]byte(yaml))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := os.Stderr
-	os.Stderr = w
-	code, err := service.RunCLIToCode(t.Context(), service.CLIOptSetArgs("x", "lint", path),
-		service.CLIOptSetMainSchemaFrom(func() *service.ConfigSchema {
-			return service.GlobalEnvironment().FullConfigSchema("", "").Fields(fields()...)
-		}))
-	os.Stderr = out
-	_ = w.Close()
-	said := make([]byte, 64<<10)
-	n, _ := r.Read(said)
-	_ = r.Close()
-	if err != nil || (code == 0) != (n == 0) {
-		t.Errorf("code %d, %v: %s", code, err, said[:n])
+	var all []string
+	for _, l := range found {
+		all = append(all, l.What)
 	}
-	return string(said[:n])
+	return strings.Join(all, "\n")
 }
 
 // TestLint: mistakes are found before anything starts. An empty want is for what

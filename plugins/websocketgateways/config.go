@@ -41,7 +41,7 @@ func Field() *service.ConfigField {
 		tlsField(),
 		routesField(),
 		service.NewStringField(fieldViewer).
-			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Empty means no such page.").
+			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own. Empty means neither.").
 			Default("").
 			Example("/"),
 		tokensField(),
@@ -113,7 +113,7 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 	if p.AccessLog, err = conf.FieldBool(fieldAccessLog); err != nil {
 		return err
 	}
-	if err = parseAdmission(conf, &p.Config); err != nil {
+	if err := parseAdmission(conf, &p.Config); err != nil {
 		return err
 	}
 	if p.Shutdown, err = parseShutdown(conf); err != nil {

@@ -84,7 +84,8 @@ func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
 	if rc.History, err = parseHistory(l.route.Namespace(fieldHistory)); err != nil {
 		return rc, fmt.Errorf("%s: %w", fieldHistory, err)
 	}
-	return rc, parseSettings(l, &rc)
+	err = parseSettings(l, &rc)
+	return rc, err
 }
 
 func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {

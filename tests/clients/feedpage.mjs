@@ -1,12 +1,12 @@
 // Follows a route with iotcast's own client, in a page in Chromium:
-// node feedpage.mjs CHROMIUM MODULE URL OPTIONS
+// node feedpage.mjs CHROMIUM PAGE MODULE URL OPTIONS
 //
-// MODULE is the URL of the client; its origin's root is the page. All else is as
-// with feed.mjs. Errors of the page are printed, too.
+// MODULE is the URL of the client. All else is as with feed.mjs. Errors of the
+// page are printed, too.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const [executablePath, module, url, options] = process.argv.slice(2);
+const [executablePath, at, module, url, options] = process.argv.slice(2);
 const print = event => process.stdout.write(JSON.stringify(event) + '\n');
 const browser = await chromium.launch({
   executablePath,
@@ -18,11 +18,11 @@ const browser = await chromium.launch({
 const page = await browser.newPage();
 page.on('pageerror', error => print({ event: 'error', text: String(error) }));
 await page.exposeFunction('print', print);
-await page.goto(new URL('/', module).href);
-await page.evaluate(async ([module, url, { tokens, ...options }]) => {
+await page.goto(at);
+await page.evaluate(async ([module, url, { tokenURL, ...options }]) => {
   const { connect } = await import(module);
   window.feed = connect(url, {
-    token: tokens && (async () => tokens.shift()),
+    token: tokenURL && (async () => (await fetch(tokenURL)).text()),
     onMessage: m => print({ event: 'message', id: m.event_metadata.event_id, text: m.text() }),
     onGap: gap => print({ event: 'gap', ...gap }),
     onState: (state, { code, reason }) => print({ event: state, code, reason }),

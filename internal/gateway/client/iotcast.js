@@ -42,7 +42,6 @@ export function connect(url, {
   }
 
   function become(next, detail = {}) {
-    if (state === 'closed') return;
     state = next;
     call(onState, next, detail);
   }

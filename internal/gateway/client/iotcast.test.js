@@ -198,6 +198,11 @@ test('silence ends a connection, if asked to', async () => {
   assert.match(states.at(-1).error.message, /3000 ms/);
   await after(1000);
   assert.equal(socket().url.searchParams.get('last_event_id'), 'a');
+  socket().open();
+  await after(2500);
+  socket().lose(1001);
+  await after(500);
+  assert.equal(states.at(-1).code, 1001, 'a loss ends the silence');
 });
 
 test('gaps are told before what comes after them', async () => {
@@ -277,13 +282,15 @@ test('a token that cannot be had is tried again', async () => {
 });
 
 test('a token that comes after the end opens nothing', async () => {
-  let give;
-  const { feed, states } = await follow({ token: () => new Promise(resolve => { give = resolve; }) });
-  feed.close();
-  give('late');
-  await turn();
-  assert.equal(sockets.length, 0);
-  assert.deepEqual(states.map(s => s.state), ['connecting', 'closed']);
+  for (const outcome of ['resolve', 'reject']) {
+    let give;
+    const { feed, states } = await follow({ token: () => new Promise((resolve, reject) => { give = { resolve, reject }[outcome]; }) });
+    feed.close();
+    give(new Error('late'));
+    await turn();
+    assert.equal(sockets.length, 0);
+    assert.deepEqual(states.map(s => s.state), ['connecting', 'closed']);
+  }
 });
 
 test('close ends it for good, from wherever', async () => {
@@ -329,6 +336,14 @@ test('close in a handler stops at once', async () => {
     await after(60_000);
     assert.deepEqual(told.slice(-2), [at, 'closed']);
   }
+});
+
+test('close in onGap stops what comes with it', async () => {
+  const told = [];
+  const { feed, socket } = await follow({ onGap: gap => { told.push(gap.reason); feed.close(); }, onData: () => told.push('data') });
+  socket().open();
+  socket().message({ messages: [message('a')], gap: { reason: 'history' } });
+  assert.deepEqual(told, ['history']);
 });
 
 test('a handler that throws costs no other message, and is reported', async () => {

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iotcast/internal/streamsapi"
+	"iotcast/internal/triggers"
+)
+
+func triggerCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "trigger",
+		Usage: "Create and change triggers, by the commands of the cloud that iotcast replaces",
+		Description: `
+A trigger takes the messages of IoT topics and sends them to every WebSocket
+connection on a path. It runs as a stream of a process in streams mode:
+
+   iotcast streams -o root.yaml ./streams
+
+   export IOTCAST_STREAMS_DIR=./streams IOTCAST_MQTT_URL=tcp://localhost:1883
+   iotcast trigger create internet-of-things --name telemetry \
+     --registry-id my-registry --mqtt-topic '$devices/+/events' \
+     --gateway-id main --gateway-websocket-broadcast-path /telemetry
+
+Commands change the running process by its HTTP API, and the streams directory,
+from which it starts again. See docs/triggers.md.`[1:],
+		Subcommands: []*cli.Command{
+			createCommand(),
+			updateCommand(),
+			listCommand(),
+			getCommand(),
+			pauseCommand(),
+			resumeCommand(),
+			deleteCommand(),
+		},
+	}
+}
+
+const (
+	flagAPI        = "api"
+	flagStreamsDir = "streams-dir"
+	flagFormat     = "format"
+	flagDryRun     = "dry-run"
+	flagFile       = "file"
+	flagID         = "id"
+	flagName       = "name"
+)
+
+func apiFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagAPI, Value: streamsapi.DefaultAddress, EnvVars: []string{"IOTCAST_API"},
+		Usage: "The `URL` of the HTTP API of iotcast streams, with user:password@ before the host if it asks for them", Category: "iotcast",
+	}
+}
+
+// placeFlags say where triggers are.
+func placeFlags() []cli.Flag {
+	return []cli.Flag{
+		apiFlag(),
+		&cli.StringFlag{
+			Name: flagStreamsDir, Value: "./streams", EnvVars: []string{"IOTCAST_STREAMS_DIR"},
+			Usage: "The `directory` that iotcast streams was started with", Category: "iotcast",
+		},
+	}
+}
+
+func formatFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagFormat, Value: string(triggers.Text),
+		Usage: "Print as text (YAML; a list as a table), yaml, json, or json-rest (in the camelCase of the REST API)",
+	}
+}
+
+func dryRunFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagDryRun, Usage: "Print the Benthos stream, and change nothing"}
+}
+
+// selectFlags choose a trigger, as an operand does.
+func selectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagID, Usage: "The `ID` of the trigger, instead of an argument"},
+		&cli.StringFlag{Name: flagName, Usage: "The `name` of the trigger, instead of an argument"},
+	}
+}
+
+func newManager(c *cli.Context) (*triggers.Manager, error) {
+	api, err := streamsapi.New(c.String(flagAPI))
+	if err != nil {
+		return nil, fmt.Errorf("--%s %w", flagAPI, err)
+	}
+	dir, err := triggers.OpenDir(c.String(flagStreamsDir))
+	if err != nil {
+		return nil, fmt.Errorf("%w: give the one that `iotcast streams` was started with, by --%s or IOTCAST_STREAMS_DIR", err, flagStreamsDir)
+	}
+	return &triggers.Manager{Dir: dir, Streams: api, Warn: func(err error) { warn(c, err) }}, nil
+}
+
+func warn(c *cli.Context, err error) { fmt.Fprintf(c.App.ErrWriter, "warning: %v\n", err) }
+
+func format(c *cli.Context) (triggers.Format, error) {
+	f := triggers.Format(c.String(flagFormat))
+	if !slices.Contains(triggers.Formats, f) {
+		return "", fmt.Errorf("--%s %q must be text, yaml, json or json-rest", flagFormat, f)
+	}
+	return f, nil
+}
+
+// selected returns the triggers that the operands, or --id or --name, choose.
+func selected(c *cli.Context, names []string, dir triggers.Dir) (all []triggers.Stored, err error) {
+	for _, flag := range []string{flagID, flagName} {
+		if c.IsSet(flag) {
+			names = append(names, c.String(flag))
+		}
+	}
+	if len(names) == 0 {
+		return nil, usageError(c, errors.New("name a trigger"), true)
+	}
+	for _, name := range names {
+		t, err := dir.Find(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func one(c *cli.Context, names []string, dir triggers.Dir) (triggers.Stored, error) {
+	all, err := selected(c, names, dir)
+	if err != nil {
+		return triggers.Stored{}, err
+	}
+	if len(all) > 1 {
+		return triggers.Stored{}, usageError(c, errors.New("name one trigger only"), true)
+	}
+	return all[0], nil
+}
+
+func none(c *cli.Context, names []string) error {
+	if len(names) > 0 {
+		return usageError(c, fmt.Errorf("unexpected argument %q", strings.Join(names, " ")), true)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+// Package streamsapi speaks to the HTTP API of a process in streams mode, and
+// updates a running stream without losing it.
+package streamsapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DefaultAddress is where Benthos listens by default, on this machine.
+const DefaultAddress = "http://127.0.0.1:4195"
+
+const (
+	// stopTimeout is what a stream gets to send and acknowledge what it has read,
+	// as at the end of the process. Without it, Benthos waits for ever.
+	stopTimeout = "20s"
+	// requestTimeout is longer, so that an answer is never missed.
+	requestTimeout = 60 * time.Second
+	pollInterval   = 100 * time.Millisecond
+)
+
+// Client is one process in streams mode.
+type Client struct {
+	base *url.URL
+	http http.Client
+}
+
+// New returns the client for an address such as http://127.0.0.1:4195, or with a
+// user name and a password, http://user:password@host:4195.
+func New(address string) (*Client, error) {
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("%q is no address of an HTTP API: write it as %s", address, DefaultAddress)
+	}
+	return &Client{base: base, http: http.Client{Timeout: requestTimeout}}, nil
+}
+
+// ErrExists says that there is a stream with the ID already.
+var ErrExists = errors.New("a stream with this ID runs already")
+
+// LintError is what Benthos' linter says of a config.
+type LintError struct{ Lints []string }
+
+// Error implements error.
+func (e *LintError) Error() string { return strings.Join(e.Lints, "\n") }
+
+// answerError is an answer other than 200.
+type answerError struct {
+	status int
+	text   string
+}
+
+func (e *answerError) Error() string { return e.text }
+
+// call returns the body of an answer with status 200.
+func (c *Client) call(ctx context.Context, method, path, query string, body []byte) ([]byte, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err // the address is named below
+		}
+		return nil, fmt.Errorf("calling iotcast at %s: %w: is `iotcast streams` running there?", c.base.Redacted(), err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of iotcast at %s: %w", c.base.Redacted(), err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return answer, nil
+	}
+	return nil, c.refusal(res.StatusCode, string(answer))
+}
+
+// refusal turns an answer of Benthos into an error.
+func (c *Client) refusal(status int, answer string) error {
+	text := strings.TrimPrefix(strings.TrimSpace(answer), "Error: ")
+	var lints struct {
+		Errors []string `json:"lint_errors"`
+	}
+	switch {
+	case json.Unmarshal([]byte(text), &lints) == nil && len(lints.Errors) > 0:
+		return &LintError{Lints: lints.Errors}
+	case text == "Stream already exists":
+		return ErrExists
+	case status == http.StatusUnauthorized:
+		return fmt.Errorf("iotcast at %s asks for a user name and a password: write the address as http://user:password@host:port", c.base.Redacted())
+	case text == "":
+		text = http.StatusText(status)
+	}
+	return &answerError{status: status, text: text}
+}
+
+func streamPath(id string) string { return "/streams/" + url.PathEscape(id) }
+
+// Running are the IDs of all streams.
+func (c *Client) Running(ctx context.Context) (map[string]bool, error) {
+	answer, err := c.call(ctx, http.MethodGet, "/streams", "", nil)
+	var refused *answerError
+	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
+		return nil, fmt.Errorf("the process at %s has no streams: run it with `iotcast streams`", c.base.Redacted())
+	}
+	if err != nil {
+		return nil, err
+	}
+	var streams map[string]any
+	if err := json.Unmarshal(answer, &streams); err != nil {
+		return nil, fmt.Errorf("reading the list of streams of %s: %w", c.base.Redacted(), err)
+	}
+	running := make(map[string]bool, len(streams))
+	for id := range streams {
+		running[id] = true
+	}
+	return running, nil
+}
+
+// Create starts a stream. A config that is refused leaves nothing.
+func (c *Client) Create(ctx context.Context, id string, config []byte) error {
+	_, err := c.call(ctx, http.MethodPost, streamPath(id), "", config)
+	if errors.Is(err, ErrExists) {
+		return fmt.Errorf("%w: %q", err, id)
+	}
+	return err
+}
+
+// Delete ends a stream, once what it has read is sent and acknowledged.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := c.call(ctx, http.MethodDelete, streamPath(id), "timeout="+stopTimeout, nil)
+	return c.orList(ctx, id, err)
+}
+
+// orList adds to an error about a stream that does not exist those that do.
+func (c *Client) orList(ctx context.Context, id string, err error) error {
+	var refused *answerError
+	if !errors.As(err, &refused) || refused.status != http.StatusNotFound {
+		return err
+	}
+	running, err := c.Running(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(running) == 0:
+		return fmt.Errorf("there is no stream %q: none is running", id)
+	}
+	return fmt.Errorf("there is no stream %q: there is %s", id, strings.Join(slices.Sorted(maps.Keys(running)), ", "))
+}
+
+// Connected waits until the input and the output of a stream are connected, as
+// long as ctx lasts, and else says why they are not.
+func (c *Client) Connected(ctx context.Context, id string) error {
+	last := errors.New("no answer in time")
+	for {
+		_, err := c.call(ctx, http.MethodGet, "/"+url.PathEscape(id)+"/ready", "", nil)
+		var refused *answerError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return last
+		case !errors.As(err, &refused) || refused.status != http.StatusServiceUnavailable:
+			return err
+		}
+		if text := disconnected(refused.text); text != "" {
+			last = errors.New(text)
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return last
+		}
+	}
+}
+
+// disconnected is the first error of a stream's components.
+func disconnected(answer string) string {
+	var ready struct {
+		Statuses []struct {
+			Path, Error string
+			Connected   bool
+		}
+	}
+	if json.Unmarshal([]byte(answer), &ready) != nil {
+		return ""
+	}
+	for _, s := range ready.Statuses {
+		if !s.Connected && s.Error != "" {
+			return strings.TrimPrefix(s.Path, "root.") + ": " + s.Error
+		}
+	}
+	return ""
+}
