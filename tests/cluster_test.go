@@ -39,10 +39,16 @@ type member struct {
 // startCluster starts all of it and returns when it serves.
 func startCluster(t *testing.T, triggers int, gateways ...string) *cluster {
 	t.Helper()
+	return startClusterWith(t, "../config/cluster/trigger.yaml", triggers, gateways...)
+}
+
+// startClusterWith does so with another configuration of the triggers.
+func startClusterWith(t *testing.T, trigger string, triggers int, gateways ...string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, broker: startMosquitto(t)}
 	c.startNATS()
 	for i := range triggers {
-		m := c.member(fmt.Sprintf("trigger-%d", i), "run", "-r", "../resources/*.yaml", "../config/cluster/trigger.yaml")
+		m := c.member(fmt.Sprintf("trigger-%d", i), "run", "-r", "../resources/*.yaml", trigger)
 		m.env = append(m.env, "MQTT_URL="+c.broker.url(), fmt.Sprintf("PARTITION=%d", i), fmt.Sprintf("PARTITIONS=%d", triggers))
 		c.triggers = append(c.triggers, m)
 		m.start()

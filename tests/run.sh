@@ -155,6 +155,13 @@ benchmarks() {
   go run . -quick >/dev/null
 }
 
+# The manifests are checked by a module of its own, since it needs Kubernetes' types.
+manifests() {
+  cd tests/kubernetes
+  go vet ./...
+  go test -count=1 ./...
+}
+
 fuzz() {
   local targets package target
   targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
@@ -175,9 +182,11 @@ stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
 stage 'golangci-lint' "$linter" run ./...
 stage 'go vet' go vet ./...
 stage 'reference is up to date' go run ./docs/generate -check
+stage 'capacity page is up to date' go run ./docs/capacity -check
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'go test' go_tests
 stage 'fuzzing' fuzz
+stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks
 summary
