@@ -1,7 +1,7 @@
 // Package tests runs the iotcast binary as its users do, against brokers,
 // WebSocket clients and a browser that share no code with it.
 //
-// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server,
+// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy,
 // python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
 package tests
 
@@ -49,6 +49,7 @@ func checkTools() error {
 		"nats-server":      "apt-get install nats-server",
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
+		"haproxy":          "apt-get install haproxy",
 		"chromium":         "apt-get install chromium",
 		python:             "apt-get install python3",
 	} {

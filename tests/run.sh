@@ -73,6 +73,7 @@ debian_packages() {
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
   has openssl || packages+=(openssl)
   has nats-server || packages+=(nats-server)
+  has haproxy || packages+=(haproxy)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
@@ -158,6 +159,13 @@ benchmarks() {
 # A minute of faults at random. go run ./tests/soak makes them for longer.
 soak() { IOTCAST=$iotcast go run ./tests/soak -duration 1m; }
 
+# The manifests are checked by a module of its own, since it needs Kubernetes' types.
+manifests() {
+  cd tests/kubernetes
+  go vet ./...
+  go test -count=1 ./...
+}
+
 fuzz() {
   local targets package target
   targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
@@ -178,10 +186,12 @@ stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
 stage 'golangci-lint' "$linter" run ./...
 stage 'go vet' go vet ./...
 stage 'reference is up to date' go run ./docs/generate -check
+stage 'capacity page is up to date' go run ./docs/capacity -check
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'go test' go_tests
 stage 'soak' soak
 stage 'fuzzing' fuzz
+stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks
 summary

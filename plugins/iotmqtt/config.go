@@ -112,6 +112,9 @@ func Spec() *service.ConfigSpec {
 				Default("10s").
 				Example("3s"),
 			batchingField(),
+		).
+		Fields(sharingFields()...).
+		Fields(
 			service.NewAutoRetryNacksToggleField(),
 		).
 		LintRule(sourceLint).
@@ -175,14 +178,17 @@ const (
 	errSession    = "clean_session: false needs a client_id, by which the broker knows the session again"
 )
 
-var sourceLint = fmt.Sprintf(`root = match {
+var sourceLint = fmt.Sprintf(sharedLet+`
+root = match {
   this.registry_id.or("") != "" && this.broker_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" && this.device_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" => [ %q ],
   this.broker_id.or("") != "" && this.device_id.or("") != "" => [ %q ],
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
+  this.share_group.or("") != "" && $shared => [ %q ],
+  (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
   this.broker_id.or("") != "" => %s,
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession, brokerTopicsLint)
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {
@@ -196,6 +202,7 @@ type config struct {
 	replay   bool
 
 	strictOrder bool
+	sharing     sharing
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -226,6 +233,9 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		m.TLS = tls
 	}
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
+		return c, err
+	}
+	if c.sharing, err = parseSharing(conf); err != nil {
 		return c, err
 	}
 	m.QoS = byte(qos)
@@ -285,6 +295,11 @@ func (c *config) check(qos int) error {
 			return fmt.Errorf("field %s: %w", fieldTopics, err)
 		}
 	}
+	filters, err := c.sharing.apply(m.Filters)
+	if err != nil {
+		return err
+	}
+	m.Filters = filters
 	if m.ClientID == "" {
 		m.ClientID = "iotcast-" + uuid.NewString()[:8]
 	}

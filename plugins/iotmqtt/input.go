@@ -41,13 +41,13 @@ type input struct {
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
-	rivalry  rivalry // of Connect alone
-	cutShort bool    // of Connect alone: the last one was, before it had subscribed
+	rivalry  rivalry       // of Connect alone
+	cutShort bool          // of Connect alone: the last one was, before it had subscribed
+	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
 	closed   chan struct{}
-	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
@@ -120,6 +120,10 @@ func (in *input) Connect(ctx context.Context) error {
 		log.Warn("The MQTT broker has lost the session: messages that it kept for this client may be lost")
 	default:
 		log.Info("Subscribed on the MQTT broker")
+	}
+	if filters := doubtful(in.cfg.session.Filters); len(filters) > 0 {
+		log.Warn("Not every MQTT broker delivers to a shared subscription of topics that begin with $, though it grants it: "+
+			"if nothing arrives, set partition instead of share_group", "filters", filters)
 	}
 	in.mu.Lock()
 	in.session, in.connected = s, true
