@@ -20,8 +20,8 @@ import (
 // through three. Where messages come one at a time every one of these is a
 // thread to be woken: that was most of the CPU time of a message.
 //
-// For the same reason what one read brings is handed over at once, and a user of
-// the tap may have reads rest.
+// For the same reason what one read brings is handed over at once. To put reads
+// off, so that more come with each, was tried and cost as much as it saved.
 type tap struct {
 	net.Conn
 	r        *bufio.Reader // over fill
@@ -29,7 +29,6 @@ type tap struct {
 	gathered []*Message    // taken, not yet handed over
 	topic    string        // of the last message: the next one often has the same
 	receive  func([]*Message)
-	rest     func()        // before a read, when all that was read is taken; may be nil
 	silence  time.Duration // after which the peer is taken for dead; 0 for never
 	polite   atomic.Bool   // Close waits for the peer
 	ended    chan struct{} // closed when a read has failed
@@ -57,10 +56,6 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func (t *tap) Read(p []byte) (int, error) {
 	defer t.handOver()
 	for t.passing == 0 {
-		if t.r.Buffered() == 0 && t.rest != nil {
-			t.handOver()
-			t.rest()
-		}
 		first, header, length, err := peekHeader(t.r)
 		if err != nil {
 			return 0, err
@@ -183,18 +178,17 @@ func (t *tap) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// Acknowledgements are gathered, since each write costs as much as receiving a
-// message: until there are ackBatch, or nothing is left to wait for, or ackDelay
-// has passed. The broker does not mind: it sends on while its own window is open,
-// which with Mosquitto's default is 20 messages wide.
+// Acknowledgements are gathered, for ackDelay or until there are ackBatch, since
+// each write costs as much as receiving a message. The broker does not mind: it
+// sends on while its own window is open, which with Mosquitto's default is 20
+// messages wide.
 const (
 	ackDelay = time.Millisecond
 	ackBatch = 10
 )
 
-// acknowledge answers messages, in order. idle says that no others are
-// unacknowledged.
-func (t *tap) acknowledge(messages []*Message, idle bool) {
+// acknowledge answers messages, in order.
+func (t *tap) acknowledge(messages []*Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	had := len(t.acks)
@@ -202,16 +196,12 @@ func (t *tap) acknowledge(messages []*Message, idle bool) {
 		t.acks = appendAck(t.acks, m)
 	}
 	switch {
-	case len(t.acks) == 0:
-	case idle, len(t.acks) >= ackBatch*ackLen:
-		if had > 0 {
-			t.flush.Stop()
-		}
+	case len(t.acks) == had:
+	case len(t.acks) >= ackBatch*ackLen:
 		t.writeAcks()
-	case had > 0: // the timer runs
-	case t.flush == nil:
+	case had == 0 && t.flush == nil:
 		t.flush = time.AfterFunc(ackDelay, t.Flush)
-	default:
+	case had == 0:
 		t.flush.Reset(ackDelay)
 	}
 }
