@@ -1,7 +1,8 @@
 // Package plugins is iotcast as a library: importing it registers the
-// components iot_mqtt, iot_trigger, websocket_broadcast and write_output, and Run
-// is Benthos' command line with them and with the top-level fields
-// websocket_gateways, connection_api, mqtt_broker, iot_registries and iot_brokers.
+// components iot_mqtt, iot_trigger, websocket_broadcast, websocket_connection and
+// write_output, and Run is Benthos' command line with them and with the top-level
+// fields websocket_gateways, connection_api, mqtt_broker, iot_registries and
+// iot_brokers.
 //
 // A binary of your own with iotcast in it:
 //
@@ -23,7 +24,8 @@ import (
 	"iotcast/plugins/iotregistries"
 	_ "iotcast/plugins/iottrigger" // registers the processor
 	"iotcast/plugins/mqttbroker"
-	_ "iotcast/plugins/websocketbroadcast" // registers the output
+	_ "iotcast/plugins/websocketbroadcast"  // registers the output
+	_ "iotcast/plugins/websocketconnection" // registers the processor
 	"iotcast/plugins/websocketgateways"
 	_ "iotcast/plugins/writeoutput" // registers the processor
 
@@ -48,7 +50,7 @@ func Schema() *service.ConfigSchema {
 func Options() []service.CLIOptFunc { return new(process).options() }
 
 // Run runs Benthos' command line with Options and more, until it ends, then
-// closes every WebSocket connection with 1001 and returns the exit code.
+// closes every WebSocket connection and returns the exit code.
 func Run(ctx context.Context, more ...service.CLIOptFunc) int {
 	p := new(process)
 	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
@@ -64,9 +66,6 @@ type process struct {
 	mu      sync.Mutex
 	cleanup []func()
 }
-
-// closeTimeout is for the connections to take what is left and to say goodbye.
-const closeTimeout = 6 * time.Second
 
 // requestTimeout is for the requests to the connection API that are under way.
 const requestTimeout = time.Second
@@ -100,12 +99,13 @@ func (p *process) start(root *service.ParsedConfig) error {
 		}
 		p.atStop(func() { _ = b.Close() })
 	}
-	stop, err := websocketgateways.Start(root)
+	closeGateways, err := websocketgateways.Start(root)
 	if err != nil {
 		return err
 	}
-	p.atStop(within(closeTimeout, stop))
-	if stop, err = connectionapi.Start(root); err != nil {
+	p.atStop(closeGateways)
+	stop, err := connectionapi.Start(root)
+	if err != nil {
 		return err
 	}
 	p.atStop(within(requestTimeout, stop))

@@ -1,7 +1,7 @@
 // Package tests runs the iotcast binary as its users do, against brokers,
 // WebSocket clients and a browser that share no code with it.
 //
-// It needs what apt-get installs as mosquitto, mosquitto-clients,
+// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy,
 // python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
 package tests
 
@@ -43,9 +43,13 @@ func checkTools() error {
 		"mosquitto":        "apt-get install mosquitto",
 		"mosquitto_passwd": "apt-get install mosquitto",
 		"mosquitto_ctrl":   "apt-get install mosquitto",
+		"mosquitto_pub":    "apt-get install mosquitto-clients",
 		"mosquitto_sub":    "apt-get install mosquitto-clients",
+		"openssl":          "apt-get install openssl",
+		"nats-server":      "apt-get install nats-server",
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
+		"haproxy":          "apt-get install haproxy",
 		"chromium":         "apt-get install chromium",
 		python:             "apt-get install python3",
 	} {

@@ -219,6 +219,10 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 	c.MaximumMessageExpiryInterval = 0
 
 	c.MaximumPacketSize = maxPacketBytes
+
+	// By default an acknowledgement repeats the user properties of its message, which nobody asks for and some clients
+	// take for a malformed packet.
+	c.Compatibilities.NoInheritedPropertiesOnAck = true
 	return c
 }
 

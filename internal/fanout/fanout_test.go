@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -185,4 +187,40 @@ func TestChurn(t *testing.T) {
 	close(stop)
 	publisher.Wait()
 	eventually(t, func() bool { return h.Len() == 0 })
+}
+
+// TestDrain: the connections are told one after the other, evenly, each after all
+// that was broadcast until then.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(Config{QueueBytes: 1 << 20})
+		const n, over = 8, 8 * time.Second
+		began := time.Now()
+		told := make(chan time.Duration, n)
+		for range n {
+			server, client := net.Pipe()
+			c := h.Attach(server, Client{})
+			go func() {
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Detach()
+			}()
+			go func() {
+				for {
+					op, _, _, err := readFrame(client)
+					if err != nil || op == opClose {
+						told <- time.Since(began)
+						_ = client.Close()
+						return
+					}
+				}
+			}()
+		}
+		h.Drain(t.Context(), over, 1012, errors.New("restart"))
+		for i := range n {
+			if at, want := <-told, time.Duration(i+1)*time.Second; at < want || at > want+100*time.Millisecond {
+				t.Errorf("connection %d was told after %v, want %v", i, at, want)
+			}
+		}
+		h.Close(t.Context(), 1012, errors.New("restart"))
+	})
 }

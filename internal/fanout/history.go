@@ -65,6 +65,12 @@ func (h *history) add(id string, end place, now time.Time) {
 	h.trim(now)
 }
 
+// has reports whether the message id is known.
+func (h *history) has(id string) bool {
+	_, ok := h.byID[id]
+	return ok
+}
+
 // after is the place behind the message id, or false if it is not known.
 func (h *history) after(id string, now time.Time) (place, bool) {
 	h.trim(now)
@@ -88,9 +94,7 @@ func (h *history) oldest(end place) place {
 func (h *history) trim(now time.Time) {
 	for h.len() > 0 && h.exceeded(now) {
 		gone := &h.entries[0]
-		if h.byID[gone.id] == h.first { // not sent again since
-			delete(h.byID, gone.id)
-		}
+		delete(h.byID, gone.id)
 		*gone = entry{} // the frames must not be held by what is out of sight
 		h.entries = h.entries[1:]
 		h.first++

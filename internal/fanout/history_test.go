@@ -194,3 +194,19 @@ func TestNeitherGapNorRepeatAtTheSeam(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+// TestRepeatsAreLeftOut: what the source sends again while it is in the history
+// reaches nobody twice.
+func TestRepeatsAreLeftOut(t *testing.T) {
+	h := newTestHub(t, Config{History: History{MaxMessages: 2}})
+	_, client := link(t, h, 0)
+	for _, i := range []int{1, 2, 1, 2, 3, 4, 1} { // the last 1 is forgotten already
+		keep(h, i, 0)
+	}
+	h.Broadcast(Message{Opcode: Text, Payload: []byte("anonymous")})
+	h.Broadcast(Message{Opcode: Text, Payload: []byte("anonymous")})
+	expect(t, client, "1:", "2:", "3:", "4:", "1:", "anonymous", "anonymous")
+	if n := h.Stats().Repeated; n != 2 {
+		t.Errorf("%d repeats are counted, want 2", n)
+	}
+}

@@ -47,6 +47,7 @@ type Hub struct {
 	conns    atomic.Int64
 	turn     atomic.Uint64 // deals connections to shards
 	messages atomic.Int64  // broadcast to anyone
+	repeated atomic.Int64  // not broadcast, since they had been
 
 	mu       sync.Mutex // serialises broadcasting and attaching
 	plain    *queue
@@ -93,7 +94,8 @@ func (h *Hub) Len() int { return int(h.conns.Load()) }
 
 // Broadcast queues a message for every connection, keeps it for those that
 // resume, and returns the number of connections. With none, and no history, it
-// does nothing. It never waits for a socket: only, when messages come faster than
+// does nothing. One whose ID is in the history was broadcast before: it is
+// counted, and not sent again. It never waits for a socket: only, when messages come faster than
 // the shards can make a pass, for the shards.
 func (h *Hub) Broadcast(m Message) int {
 	h.waitForRoom(uint64(len(m.Payload)))
@@ -103,6 +105,11 @@ func (h *Hub) Broadcast(m Message) int {
 	}
 	h.mu.Lock()
 	n, keep := h.plain.conns, h.history.enabled()
+	if keep && h.history.has(m.ID) {
+		h.mu.Unlock()
+		h.repeated.Add(1)
+		return h.Len()
+	}
 	if n > 0 || keep {
 		h.plain.append(byte(m.Opcode), m.Payload, h.cfg.MaxFrame)
 	}
@@ -265,6 +272,30 @@ func (h *Hub) closeGone() {
 	case <-h.gone:
 	default:
 		close(h.gone)
+	}
+}
+
+// Drain begins to close the connections that are open, as [Conn.CloseWith] does,
+// one after the other over a time, so that their clients do not all come back at
+// once. It returns when the last is told, or ctx ends. What is broadcast meanwhile
+// goes to those that were not told yet.
+func (h *Hub) Drain(ctx context.Context, over time.Duration, code uint16, cause error) {
+	var conns []*Conn
+	for _, s := range h.shards {
+		s.each(func(c *Conn) { conns = append(conns, c) })
+	}
+	const step = 10 * time.Millisecond // several in one, if there are many
+	began := time.Now()
+	for i, c := range conns {
+		due := began.Add(over * time.Duration(i+1) / time.Duration(len(conns)))
+		if wait := time.Until(due); wait >= step {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+		}
+		c.CloseWith(code, cause)
 	}
 }
 

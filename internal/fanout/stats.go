@@ -8,6 +8,7 @@ type Stats struct {
 	Deliveries int64 // messages times connections, handed to a writer
 	Bytes      int64 // of these, with frame headers
 	Writes     int64 // write calls on sockets
+	Repeated   int64 // messages that came again and were not broadcast again
 	Dropped    int64 // messages times connections, by DropOldest
 	Slow       int64 // connections closed by Disconnect
 	Queued     int64 // bytes that wait for the connection for which the most do, as last looked
@@ -22,7 +23,7 @@ type counters struct {
 
 // Stats returns the sum over the shards.
 func (h *Hub) Stats() Stats {
-	s := Stats{Messages: h.messages.Load()}
+	s := Stats{Messages: h.messages.Load(), Repeated: h.repeated.Load()}
 	for _, sh := range h.shards {
 		s.Deliveries += sh.count.deliveries.Load()
 		s.Bytes += sh.count.bytes.Load()

@@ -49,7 +49,7 @@ func (r *Route) visitor(req *http.Request) *visitor {
 		v.resumeFrom = req.URL.Query().Get(parameterLastEventID)
 	}
 	v.info = Info{
-		ID: v.id.String(), Gateway: r.gateway.Label(), Path: r.Path,
+		ID: r.gateway.connectionID(v.id), Gateway: r.gateway.Label(), Path: r.Path,
 		SourceIP: v.ip.String(), UserAgent: req.UserAgent(), ConnectedAt: time.Now().UTC(),
 	}
 	v.info.LastActiveAt = v.info.ConnectedAt

@@ -14,12 +14,14 @@ import (
 type Config struct {
 	Label          string // what outputs call it; unique
 	Address        string // host:port to listen on
+	NodeID         string // of this process among several; part of connection IDs; empty: none
 	TLS            *tls.Config
 	Viewer         string          // path of the built-in page; empty: none
 	Bindings       access.Bindings // who may do what with the connections; none: this process all
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed
 	AccessLog      bool            // a line of the log for each connection's end
 	Admission      Admission
+	Shutdown       Shutdown
 	Routes         []RouteConfig
 }
 
@@ -31,6 +33,12 @@ type Admission struct {
 	HandshakeRate       int           // a second
 	HandshakeTimeout    time.Duration // for the request, TLS included, and then for tokens and on_connect
 	MaxHeaderBytes      int
+}
+
+// Shutdown is how connections end with the gateway.
+type Shutdown struct {
+	Restart bool          // with 1012 (service restart), not 1001 (going away)
+	Drain   time.Duration // over which they are closed; zero: all at once
 }
 
 // RouteConfig is one path of a gateway.
@@ -47,8 +55,9 @@ type RouteConfig struct {
 
 // History is what a route keeps for clients that come back.
 type History struct {
-	Bounds fanout.History
-	WarmUp time.Duration // after the start, while a client's last message may yet come in
+	Bounds     fanout.History
+	WarmUp     time.Duration // after the start, while a client's last message may yet come in
+	ResumeWait time.Duration // the same at any time, since another node may have been ahead
 }
 
 // Tokens says where a client's token comes from and what it must hold.

@@ -31,11 +31,14 @@ type Connection struct {
 // identity is what many clients have in common.
 type identity struct{ userAgent, subprotocol string }
 
+// ID is the connection's ID, unique among those of all processes.
+func (c *Connection) ID() string { return c.route.gateway.connectionID(c.id) }
+
 // Info is what is known of the connection.
 func (c *Connection) Info() Info {
 	who := c.agent.Value()
 	return Info{
-		ID: c.id.String(), Gateway: c.route.gateway.Label(), Path: c.route.Path,
+		ID: c.ID(), Gateway: c.route.gateway.Label(), Path: c.route.Path,
 		SourceIP: c.ip.String(), UserAgent: who.userAgent, Subprotocol: who.subprotocol,
 		ConnectedAt: c.socket.Opened().UTC(), LastActiveAt: c.socket.Active().UTC(),
 		Claims: c.claims,

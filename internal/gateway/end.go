@@ -49,6 +49,7 @@ var causes = []struct {
 	{fanout.ErrNoPong, End{fanout.GoingAway, reasonNoPong}},
 	{fanout.ErrLost, End{int(websocket.StatusAbnormalClosure), reasonLost}},
 	{errShutdown, End{int(websocket.StatusGoingAway), reasonShutdown}},
+	{errRestart, End{int(websocket.StatusServiceRestart), reasonShutdown}},
 	{errExpired, End{statusTokenExpired, reasonExpired}},
 	{errDisconnect, End{int(websocket.StatusNormalClosure), reasonServer}},
 	{errFrameSize, End{int(websocket.StatusMessageTooBig), reasonTooBig}},

@@ -161,7 +161,7 @@ func (g *Gateway) Err() error {
 	return nil
 }
 
-// Close stops accepting, closes every connection with 1001 (going away) after
+// Close stops accepting, closes every connection as Config.Shutdown says, after
 // all that was broadcast to it, and returns when they are gone or, by force,
 // when ctx ends. Closing again waits for the first to end.
 func (g *Gateway) Close(ctx context.Context) { g.closing.Do(func() { g.close(ctx) }) }

@@ -95,7 +95,7 @@ func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id := res.Header.Get(headerConnectionID); len(id) != 36 {
+	if id := res.Header.Get(headerConnectionID); len(strings.TrimPrefix(id, g.cfg.NodeID+"-")) != 36 {
 		t.Fatalf("connection ID %q", id)
 	}
 	t.Cleanup(func() { _ = c.CloseNow() })

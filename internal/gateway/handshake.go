@@ -21,7 +21,7 @@ const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 // opens.
 func upgrade(w http.ResponseWriter, v *visitor, c *Connection) *refusal {
 	r := v.route
-	w.Header().Set(headerConnectionID, c.id.String())
+	w.Header().Set(headerConnectionID, c.ID())
 	up, peer := &upgrader{ResponseWriter: w, visitor: v, conn: c}, new(peer)
 	options := &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // the origin: authorise has checked it

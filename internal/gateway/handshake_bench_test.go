@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"io"
 	"net"
 	"testing"
 )
@@ -20,7 +19,7 @@ func BenchmarkHandshake(b *testing.B) {
 			b.Fatal(err)
 		}
 		_, _ = nc.Write(request)
-		if n, err := nc.Read(answer); err != nil && err != io.EOF || n < 12 || string(answer[9:12]) != "101" {
+		if n, err := nc.Read(answer); err != nil || n < 12 || string(answer[9:12]) != "101" {
 			b.Fatalf("%s %v", answer[:n], err)
 		}
 		_ = nc.(*net.TCPConn).SetLinger(0)

@@ -9,6 +9,7 @@ import (
 var (
 	errProtocol   = errors.New("protocol error")
 	errShutdown   = errors.New("server is shutting down")
+	errRestart    = errors.New("service restart: connect again")
 	errFrameSize  = errors.New("frame too big")
 	errUTF8       = errors.New("text that is not UTF-8")
 	errExpired    = errors.New("token expired")

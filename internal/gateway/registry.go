@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -45,13 +47,53 @@ func (r *registry) all() []*Connection {
 	return all
 }
 
+// connectionID is how a connection of the gateway is called outside: its UUID,
+// behind the name of the node where there is one.
+func (g *Gateway) connectionID(id uuid.UUID) string {
+	if g.cfg.NodeID == "" {
+		return id.String()
+	}
+	return g.cfg.NodeID + "-" + id.String()
+}
+
+// NodeOf returns the name of the node that a connection ID begins with, "" if it
+// has none or is no such ID.
+func NodeOf(id string) string {
+	node, _ := splitID(id)
+	return node
+}
+
+// uuidLength is that of a UUID as text.
+const uuidLength = 36
+
+func splitID(id string) (node, own string) {
+	if at := len(id) - uuidLength; at > 1 && id[at-1] == '-' {
+		return id[:at-1], id[at:]
+	}
+	return "", id
+}
+
+// IsNode reports whether a gateway of this process has the name.
+func (s *Set) IsNode(id string) bool {
+	for _, g := range s.gateways {
+		if g.cfg.NodeID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // Connection finds an open connection by its ID.
 func (s *Set) Connection(id string) (*Connection, bool) {
-	u, err := uuid.Parse(id)
-	if err != nil || u.String() != id { // no other spelling of it
+	node, own := splitID(id)
+	u, err := uuid.Parse(own)
+	if err != nil || u.String() != own { // no other spelling of it
 		return nil, false
 	}
 	for _, g := range s.gateways {
+		if g.cfg.NodeID != node {
+			continue
+		}
 		if c, ok := g.connections.find(u); ok {
 			return c, true
 		}
@@ -66,7 +108,9 @@ func (s *Set) Connections() []*Connection {
 	for _, g := range s.gateways {
 		all = append(all, g.connections.all()...)
 	}
-	slices.SortFunc(all, func(a, b *Connection) int { return slices.Compare(a.id[:], b.id[:]) })
+	slices.SortFunc(all, func(a, b *Connection) int {
+		return cmp.Or(strings.Compare(a.route.gateway.cfg.NodeID, b.route.gateway.cfg.NodeID), slices.Compare(a.id[:], b.id[:]))
+	})
 	return all
 }
 

@@ -73,7 +73,14 @@ func (r *Route) Connections() int { return r.hub.Len() }
 func (r *Route) Stats() fanout.Stats { return r.hub.Stats() }
 
 func (r *Route) close(ctx context.Context) {
-	r.hub.Close(ctx, uint16(websocket.StatusGoingAway), errShutdown)
+	code, cause := websocket.StatusGoingAway, errShutdown
+	if r.gateway.cfg.Shutdown.Restart {
+		code, cause = websocket.StatusServiceRestart, errRestart
+	}
+	if over := r.gateway.cfg.Shutdown.Drain; over > 0 {
+		r.hub.Drain(ctx, over, uint16(code), cause)
+	}
+	r.hub.Close(ctx, uint16(code), cause)
 }
 
 // ServeHTTP opens a connection, or refuses it. It returns at once after the
@@ -127,10 +134,10 @@ func (r *Route) admit(w http.ResponseWriter, v *visitor) *refusal {
 	return nil
 }
 
-// awaitHistory waits, soon after the start, for a message from which a client
-// resumes and which the history may get yet.
+// awaitHistory waits for a message from which a client resumes and which the
+// history may get yet: soon after the start, or if another node was ahead.
 func (r *Route) awaitHistory(ctx context.Context, resumeFrom string) {
-	left := r.History.WarmUp - time.Since(r.started)
+	left := max(r.History.WarmUp-time.Since(r.started), r.History.ResumeWait)
 	if resumeFrom == "" || left <= 0 {
 		return
 	}
@@ -148,7 +155,7 @@ func (r *Route) handle(c *Connection, m Message) {
 	replies, err := r.Handlers.Message(ctx, c, m)
 	if err != nil {
 		r.observer.HandlerFailed(onMessage)
-		r.log.Error("on_message failed, its client gets no answer", "connection_id", c.id.String(), "message_id", m.ID, "error", err)
+		r.log.Error("on_message failed, its client gets no answer", "connection_id", c.ID(), "message_id", m.ID, "error", err)
 	}
 	for _, reply := range replies {
 		if c.Send(reply.Text, reply.Data) != nil {

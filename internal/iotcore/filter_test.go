@@ -165,9 +165,19 @@ func TestRegistryFilter(t *testing.T) {
 // finds.
 func FuzzValidateFilter(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"", ""}, {"#", "a"}, {"a/+/#", "a/b"}, {"$devices/+", "$devices/x"}, {"$share/g/a", "a"}, {"$share/g", "g"},
-		{"$devices/+/+", "$devices/x/events"}, {"$devices/x/+/#", "$devices/x/state/a/b"}, {"$registries/#", "$registries/r/config"},
-		{"$devices/x/json", "$devices/x/json"}, {"a\x00", "a\x00"}, {"\xff", "\xff"}, {"$me/device/#", "$me/device/events"},
+		{"", ""},
+		{"#", "a"},
+		{"a/+/#", "a/b"},
+		{"$devices/+", "$devices/x"},
+		{"$share/g/a", "a"},
+		{"$share/g", "g"},
+		{"$devices/+/+", "$devices/x/events"},
+		{"$devices/x/+/#", "$devices/x/state/a/b"},
+		{"$registries/#", "$registries/r/config"},
+		{"$devices/x/json", "$devices/x/json"},
+		{"a\x00", "a\x00"},
+		{"\xff", "\xff"},
+		{"$me/device/#", "$me/device/events"},
 	} {
 		f.Add(seed[0], seed[1], true)
 		f.Add(seed[0], seed[1], false)

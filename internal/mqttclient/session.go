@@ -36,10 +36,7 @@ type Session struct {
 
 	arrived chan struct{} // capacity 1: the queue or lost has changed
 	room    chan struct{} // capacity 1: unacked has shrunk by much
-
-	// Of the goroutine that reads alone.
-	rests rests
-	full  time.Time // since when there has been no room for messages; zero if there is
+	full    time.Time     // of receive alone: since when there has been no room; zero if there is
 
 	acking   sync.Mutex // keeps acknowledgements in order; taken before mu
 	finished []*Message // of Ack; guarded by acking
@@ -56,7 +53,6 @@ func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
 		return nil, err
 	}
 	s.tap = newTap(nc, s.receive)
-	s.tap.rest = s.rest
 	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
 	// the keep-alive too late at worst, so a short one gets a whole second more.
 	s.tap.silence = s.cfg.KeepAlive + max(s.cfg.KeepAlive/2, time.Second)
@@ -69,7 +65,6 @@ func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
 // they come, until there is room again.
 func (s *Session) receive(messages []*Message) {
 	now := time.Now().UTC()
-	s.rests.came(len(messages), now)
 	for _, m := range messages {
 		m.ReceivedAt = now
 	}
@@ -181,13 +176,13 @@ func (s *Session) Ack(messages []*Message) {
 	for m := s.unacked.peek(); m != nil && m.done; m = s.unacked.peek() {
 		finished = append(finished, s.unacked.pop())
 	}
-	idle, gone := s.unacked.len() == 0, s.lost != nil || s.closed
+	gone := s.lost != nil || s.closed
 	if len(finished) > 0 && s.hasRoom() {
 		signal(s.room)
 	}
 	s.mu.Unlock()
 	if !gone && s.cfg.QoS > 0 { // else none of them wants an answer
-		s.tap.acknowledge(finished, idle)
+		s.tap.acknowledge(finished)
 	}
 	clear(finished)
 	s.finished = finished
@@ -260,6 +255,7 @@ func (s *Session) Close() {
 	signal(s.room) // for receive, which would keep paho from ending
 	if s.tap != nil {
 		s.tap.Flush()
+		s.tap.polite.Store(true)
 	}
 	// 250 ms is what paho waits for its writer; with 0 it may cut off the last
 	// acknowledgements.

@@ -76,6 +76,7 @@ func TestRoomIsTakenAsItComes(t *testing.T) {
 			i++
 		}
 		<-received
+		s.tap.Flush()
 		if n := w.written.Len(); n != messages*ackLen {
 			t.Errorf("%d bytes of acknowledgements, want %d", n, messages*ackLen)
 		}
@@ -83,44 +84,6 @@ func TestRoomIsTakenAsItComes(t *testing.T) {
 			t.Errorf("%d unacknowledged, the oldest of %v", n, oldest)
 		}
 	})
-}
-
-// TestRestAfterARead: it lasts for longer while nobody has asked for what came,
-// and there is none where it would not pay.
-func TestRestAfterARead(t *testing.T) {
-	s := newSession(Config{MaxUnacked: 10_000, KeepAlive: time.Minute}, slog.New(slog.DiscardHandler))
-	rests := func(n int) time.Duration {
-		s.receive(numbered(0, n))
-		for range n - 1 {
-			if m, err := s.Pop(); m == nil || err != nil {
-				t.Fatal(m, err)
-			}
-		}
-		s.rest()
-		return time.Since(s.rests.received)
-	}
-	if s.rest(); s.rests.taken {
-		t.Error("a session that has received nothing rests")
-	}
-	for range 3 {
-		if took := rests(restGain); took < restMost {
-			t.Errorf("read again after %v although a message waits", took)
-		}
-		_, _ = s.Pop()
-		if took := rests(restGain); took < restLeast {
-			t.Errorf("read again after %v", took)
-		}
-		_, _ = s.Pop()
-	}
-	rests(1) // too few, after a rest
-	for range restSkip - 1 {
-		if rests(restGain); s.rests.taken {
-			t.Fatal("rests although that did not pay")
-		}
-	}
-	if rests(restGain); !s.rests.taken {
-		t.Error("does not try again")
-	}
 }
 
 func TestFifo(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,8 +20,8 @@ import (
 // through three. Where messages come one at a time every one of these is a
 // thread to be woken: that was most of the CPU time of a message.
 //
-// For the same reason what one read brings is handed over at once, and a user of
-// the tap may have reads rest.
+// For the same reason what one read brings is handed over at once. To put reads
+// off, so that more come with each, was tried and cost as much as it saved.
 type tap struct {
 	net.Conn
 	r        *bufio.Reader // over fill
@@ -28,8 +29,10 @@ type tap struct {
 	gathered []*Message    // taken, not yet handed over
 	topic    string        // of the last message: the next one often has the same
 	receive  func([]*Message)
-	rest     func()        // before a read, when all that was read is taken; may be nil
 	silence  time.Duration // after which the peer is taken for dead; 0 for never
+	polite   atomic.Bool   // Close waits for the peer
+	ended    chan struct{} // closed when a read has failed
+	end      sync.Once
 
 	mu    sync.Mutex // packets are written whole
 	acks  []byte     // gathered, not yet written
@@ -40,7 +43,7 @@ type tap struct {
 const readBuffer = 32 << 10
 
 func newTap(nc net.Conn, receive func([]*Message)) *tap {
-	t := &tap{Conn: nc, receive: receive}
+	t := &tap{Conn: nc, receive: receive, ended: make(chan struct{})}
 	t.r = bufio.NewReaderSize(readerFunc(t.fill), readBuffer)
 	return t
 }
@@ -53,10 +56,6 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func (t *tap) Read(p []byte) (int, error) {
 	defer t.handOver()
 	for t.passing == 0 {
-		if t.r.Buffered() == 0 && t.rest != nil {
-			t.handOver()
-			t.rest()
-		}
 		first, header, length, err := peekHeader(t.r)
 		if err != nil {
 			return 0, err
@@ -82,10 +81,32 @@ func (t *tap) fill(p []byte) (int, error) {
 		_ = t.Conn.SetReadDeadline(time.Now().Add(t.silence))
 	}
 	n, err := t.Conn.Read(p)
+	if err != nil {
+		t.end.Do(func() { close(t.ended) })
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("nothing came from the MQTT broker for %v, not even the answer to a ping: the connection is dead", t.silence)
 	}
 	return n, err
+}
+
+// closeWait is for the peer to read what was written, and to close.
+const closeWait = 200 * time.Millisecond
+
+// Close closes the connection. A socket that is closed with bytes unread resets
+// the connection, and the broker loses the acknowledgements that it has not read
+// yet: it would send those messages again. So, after a DISCONNECT, reading goes on
+// until the broker has closed its side, as it must [MQTT-3.14.4-1].
+func (t *tap) Close() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok && t.polite.Load() && half.CloseWrite() == nil {
+		timeout := time.NewTimer(closeWait)
+		defer timeout.Stop()
+		select {
+		case <-t.ended:
+		case <-timeout.C:
+		}
+	}
+	return t.Conn.Close()
 }
 
 func (t *tap) handOver() {
@@ -157,18 +178,17 @@ func (t *tap) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// Acknowledgements are gathered, since each write costs as much as receiving a
-// message: until there are ackBatch, or nothing is left to wait for, or ackDelay
-// has passed. The broker does not mind: it sends on while its own window is open,
-// which with Mosquitto's default is 20 messages wide.
+// Acknowledgements are gathered, for ackDelay or until there are ackBatch, since
+// each write costs as much as receiving a message. The broker does not mind: it
+// sends on while its own window is open, which with Mosquitto's default is 20
+// messages wide.
 const (
 	ackDelay = time.Millisecond
 	ackBatch = 10
 )
 
-// acknowledge answers messages, in order. idle says that no others are
-// unacknowledged.
-func (t *tap) acknowledge(messages []*Message, idle bool) {
+// acknowledge answers messages, in order.
+func (t *tap) acknowledge(messages []*Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	had := len(t.acks)
@@ -176,16 +196,12 @@ func (t *tap) acknowledge(messages []*Message, idle bool) {
 		t.acks = appendAck(t.acks, m)
 	}
 	switch {
-	case len(t.acks) == 0:
-	case idle, len(t.acks) >= ackBatch*ackLen:
-		if had > 0 {
-			t.flush.Stop()
-		}
+	case len(t.acks) == had:
+	case len(t.acks) >= ackBatch*ackLen:
 		t.writeAcks()
-	case had > 0: // the timer runs
-	case t.flush == nil:
+	case had == 0 && t.flush == nil:
 		t.flush = time.AfterFunc(ackDelay, t.Flush)
-	default:
+	case had == 0:
 		t.flush.Reset(ackDelay)
 	}
 }

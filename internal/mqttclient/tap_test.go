@@ -102,9 +102,9 @@ func TestAcknowledgementsShareAWrite(t *testing.T) {
 	w := &wire{}
 	tp := newTap(w, nil)
 	for i := range 3 * ackBatch {
-		tp.acknowledge([]*Message{{QoS: 1, ID: uint16(i + 1)}, {QoS: 0}}, false)
+		tp.acknowledge([]*Message{{QoS: 1, ID: uint16(i + 1)}, {QoS: 0}})
 	}
-	tp.acknowledge([]*Message{{QoS: 2, ID: 0x1234}}, false)
+	tp.acknowledge([]*Message{{QoS: 2, ID: 0x1234}})
 	deadline := time.Now().Add(5 * time.Second)
 	for written := 0; written < (3*ackBatch+1)*ackLen; time.Sleep(time.Millisecond) {
 		tp.mu.Lock()

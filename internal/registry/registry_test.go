@@ -73,7 +73,7 @@ func TestDirectory(t *testing.T) {
 
 func TestRefusedConfigs(t *testing.T) {
 	hash := "$2a$04$EuxNHLzXxTw1SSIjSOspcuLNEoDiJ3HedcSLP9H3Sk/5J.NfQOjeC"
-	print := strings.Repeat("ab", 32)
+	fingerprint := strings.Repeat("ab", 32)
 	device := func(id string, aliases map[string]string) Registry {
 		return Registry{ID: "r", Devices: []Device{{ID: id, Aliases: aliases}}}
 	}
@@ -95,8 +95,8 @@ func TestRefusedConfigs(t *testing.T) {
 		},
 		"shared certificate": {
 			Config{Brokers: []Broker{
-				{ID: "b", Credentials: Credentials{Fingerprints: []string{print}}},
-				{ID: "c", Credentials: Credentials{Fingerprints: []string{strings.ToUpper(print)}}},
+				{ID: "b", Credentials: Credentials{Fingerprints: []string{fingerprint}}},
+				{ID: "c", Credentials: Credentials{Fingerprints: []string{strings.ToUpper(fingerprint)}}},
 			}},
 			[]string{`broker "c" has the same certificate as broker "b"`},
 		},

@@ -44,6 +44,7 @@ func Field() *service.ConfigField {
 			Example(1024).
 			LintRule(`root = if this.type() == "number" && this < 1 { [ "max_message_bytes must be at least 1" ] }`).
 			Advanced(),
+		forwardField(),
 	).
 		Description("An HTTP API over the WebSocket connections of this process. Below `/apigateways/websocket/v1` it can get, address and close a connection as the original service does, and besides list connections and broadcast to a path:\n\n" +
 			"| call | does | role on the gateway |\n" +
@@ -104,13 +105,22 @@ func start(conf *service.ParsedConfig, address string) (stop func(context.Contex
 	if !ok {
 		return nil, errors.New("the gateways are not started")
 	}
+	directory, closeForward, err := directory(conf, set.(*gateway.Set), log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeForward(context.Background())
+		}
+	}()
 	if cfg.Verifier != nil {
 		if err := cfg.Verifier.Start(log); err != nil {
 			return nil, fmt.Errorf("%s: %w", fieldTokens, err)
 		}
 	}
 	requests := res.Metrics().NewCounter("connection_api_requests", "method", "status")
-	server, err := api.Start(cfg, api.Local(set.(*gateway.Set)), func(method string, status int) {
+	server, err := api.Start(cfg, directory, func(method string, status int) {
 		requests.Incr(1, method, strconv.Itoa(status))
 	}, log)
 	if err != nil {
@@ -119,6 +129,7 @@ func start(conf *service.ParsedConfig, address string) (stop func(context.Contex
 	}
 	return func(ctx context.Context) {
 		server.Close(ctx)
+		closeForward(ctx)
 		closeVerifier(cfg.Verifier)
 	}, nil
 }

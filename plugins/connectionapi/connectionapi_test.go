@@ -119,6 +119,16 @@ func withoutField(t *testing.T) *service.ParsedConfig {
 	return root
 }
 
+// TestForwardIsLinted: a processor that is written wrongly is found before anything
+// starts.
+func TestForwardIsLinted(t *testing.T) {
+	linter := service.GlobalEnvironment().FullConfigSchema("", "").Fields(connectionapi.Field()).NewStreamConfigLinter()
+	lints, err := linter.LintYAML([]byte(`connection_api: { address: "127.0.0.1:1", forward: [ { maping: root = this } ] }`))
+	if err != nil || len(lints) == 0 || !strings.Contains(lints[0].What, "maping") {
+		t.Error(lints, err)
+	}
+}
+
 // TestErrors name the field.
 func TestErrors(t *testing.T) {
 	for yaml, want := range map[string]string{

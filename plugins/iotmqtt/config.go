@@ -28,6 +28,7 @@ const (
 	fieldQoS            = "qos"
 	fieldCleanSession   = "clean_session"
 	fieldMaxUnacked     = "max_unacked"
+	fieldStrictOrder    = "strict_order"
 	fieldBatching       = "batching"
 )
 
@@ -97,6 +98,11 @@ func Spec() *service.ConfigSpec {
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
+			service.NewBoolField(fieldStrictOrder).
+				Description("Whether to hand out a batch only after the one before it was accepted, or given up. Else, one that the output rejects comes again behind those that were on their way meanwhile. It costs throughput: set it where the output can fail and be tried again, as one to another server can, and the order matters.").
+				Default(false).
+				Example(true).
+				Advanced(),
 			service.NewDurationField(fieldKeepAlive).
 				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 1s.").
 				Default("30s").
@@ -106,6 +112,9 @@ func Spec() *service.ConfigSpec {
 				Default("10s").
 				Example("3s"),
 			batchingField(),
+		).
+		Fields(sharingFields()...).
+		Fields(
 			service.NewAutoRetryNacksToggleField(),
 		).
 		LintRule(sourceLint).
@@ -169,14 +178,17 @@ const (
 	errSession    = "clean_session: false needs a client_id, by which the broker knows the session again"
 )
 
-var sourceLint = fmt.Sprintf(`root = match {
+var sourceLint = fmt.Sprintf(sharedLet+`
+root = match {
   this.registry_id.or("") != "" && this.broker_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" && this.device_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" => [ %q ],
   this.broker_id.or("") != "" && this.device_id.or("") != "" => [ %q ],
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
+  this.share_group.or("") != "" && $shared => [ %q ],
+  (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
   this.broker_id.or("") != "" => %s,
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession, brokerTopicsLint)
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {
@@ -188,6 +200,9 @@ type config struct {
 	batching service.BatchPolicy // without its period: Benthos counts that from the batch before
 	period   time.Duration       // counted from a batch's first message
 	replay   bool
+
+	strictOrder bool
+	sharing     sharing
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -204,6 +219,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	m.Filters = get.strings(fieldTopics)
 	m.Unsubscribe = get.strings(fieldUnsubscribe)
 	c.replay = get.bool(service.AutoRetryNacksToggleFieldName)
+	c.strictOrder = get.bool(fieldStrictOrder)
 	qos := get.int(fieldQoS)
 	c.registry, c.device, c.broker = get.string(fieldRegistryID), get.string(fieldDeviceID), get.string(fieldBrokerID)
 	if get.err != nil {
@@ -217,6 +233,9 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		m.TLS = tls
 	}
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
+		return c, err
+	}
+	if c.sharing, err = parseSharing(conf); err != nil {
 		return c, err
 	}
 	m.QoS = byte(qos)
@@ -276,6 +295,11 @@ func (c *config) check(qos int) error {
 			return fmt.Errorf("field %s: %w", fieldTopics, err)
 		}
 	}
+	filters, err := c.sharing.apply(m.Filters)
+	if err != nil {
+		return err
+	}
+	m.Filters = filters
 	if m.ClientID == "" {
 		m.ClientID = "iotcast-" + uuid.NewString()[:8]
 	}

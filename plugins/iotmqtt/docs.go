@@ -3,6 +3,8 @@ package iotmqtt
 const description = `
 A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash of this process at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages. A crash of the broker can make more of them come twice: those whose acknowledgement it had not saved.
 
+A batch that the output rejects comes again, after 100 ms at first and then up to a second, while the batches behind it go on, or with ` + "`strict_order`" + ` wait. One that can never be sent, since ` + "`iot_trigger` or `websocket_broadcast`" + ` says so (too large, not UTF-8), does not come again: it is logged with the reason, counted in ` + "`iot_mqtt_rejected`" + ` and acknowledged, unless a ` + "`fallback`" + ` output takes it.
+
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
 A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
@@ -22,7 +24,7 @@ A connection on which nothing comes for one and a half times ` + "`keepalive`" +
 - ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
 - ` + "`iot_mqtt_oldest_unacked_seconds`" + `: how long ago the oldest of these was received. It grows while the output accepts nothing
 - ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
-- ` + "`iot_mqtt_rejected`" + `: messages that the output rejected, with ` + "`auto_replay_nacks: false`" + `
+- ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
 - ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos
 

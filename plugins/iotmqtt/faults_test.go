@@ -3,6 +3,7 @@ package iotmqtt_test
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,10 +113,8 @@ func TestHalfOpenConnection(t *testing.T) {
 	n.goDark()
 	publish("t", 1, "meanwhile")
 	logs.waitFor(t, "nothing came from the MQTT broker for 3s")
-	eventually(t, func() bool { return len(got.payloads()) == 2 })
-	if p := got.payloads(); p[1] != "meanwhile" {
-		t.Error(p)
-	}
+	// The first may come again: its acknowledgement may have been swallowed, too.
+	eventually(t, func() bool { return slices.Contains(got.payloads(), "meanwhile") })
 	if lost, made := logs.count("Connection to the MQTT broker lost"), n.connections(); lost != 1 || made != 2 {
 		t.Errorf("%d connections were reported lost, %d were made", lost, made)
 	}

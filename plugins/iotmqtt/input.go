@@ -12,7 +12,9 @@ import (
 
 	"iotcast/internal/mqttclient"
 	"iotcast/plugins/internal/logging"
+	"iotcast/plugins/internal/metakey"
 	"iotcast/plugins/internal/order"
+	"iotcast/plugins/internal/permanent"
 )
 
 func init() {
@@ -39,8 +41,9 @@ type input struct {
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
-	rivalry  rivalry // of Connect alone
-	cutShort bool    // of Connect alone: the last one was, before it had subscribed
+	rivalry  rivalry       // of Connect alone
+	cutShort bool          // of Connect alone: the last one was, before it had subscribed
+	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
@@ -68,6 +71,11 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
+	var free chan struct{}
+	if cfg.strictOrder {
+		free = make(chan struct{}, 1)
+		free <- struct{}{}
+	}
 	return &input{
 		res:     res,
 		cfg:     cfg,
@@ -82,6 +90,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		context: turn.Context(),
 		watched: make(chan struct{}),
 		closed:  make(chan struct{}),
+		free:    free,
 	}, nil
 }
 
@@ -111,6 +120,10 @@ func (in *input) Connect(ctx context.Context) error {
 		log.Warn("The MQTT broker has lost the session: messages that it kept for this client may be lost")
 	default:
 		log.Info("Subscribed on the MQTT broker")
+	}
+	if filters := doubtful(in.cfg.session.Filters); len(filters) > 0 {
+		log.Warn("Not every MQTT broker delivers to a shared subscription of topics that begin with $, though it grants it: "+
+			"if nothing arrives, set partition instead of share_group", "filters", filters)
 	}
 	in.mu.Lock()
 	in.session, in.connected = s, true
@@ -148,9 +161,16 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	for {
 		if b := in.replays.next(); b != nil {
 			if in.comesAgain(b) {
+				in.settled()
 				continue
 			}
 			return in.hand(b)
+		}
+		if in.free != nil && len(in.free) == 0 {
+			if err := in.waitForBatch(ctx); err != nil {
+				return nil, nil, err
+			}
+			continue
 		}
 		m, err := s.Pop()
 		switch {
@@ -193,6 +213,25 @@ func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 	}
 }
 
+// waitForBatch returns when the batch that is on its way is settled, or is to be
+// handed out again.
+func (in *input) waitForBatch(ctx context.Context) error {
+	select {
+	case <-in.free:
+		in.free <- struct{}{}
+	case <-in.replays.ready:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// settled says that a batch that was handed out will not be again.
+func (in *input) settled() {
+	if in.free != nil {
+		in.free <- struct{}{}
+	}
+}
+
 // flush hands out what is gathered.
 func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
 	b := &batch{session: s, sources: in.gathered, turn: in.turn}
@@ -211,6 +250,9 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 		b.turn.Taken()
 		s.Ack(b.sources)
 		return in.ReadBatch(ctx)
+	}
+	if in.free != nil {
+		<-in.free
 	}
 	return in.hand(b)
 }
@@ -236,22 +278,47 @@ func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
 		switch {
 		case err == nil:
 			b.session.Ack(b.sources)
+			in.settled()
 		case b.turn.Ended().Err() != nil:
 			// The stream ends: what is not acknowledged comes again.
+		case permanent.Is(err):
+			in.giveUp(b, "they can never be sent", err)
 		case in.cfg.replay:
 			// The whole batch, whichever of its messages the error is about. A
 			// processor that makes fewer messages of a batch, as iot_trigger does,
 			// leaves Benthos with no way to tell.
 			in.replays.add(b)
 		default:
-			// MQTT 3.1.1 knows no negative acknowledgement.
-			in.metrics.rejected.Incr(int64(len(b.sources)))
-			in.log.Warn("Messages were rejected and are given up, since auto_replay_nacks is false",
-				"messages", len(b.sources), "error", err)
-			b.session.Ack(b.sources)
+			in.giveUp(b, "auto_replay_nacks is false", err)
 		}
 		return nil
 	}, nil
+}
+
+// giveUp acknowledges what was rejected: MQTT 3.1.1 knows no negative
+// acknowledgement.
+func (in *input) giveUp(b *batch, because string, err error) {
+	n := b.failed(err)
+	in.metrics.rejected.Incr(int64(n))
+	in.log.Error("Messages were rejected and are given up: to keep such, put a fallback behind the output",
+		"messages", n, "topic", b.sources[0].Topic, "because", because, "error", err)
+	b.session.Ack(b.sources)
+	in.settled()
+}
+
+// failed is how many messages of the batch an error is about.
+func (b *batch) failed(err error) (n int) {
+	told := permanent.Each(err, func(m *service.Message, _ error) {
+		if of, ok := m.MetaGetMut(metakey.Messages); ok {
+			envelope, _ := of.(int64)
+			n += int(envelope) - 1
+		}
+		n++
+	})
+	if !told || n > len(b.sources) {
+		return len(b.sources)
+	}
+	return n
 }
 
 // comesAgain reports whether the broker will send all messages of a batch again,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -230,6 +231,28 @@ func TestRejectedBatchIsReplayedWhole(t *testing.T) {
 		if id, _ := m.MetaGet("iot_event_id"); id != first[string(p)] {
 			t.Errorf("message %s: event ID %s, was %s", p, id, first[string(p)])
 		}
+	}
+}
+
+// TestStrictOrder: a batch that is rejected is not overtaken by those behind it.
+func TestStrictOrder(t *testing.T) {
+	_, port := startBroker(t)
+	publish := publisher(t, port)
+	const messages = 50
+	var got received
+	tries := 0
+	run(t, port, "broker_id: b\nstrict_order: true\nbatching: { count: 3, period: 10ms }", func(ctx context.Context, b service.MessageBatch) error {
+		if tries++; tries%2 == 1 {
+			return errors.New("refused")
+		}
+		return got.add(ctx, b)
+	})
+	for i := range messages {
+		publish("t", 1, fmt.Sprintf("%02d", i))
+	}
+	eventually(t, func() bool { return len(got.payloads()) == messages })
+	if p := got.payloads(); !slices.IsSorted(p) {
+		t.Errorf("out of order: %v", p)
 	}
 }
 

@@ -24,6 +24,7 @@ type metadata struct {
 	known    *registry.Directory // nil unless it knows the registry
 	eventIDs *trigger.EventIDs
 	models   map[kind]*service.Message
+	sharing  sharing
 }
 
 // kind is what messages have in common that a model serves for.
@@ -40,6 +41,7 @@ func newMetadata(c config) *metadata {
 	return &metadata{
 		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
 		eventIDs: trigger.NewEventIDs(), models: make(map[kind]*service.Message),
+		sharing: c.sharing,
 	}
 }
 
@@ -131,8 +133,12 @@ func (md *metadata) parse(topic string) (string, iotcore.Topic) {
 // concerns reports whether a message belongs to the source. Some brokers send
 // retained messages of $ topics to # as well, against [MQTT-4.7.2-1]; and with a
 // device configured, those of other devices are left out, as far as the topic
-// tells, and so are those of devices that are known to be in another registry.
+// tells, and so are those of devices that are known to be in another registry, and
+// those of another partition.
 func (md *metadata) concerns(m *mqttclient.Message) bool {
+	if !md.sharing.takes(m) {
+		return false
+	}
 	if md.source == iotcore.Broker {
 		return !strings.HasPrefix(m.Topic, "$")
 	}

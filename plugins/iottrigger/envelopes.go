@@ -6,6 +6,7 @@ import (
 
 	"iotcast/internal/trigger"
 	"iotcast/plugins/internal/metakey"
+	"iotcast/plugins/internal/permanent"
 )
 
 // envelopes writes the messages of a batch as envelopes. It gathers a run of neighbours of one format, and writes the run
@@ -43,7 +44,7 @@ func (e *envelopes) flush() {
 	for g := range trigger.Split(e.format, e.run, e.maxBytes) {
 		first := source[g.From]
 		if g.Err != nil {
-			first.SetError(g.Err)
+			first.SetError(permanent.Error(g.Err))
 			e.done = append(e.done, first)
 			continue
 		}
@@ -52,7 +53,7 @@ func (e *envelopes) flush() {
 		envelope := first.Copy()
 		envelope.SetBytes(trigger.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
 		envelope.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
-		envelope.MetaSetMut(metaMessages, int64(len(msgs)))
+		envelope.MetaSetMut(metakey.Messages, int64(len(msgs)))
 		linkTraces(source[g.From:g.To])
 		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
 		e.done = append(e.done, envelope)

@@ -10,10 +10,8 @@ import (
 
 	"iotcast/internal/trigger"
 	"iotcast/plugins/internal/order"
+	"iotcast/plugins/internal/permanent"
 )
-
-// metaMessages is the metadata of an envelope that holds the number of its messages.
-const metaMessages = "iot_messages"
 
 func init() {
 	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, _ *service.Resources) (service.BatchProcessor, error) {
@@ -70,7 +68,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		format, err := values.read(i, &m)
 		if err != nil {
 			// Benthos counts the error, and logs it at debug level.
-			msg.SetError(err)
+			msg.SetError(permanent.Error(err))
 			out.pass(i)
 			continue
 		}

@@ -261,7 +261,7 @@ func TestEnvelopeKeepsMetadataAndContext(t *testing.T) {
 	second := message("b", "own", "2")
 	out := process(t, "{}", first, second)[0]
 
-	for name, want := range map[string]string{"own": "1", metakey.EventID: "id-b", metaMessages: "2", metakey.Topic: "$devices/d/events"} {
+	for name, want := range map[string]string{"own": "1", metakey.EventID: "id-b", metakey.Messages: "2", metakey.Topic: "$devices/d/events"} {
 		if got, _ := out.MetaGet(name); got != want {
 			t.Errorf("metadata %s is %q, want %q", name, got, want)
 		}

@@ -170,6 +170,7 @@ func FromConfig(root *service.ParsedConfig) (cfg devbroker.Config, enabled bool,
 	}
 	return cfg, true, nil
 }
+
 func usersFromConfig(conf *service.ParsedConfig) (map[string]string, error) {
 	list, err := conf.FieldObjectList(fieldUsers)
 	if err != nil {

@@ -127,8 +127,10 @@ func (o *output) Connect(context.Context) error {
 // WriteBatch broadcasts each message of the batch. It waits for no socket: a
 // message counts as sent once it is queued for every connection.
 //
-// An error is always that of the whole batch: after a processor that makes fewer
-// messages of a batch, Benthos cannot tell which of the input's one is about.
+// One that can never be sent does not hold up those behind it; the error tells
+// which they were, for a fallback. Any other error is that of the whole batch:
+// after a processor that makes fewer messages of a batch, Benthos cannot tell
+// which of the input's one is about.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	turn := order.Of(batch)
 	if turn != nil {
@@ -137,7 +139,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	if o.route.Err() != nil {
 		return service.ErrNotConnected
 	}
-	for _, m := range batch {
+	var rejected *service.BatchError
+	for i, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
 			// stop the trigger either: a stream that wants to keep it catches it
@@ -150,12 +153,20 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		out, err := o.message(m)
 		if err != nil {
 			o.rejected.Incr(1)
-			return permanent.Error(err)
+			err = permanent.Error(err)
+			if rejected == nil {
+				rejected = service.NewBatchError(batch, err)
+			}
+			rejected = rejected.Failed(i, err)
+			continue
 		}
 		if err := o.broadcast(ctx, turn, out); err != nil {
 			return err
 		}
 		o.trace(m, out)
+	}
+	if rejected != nil {
+		return rejected
 	}
 	return nil
 }

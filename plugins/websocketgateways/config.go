@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -20,6 +21,7 @@ const (
 	fieldAddress   = "address"
 	fieldViewer    = "viewer"
 	fieldAccessLog = "access_log"
+	fieldNodeID    = "node_id"
 	fieldRoutes    = "routes"
 )
 
@@ -51,6 +53,13 @@ func Field() *service.ConfigField {
 			Advanced(),
 	}
 	fields = append(fields, admissionFields()...)
+	fields = append(fields, shutdownFields()...)
+	fields = append(fields, service.NewStringField(fieldNodeID).
+		Description("The name of this process among several that serve the same clients: up to 12 lower-case letters and digits. Connection IDs then begin with it and a hyphen, so that `connection_api` of every process knows where to `forward` a request to. Empty, they are plain UUIDs.").
+		Default("").
+		Example("${NODE_ID}").
+		LintRule(`root = if this != "" && !this.re_match("^[a-z0-9]{1,12}$") { [ "`+errNodeID+`" ] }`).
+		Advanced())
 	return service.NewObjectListField(fieldGateways, append(fields, gatewaySettings()...)...).
 		Description(description).
 		Default([]any{}).
@@ -64,6 +73,7 @@ func Field() *service.ConfigField {
 const (
 	errNoLabel   = "label must not be empty: outputs find the gateway by it"
 	errSameLabel = "two websocket_gateways have the same label: outputs could not tell them apart"
+	errNodeID    = "node_id must have 1 to 12 lower-case letters and digits: it is part of connection IDs, which have at most 50 characters"
 	errNoRoute   = "routes needs at least one path, such as /telemetry"
 )
 
@@ -95,7 +105,7 @@ func parse(root *service.ParsedConfig, log *slog.Logger) (all []*parsed, err err
 }
 
 func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error) {
-	for name, to := range map[string]*string{fieldLabel: &p.Label, fieldAddress: &p.Address, fieldViewer: &p.Viewer} {
+	for name, to := range map[string]*string{fieldLabel: &p.Label, fieldAddress: &p.Address, fieldViewer: &p.Viewer, fieldNodeID: &p.NodeID} {
 		if *to, err = conf.FieldString(name); err != nil {
 			return err
 		}
@@ -104,6 +114,9 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 		return err
 	}
 	if err := parseAdmission(conf, &p.Config); err != nil {
+		return err
+	}
+	if p.Shutdown, err = parseShutdown(conf); err != nil {
 		return err
 	}
 	if p.Bindings, err = parseBindings(conf); err != nil {
@@ -139,12 +152,16 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 	return check(&p.Config)
 }
 
+var nodeID = regexp.MustCompile(`^[a-z0-9]{0,12}$`)
+
 func check(cfg *gateway.Config) error {
 	switch {
 	case cfg.Label == "":
 		return errors.New(errNoLabel)
 	case len(cfg.Routes) == 0:
 		return errors.New(errNoRoute)
+	case !nodeID.MatchString(cfg.NodeID):
+		return errors.New(errNodeID)
 	}
 	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
 		return fmt.Errorf("%s: %w: write host:port, such as 127.0.0.1:8080", fieldAddress, err)

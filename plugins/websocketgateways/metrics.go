@@ -24,6 +24,7 @@ type metrics struct {
 	deliveries     *service.MetricCounter
 	bytes          *service.MetricCounter
 	dropped        *service.MetricCounter
+	repeated       *service.MetricCounter
 	queued         *service.MetricGauge
 	history        *service.MetricGauge
 	received       *service.MetricCounter
@@ -42,6 +43,7 @@ func newMetrics(m *service.Metrics) *metrics {
 		deliveries:     m.NewCounter("websocket_deliveries", "gateway", "path"),
 		bytes:          m.NewCounter("websocket_bytes", "gateway", "path"),
 		dropped:        m.NewCounter("websocket_dropped", "gateway", "path"),
+		repeated:       m.NewCounter("websocket_repeated", "gateway", "path"),
 		queued:         m.NewGauge("websocket_queued_bytes", "gateway", "path"),
 		history:        m.NewGauge("websocket_history_messages", "gateway", "path"),
 		received:       m.NewCounter("websocket_received", "gateway", "path"),
@@ -138,6 +140,7 @@ func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stat
 	m.messages.Incr(now.Messages-before.Messages, gateway, path)
 	m.deliveries.Incr(now.Deliveries-before.Deliveries, gateway, path)
 	m.bytes.Incr(now.Bytes-before.Bytes, gateway, path)
+	m.repeated.Incr(now.Repeated-before.Repeated, gateway, path)
 	m.dropped.Incr(now.Dropped-before.Dropped, gateway, path)
 	return now
 }

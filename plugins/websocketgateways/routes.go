@@ -17,6 +17,7 @@ const (
 	fieldMaxBytes    = "max_bytes"
 	fieldMaxAge      = "max_age"
 	fieldWarmUp      = "warm_up"
+	fieldResumeWait  = "resume_wait"
 )
 
 // routesField is the list of a gateway's routes.
@@ -64,8 +65,13 @@ func historyField() *service.ConfigField {
 			Default("0s").
 			Example("10s").
 			Advanced(),
+		service.NewDurationField(fieldResumeWait).
+			Description("For how long a client that resumes from a message that is not known waits for it, at any time, before it is told of a gap. For several gateways that read from one stream: the client may come from one that was ahead of this one.").
+			Default("0s").
+			Example("2s").
+			Advanced(),
 	).
-		Description("What to keep in memory for clients that come back. A client that connects with the query parameter `last_event_id`, the `event_id` of the last message that it has seen, gets all that came since, and then what is live, with neither gap nor repeat. Where the history does not reach back so far, the first message that it gets is `{\"messages\":[],\"gap\":{\"reason\":\"history\"}}`, and then all that there is. Nothing is kept unless at least one of the bounds is set. The frames are shared with the connections, so a history costs what it holds, and not more.")
+		Description("What to keep in memory for clients that come back. A client that connects with the query parameter `last_event_id`, the `event_id` of the last message that it has seen, gets all that came since, and then what is live, with neither gap nor repeat. Where the history does not reach back so far, the first message that it gets is `{\"messages\":[],\"gap\":{\"reason\":\"history\"}}`, and then all that there is. Nothing is kept unless at least one of the bounds is set. The frames are shared with the connections, so a history costs what it holds, and not more. A message whose `event_id` is in the history already, since the source has sent it again, is counted in `websocket_repeated` and not sent again.")
 }
 
 func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
@@ -91,7 +97,7 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 		return h, err
 	}
 	h.Bounds.MaxBytes = int64(maxBytes)
-	for name, to := range map[string]*time.Duration{fieldMaxAge: &h.Bounds.MaxAge, fieldWarmUp: &h.WarmUp} {
+	for name, to := range map[string]*time.Duration{fieldMaxAge: &h.Bounds.MaxAge, fieldWarmUp: &h.WarmUp, fieldResumeWait: &h.ResumeWait} {
 		if *to, err = conf.FieldDuration(name); err != nil {
 			return h, err
 		}
@@ -99,8 +105,8 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 			return h, fmt.Errorf("%s must not be negative", name)
 		}
 	}
-	if h.WarmUp > 0 && h.Bounds == (fanout.History{}) {
-		return h, fmt.Errorf("%s without a history to wait for: set %s, %s or %s", fieldWarmUp, fieldMaxMessages, fieldMaxBytes, fieldMaxAge)
+	if (h.WarmUp > 0 || h.ResumeWait > 0) && h.Bounds == (fanout.History{}) {
+		return h, fmt.Errorf("%s or %s without a history to wait for: set %s, %s or %s", fieldWarmUp, fieldResumeWait, fieldMaxMessages, fieldMaxBytes, fieldMaxAge)
 	}
 	return h, nil
 }

@@ -75,7 +75,7 @@ func TestMistakesOfRoutes(t *testing.T) {
 		"path: /a, idle_timeout: -1s":             "idle_timeout",
 		"path: /a, max_connections: -1":           "max_connections",
 		"path: /a, history: { max_age: -1s }":     "history: max_age",
-		"path: /a, history: { warm_up: 1s }":      "warm_up without a history",
+		"path: /a, history: { warm_up: 1s }":      "without a history to wait for",
 		"path: /a, handler_timeout: 0s":           "handler_timeout",
 		"path: /a }, { path: /a":                  "is there twice",
 		"path: /a, tokens: { secret: too short }": "tokens: secret",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -14,8 +15,8 @@ import (
 
 // Start starts the gateways of the root config and hands them to its resources,
 // where the outputs of all streams find them. The returned function closes them
-// all, with 1001 to every connection.
-func Start(root *service.ParsedConfig) (func(context.Context), error) {
+// all, and with them every connection.
+func Start(root *service.ParsedConfig) (func(), error) {
 	res := root.Resources()
 	log, metrics := logging.New(res.Logger()), newMetrics(res.Metrics())
 	all, err := parse(root, log)
@@ -40,11 +41,16 @@ func Start(root *service.ParsedConfig) (func(context.Context), error) {
 	set := gateway.NewSet(started...)
 	res.SetGeneric(gateway.Key, set)
 	stopMetrics := metrics.export(set)
-	return func(ctx context.Context) {
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), longestDrain(all)+closeTimeout)
+		defer cancel()
 		closeAll(ctx)
 		stopMetrics()
 	}, nil
 }
+
+// closeTimeout is for the connections to take what is left and to say goodbye.
+const closeTimeout = 6 * time.Second
 
 // start begins to verify tokens, and to listen.
 func (p *parsed) start(metrics *metrics, log *slog.Logger) (*gateway.Gateway, error) {

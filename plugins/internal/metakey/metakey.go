@@ -1,5 +1,5 @@
-// Package metakey names the metadata by which the input tells the processor what
-// it knows of a message.
+// Package metakey names the metadata by which our components tell each other what
+// they know of a message.
 package metakey
 
 // The keys that iot_mqtt sets and iot_trigger reads.
@@ -12,3 +12,6 @@ const (
 	EventID    = "iot_event_id"
 	ReceivedAt = "iot_received_at"
 )
+
+// Messages is the number of messages in an envelope, which iot_trigger sets.
+const Messages = "iot_messages"

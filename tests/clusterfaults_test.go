@@ -1,0 +1,175 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// TestClusterLosesNothing: while messages flow to clients that come back and
+// resume, each kind of process is killed and started again, and NATS is away for a
+// while ($CLUSTER_OUTAGE, or 4 s). Every client gets every message, and is told of
+// no gap. A message can come twice, under another event ID, only where a trigger
+// was killed between storing it and acknowledging it.
+func TestClusterLosesNothing(t *testing.T) {
+	const clients, messages, every = 300, 5000, 5 * time.Millisecond
+	outage := 4 * time.Second
+	if s := os.Getenv("CLUSTER_OUTAGE"); s != "" {
+		var err error
+		if outage, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := startCluster(t, 2, "a", "b", "c")
+	s := startSwarm(t, clients, "ws://"+c.balancer+"/telemetry")
+	p := c.publishSteadily(t, messages, every)
+
+	// Each fault lasts for some messages: a seventh of them to each pair of lines.
+	step := messages / 14
+	faults := []*member{c.triggers[0], c.gateways[1], c.nats[0], c.triggers[1], c.gateways[0], c.nats[2]}
+	for i, m := range faults {
+		p.wait(t, step*(2*i+1))
+		m.kill()
+		began := time.Now()
+		p.wait(t, step*(2*i+2))
+		m.start()
+		m.waitReady()
+		t.Logf("%s was away for %v", m.name, time.Since(began).Round(time.Millisecond))
+	}
+
+	eventuallyWithin(t, 3*patience, "all clients are connected", func() bool { return s.count((*swarmClient).isOpen) == clients })
+	connections := s.connections()
+	for _, m := range c.nats {
+		m.kill()
+	}
+	time.Sleep(outage) // the fault itself
+	if n := s.connections(); n != connections {
+		t.Errorf("while NATS was away, clients connected %d times", n-connections)
+	}
+	for _, m := range c.nats {
+		m.start()
+	}
+	p.wait(t, messages)
+	eventuallyWithin(t, 3*time.Minute, "every client has every message", func() bool {
+		return s.count(func(c *swarmClient) bool { n, _, _ := c.has(); return n == messages }) == clients
+	})
+	if n := s.connections(); n != connections {
+		t.Errorf("when NATS came back, clients connected %d times", n-connections)
+	}
+	again, gaps := 0, 0
+	for _, c := range s.all {
+		_, a, g := c.has()
+		again, gaps = again+a, gaps+g
+	}
+	t.Logf("%d clients got %d messages each; %d deliveries were repetitions, %d connections", clients, messages, again, s.connections())
+	if gaps > 0 {
+		t.Errorf("%d gaps were told", gaps)
+	}
+}
+
+// TestClusterRestart: a gateway that is told to end closes its connections with
+// 1012, not all at once, and their clients go on elsewhere, where they were.
+func TestClusterRestart(t *testing.T) {
+	const clients, messages = 60, 600
+	c := startCluster(t, 1, "a", "b")
+	s := startSwarm(t, clients, "ws://"+c.balancer+"/telemetry")
+	p := c.publishSteadily(t, messages, 5*time.Millisecond)
+	p.wait(t, messages/3)
+	c.gateways[0].signal(syscall.SIGTERM)
+	if code := c.gateways[0].exitCode(shutdownTimeout); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	p.wait(t, messages)
+	eventuallyWithin(t, time.Minute, "every client has every message", func() bool {
+		return s.count(func(c *swarmClient) bool { n, _, _ := c.has(); return n == messages }) == clients
+	})
+	moved := 0
+	for _, c := range s.all {
+		_, again, gaps := c.has()
+		if again > 0 || gaps > 0 {
+			t.Errorf("%d messages came twice, %d gaps were told", again, gaps)
+		}
+		if c.restarts.Load() != c.connections.Load()-1 {
+			t.Errorf("%d connections, but %d ended with 1012", c.connections.Load(), c.restarts.Load())
+		}
+		if c.connections.Load() > 1 {
+			moved++
+		}
+		if !strings.HasPrefix(c.id(), "b-") {
+			t.Errorf("a client is connected as %s, after node a has ended", c.id())
+		}
+	}
+	if moved == 0 {
+		t.Error("no client was on the node that ended")
+	}
+	t.Logf("%d of %d clients have moved", moved, clients)
+}
+
+func (s *swarm) connections() (n int64) {
+	for _, c := range s.all {
+		n += c.connections.Load()
+	}
+	return n
+}
+
+// pacedPublisher publishes the numbers from 0 on, of twenty devices in turn.
+type pacedPublisher struct {
+	accepted atomic.Int64
+	failed   atomic.Pointer[error]
+}
+
+func (c *cluster) publishSteadily(t *testing.T, count int, every time.Duration) *pacedPublisher {
+	t.Helper()
+	p := &pacedPublisher{}
+	client := c.broker.publisher()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.run(ctx, client, count, every); err != nil {
+			p.failed.Store(&err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return p
+}
+
+func (p *pacedPublisher) run(ctx context.Context, client mqtt.Client, count int, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for n := range count {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		token := client.Publish(fmt.Sprintf("$devices/d%d/events", n%20), 1, false, strconv.Itoa(n))
+		if !token.WaitTimeout(patience) || token.Error() != nil {
+			return fmt.Errorf("message %d: %w", n, token.Error())
+		}
+		p.accepted.Add(1)
+	}
+	return nil
+}
+
+// wait waits until so many messages are accepted.
+func (p *pacedPublisher) wait(t *testing.T, n int) {
+	t.Helper()
+	eventuallyWithin(t, 3*time.Minute, strconv.Itoa(n)+" messages are accepted", func() bool {
+		if err := p.failed.Load(); err != nil {
+			t.Fatal(*err)
+		}
+		return p.accepted.Load() >= int64(n)
+	})
+}

@@ -1,0 +1,281 @@
+// Package kubernetes checks the manifests in resources/kubernetes: each against the
+// types of the Kubernetes API, with no field that these do not have, and that what
+// they name is there.
+package kubernetes
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+)
+
+// object makes an empty one of a kind.
+var object = map[string]func() any{
+	"v1 ConfigMap":                           func() any { return new(corev1.ConfigMap) },
+	"v1 Service":                             func() any { return new(corev1.Service) },
+	"apps/v1 StatefulSet":                    func() any { return new(appsv1.StatefulSet) },
+	"batch/v1 Job":                           func() any { return new(batchv1.Job) },
+	"policy/v1 PodDisruptionBudget":          func() any { return new(policyv1.PodDisruptionBudget) },
+	"autoscaling/v2 HorizontalPodAutoscaler": func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
+}
+
+// load reads all manifests.
+func load(t *testing.T) (all []any) {
+	t.Helper()
+	files, err := filepath.Glob("../../resources/kubernetes/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no manifests", err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, doc := range bytes.Split(content, []byte("\n---\n")) {
+			var kind metav1.TypeMeta
+			doc = append(bytes.Clone(doc), '\n') // of which Split has robbed it
+			if err := yaml.Unmarshal(doc, &kind); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			empty, ok := object[kind.APIVersion+" "+kind.Kind]
+			if !ok {
+				t.Fatalf("%s: kind %q of %q is not known here", file, kind.Kind, kind.APIVersion)
+			}
+			o := empty()
+			if err := yaml.UnmarshalStrict(doc, o); err != nil {
+				t.Errorf("%s: %s: %v", file, kind.Kind, err)
+			}
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// of are those of one kind, by name.
+func of[T any](all []any, name func(*T) string) map[string]*T {
+	found := map[string]*T{}
+	for _, o := range all {
+		if typed, ok := o.(*T); ok {
+			found[name(typed)] = typed
+		}
+	}
+	return found
+}
+
+func sets(all []any) map[string]*appsv1.StatefulSet {
+	return of(all, func(s *appsv1.StatefulSet) string { return s.Name })
+}
+
+func services(all []any) map[string]*corev1.Service {
+	return of(all, func(s *corev1.Service) string { return s.Name })
+}
+
+// TestNames: what a manifest names is there.
+func TestNames(t *testing.T) {
+	all := load(t)
+	for name, set := range sets(all) {
+		pod := labels.Set(set.Spec.Template.Labels)
+		if selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector); err != nil || !selector.Matches(pod) {
+			t.Errorf("StatefulSet %s does not select its own pods", name)
+		}
+		if s := services(all)[set.Spec.ServiceName]; s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod) {
+			t.Errorf("StatefulSet %s has no headless service %s over its pods", name, set.Spec.ServiceName)
+		}
+		for _, c := range set.Spec.Template.Spec.Containers {
+			if c.ReadinessProbe == nil || c.LivenessProbe == nil {
+				t.Errorf("%s: a probe is missing", name)
+			}
+			ports := map[string]bool{}
+			for _, p := range c.Ports {
+				ports[p.Name] = true
+			}
+			for _, probe := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
+				if probe != nil && !ports[probe.HTTPGet.Port.StrVal] {
+					t.Errorf("%s: a probe asks on port %s, which there is not", name, probe.HTTPGet.Port.StrVal)
+				}
+			}
+			if c.Resources.Requests == nil || c.Resources.Limits.Memory().IsZero() {
+				t.Errorf("%s: no resources", name)
+			}
+		}
+	}
+	for name, s := range services(all) {
+		found := false
+		for _, set := range sets(all) {
+			if !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(set.Spec.Template.Labels)) {
+				continue
+			}
+			found = true
+			for _, p := range s.Spec.Ports {
+				if !hasPort(set, p.TargetPort.StrVal) {
+					t.Errorf("Service %s: no container has port %s", name, p.TargetPort.StrVal)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("Service %s selects nothing", name)
+		}
+	}
+	for name, b := range of(all, func(b *policyv1.PodDisruptionBudget) string { return b.Name }) {
+		if set := sets(all)[name]; set == nil || b.Spec.Selector.MatchLabels["app.kubernetes.io/name"] != set.Spec.Selector.MatchLabels["app.kubernetes.io/name"] {
+			t.Errorf("PodDisruptionBudget %s is for no StatefulSet", name)
+		}
+	}
+	for name, h := range of(all, func(h *autoscalingv2.HorizontalPodAutoscaler) string { return h.Name }) {
+		ref := h.Spec.ScaleTargetRef
+		if set := sets(all)[ref.Name]; ref.Kind != "StatefulSet" || set == nil || set.Spec.Replicas != nil {
+			t.Errorf("HorizontalPodAutoscaler %s scales no StatefulSet that leaves its replicas open", name)
+		}
+	}
+}
+
+func hasPort(set *appsv1.StatefulSet, name string) bool {
+	for _, c := range set.Spec.Template.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// TestArguments: the configs that iotcast is run with are part of its image, and
+// each variable that is set is one of theirs, and the other way round each that has
+// no default is set.
+func TestArguments(t *testing.T) {
+	variable := regexp.MustCompile(`\$\{([A-Z_]+)(:)?`)
+	for name, pod := range pods(load(t)) {
+		for _, c := range pod.Containers {
+			if !strings.HasPrefix(c.Image, "iotcast:") {
+				continue
+			}
+			known, needed := map[string]bool{"GOMEMLIMIT": true}, map[string]bool{}
+			for _, arg := range c.Args {
+				for _, file := range configs(t, arg) {
+					content, err := os.ReadFile(file)
+					if err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					for _, m := range variable.FindAllStringSubmatch(string(content), -1) {
+						known[m[1]] = true
+						if m[2] == "" {
+							needed[m[1]] = true
+						}
+					}
+				}
+			}
+			used := ""
+			for _, e := range c.Env {
+				used += e.Value
+			}
+			for _, e := range c.Env {
+				delete(needed, e.Name)
+				if !known[e.Name] && !strings.Contains(used, "$("+e.Name+")") {
+					t.Errorf("%s: no config reads %s", name, e.Name)
+				}
+			}
+			for missing := range needed {
+				t.Errorf("%s: %s is not set", name, missing)
+			}
+		}
+	}
+}
+
+func pods(all []any) map[string]corev1.PodSpec {
+	found := map[string]corev1.PodSpec{}
+	for name, s := range sets(all) {
+		found[name] = s.Spec.Template.Spec
+	}
+	for name, j := range of(all, func(j *batchv1.Job) string { return j.Name }) {
+		found[name] = j.Spec.Template.Spec
+	}
+	return found
+}
+
+// configs are the files that an argument means, in the image and here.
+func configs(t *testing.T, arg string) []string {
+	t.Helper()
+	if !strings.HasPrefix(arg, "/") {
+		return nil
+	}
+	path := filepath.Join("../..", arg)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "*.yaml")
+	}
+	files, err := filepath.Glob(path)
+	if err != nil || len(files) == 0 {
+		t.Errorf("there is no %s", arg)
+	}
+	return files
+}
+
+// TestGatewaysHaveTimeToDrain: longer than all that happens between SIGTERM and the
+// last goodbye.
+func TestGatewaysHaveTimeToDrain(t *testing.T) {
+	set := sets(load(t))["iotcast-gateway"]
+	pod := set.Spec.Template.Spec
+	root, err := os.ReadFile("../../config/cluster/gateway/root.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		ShutdownTimeout string `json:"shutdown_timeout"`
+	}
+	if err := yaml.Unmarshal(root, &config); err != nil {
+		t.Fatal(err)
+	}
+	need := time.Duration(pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds)*time.Second + duration(t, config.ShutdownTimeout) + 6*time.Second
+	for _, e := range pod.Containers[0].Env {
+		if e.Name == "DRAIN_PERIOD" {
+			need += duration(t, e.Value)
+		}
+	}
+	if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace < need {
+		t.Errorf("terminationGracePeriodSeconds is %v, and %v are needed", grace, need)
+	}
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestPartitions: every part of the devices has a pod.
+func TestPartitions(t *testing.T) {
+	set := sets(load(t))["iotcast-trigger"]
+	for _, e := range set.Spec.Template.Spec.Containers[0].Env {
+		if e.Name == "PARTITIONS" && e.Value != string(rune('0'+*set.Spec.Replicas)) {
+			t.Errorf("PARTITIONS is %s, and there are %d replicas", e.Value, *set.Spec.Replicas)
+		}
+	}
+}
+
+// TestNATSConfig: that of the cluster is the one that is tested.
+func TestNATSConfig(t *testing.T) {
+	tested, err := os.ReadFile("../../config/cluster/nats-server.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := of(load(t), func(m *corev1.ConfigMap) string { return m.Name })
+	if maps["nats"].Data["nats-server.conf"] != string(tested) {
+		t.Error("the ConfigMap nats differs from config/cluster/nats-server.conf")
+	}
+}
