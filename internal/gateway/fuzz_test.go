@@ -185,7 +185,13 @@ func FuzzFrames(f *testing.F) {
 // breaksRules tells of a first frame that no client may send, whatever follows
 // (RFC 6455, sections 5.1, 5.2 and 5.5).
 func breaksRules(p []byte) bool {
-	op, n := p[0]&0x0f, p[1]&0x7f
+	op, n := p[0]&0x0f, uint64(p[1]&0x7f)
+	switch n { // the library takes a length that could be written shorter
+	case 126:
+		n = uint64(binary.BigEndian.Uint16(p[2:]))
+	case 127:
+		n = binary.BigEndian.Uint64(p[2:])
+	}
 	control := op >= 0x8
 	return p[0]&0x70 != 0 || p[1]&0x80 == 0 || op == 0x0 || op > 0x2 && op < 0x8 || op > 0xa || control && (p[0]&0x80 == 0 || n > 125)
 }
