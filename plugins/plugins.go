@@ -1,7 +1,8 @@
 // Package plugins is iotcast as a library: importing it registers the
-// components iot_mqtt, iot_trigger, websocket_broadcast and websocket_connection, and Run is Benthos'
-// command line with them and with the top-level fields websocket_gateways,
-// connection_api and mqtt_broker.
+// components iot_mqtt, iot_trigger, websocket_broadcast, websocket_connection and
+// write_output, and Run is Benthos' command line with them and with the top-level
+// fields websocket_gateways, connection_api, mqtt_broker, iot_registries and
+// iot_brokers.
 //
 // A binary of your own with iotcast in it:
 //
@@ -19,20 +20,24 @@ import (
 
 	"iotcast/plugins/connectionapi"
 	"iotcast/plugins/internal/logging"
-	_ "iotcast/plugins/iotmqtt"    // registers the input
+	_ "iotcast/plugins/iotmqtt" // registers the input
+	"iotcast/plugins/iotregistries"
 	_ "iotcast/plugins/iottrigger" // registers the processor
 	"iotcast/plugins/mqttbroker"
 	_ "iotcast/plugins/websocketbroadcast"  // registers the output
 	_ "iotcast/plugins/websocketconnection" // registers the processor
 	"iotcast/plugins/websocketgateways"
+	_ "iotcast/plugins/writeoutput" // registers the processor
 
 	"iotcast/internal/devbroker"
+	"iotcast/internal/registry"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
 	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field())
+		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field()).
+		Fields(iotregistries.Fields()...)
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
@@ -75,11 +80,19 @@ func (p *process) options() []service.CLIOptFunc {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
+	directory, err := iotregistries.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	if directory != nil {
+		root.Resources().SetGeneric(registry.Key, directory)
+	}
 	cfg, enabled, err := mqttbroker.FromConfig(root)
 	if err != nil {
 		return err
 	}
 	if enabled {
+		cfg.Directory = directory
 		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
 		if err != nil {
 			return err

@@ -21,6 +21,8 @@ type iotcast struct {
 	t       *testing.T
 	gateway string // host:port
 	http    string // host:port
+	args    []string
+	env     []string // nil: that of the tests
 }
 
 // root is the part of a configuration that lives as long as the process: one
@@ -33,7 +35,7 @@ func root(gateway, http string, settings ...string) string {
 	return fmt.Sprintf(`
 http: { address: %q }
 logger: { level: INFO, format: logfmt }
-metrics: { prometheus: {} }
+metrics: { prometheus: { add_process_metrics: true, add_go_metrics: true } }
 websocket_gateways:
   - label: main
     address: %q
@@ -87,7 +89,16 @@ func newIotcast(t *testing.T) *iotcast {
 
 func (c *iotcast) launch(args ...string) {
 	c.t.Helper()
-	c.process = start(c.t, "iotcast", exec.Command(binary, args...))
+	c.args = args
+	c.relaunch()
+}
+
+// relaunch starts it again, as it was started.
+func (c *iotcast) relaunch() {
+	c.t.Helper()
+	cmd := exec.Command(binary, c.args...)
+	cmd.Env = c.env
+	c.process = start(c.t, "iotcast", cmd)
 }
 
 func (c *iotcast) waitReady() {

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"iotcast/tests/internal/publisher"
 )
 
 // The broker is killed three times while 20,000 messages go through it. The
@@ -44,19 +47,19 @@ batching: { count: 20, period: 20ms }`, ""))
 	clients := connectAll(t, cast.url("/telemetry"))
 	plain := subscribePlain(b)
 
-	p := &steadyPublisher{addr: b.addr, topic: "hall/press", count: messages, window: window}
-	done := p.start(t, 120*time.Second)
+	p := &publisher.Publisher{Addr: b.addr, Topics: []string{"hall/press"}, Count: messages, Window: window}
+	done := startPublisher(t, p, 120*time.Second)
 	for i := range kills {
 		mark := messages * (i + 1) / (kills + 1)
-		eventuallyWithin(t, time.Minute, strconv.Itoa(mark)+" messages are accepted", func() bool { return p.progress() >= mark })
+		eventuallyWithin(t, time.Minute, strconv.Itoa(mark)+" messages are accepted", func() bool { return p.Accepted() >= mark })
 		b.kill()
 		b.start()
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if p.lost != kills {
-		t.Errorf("the publisher lost its connection %d times, the broker was killed %d times", p.lost, kills)
+	if p.Lost() != kills {
+		t.Errorf("the publisher lost its connection %d times, the broker was killed %d times", p.Lost(), kills)
 	}
 	eventually(t, "iotcast is connected again", func() bool { return cast.connects() == kills+1 })
 
@@ -74,13 +77,13 @@ batching: { count: 20, period: 20ms }`, ""))
 		if _, found := slices.BinarySearch(arrived, n); found {
 			continue
 		}
-		if missing++; !slices.Contains(p.inDoubt, n) {
+		if missing++; !slices.Contains(p.InDoubt(), n) {
 			t.Errorf("message %d was accepted by the broker and has not arrived", n)
 		}
 	}
 	twice, plainTwice := len(got)-len(arrived), len(plain.received())-len(firsts(plain.received()))
 	t.Logf("%d messages: %d lost of the %d that the broker may have lost (%v); %d came twice, %d to the plain subscriber",
-		messages, missing, len(p.inDoubt), p.inDoubt, twice, plainTwice)
+		messages, missing, len(p.InDoubt()), p.InDoubt(), twice, plainTwice)
 	// After each kill the broker goes back once, to what it sends again, and the
 	// publisher once, to what it has seen no PUBACK for.
 	if back := stepsBack(got); back > 2*kills {
@@ -90,6 +93,22 @@ batching: { count: 20, period: 20ms }`, ""))
 	if lost := cast.metric("iot_mqtt_session_lost", ""); lost != 0 {
 		t.Errorf("the broker has lost the session %v times", lost)
 	}
+}
+
+// startPublisher runs a publisher beside the test.
+func startPublisher(t *testing.T, p *publisher.Publisher, within time.Duration) (done <-chan error) {
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	result := make(chan error, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		result <- p.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return result
 }
 
 // memoryDir is a directory in memory where there is one: the database is written

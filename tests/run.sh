@@ -71,6 +71,7 @@ debian_packages() {
   has gcc || packages+=(gcc libc6-dev) # the race detector needs them
   has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
+  has openssl || packages+=(openssl)
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
   has chromium || packages+=(chromium)
@@ -81,7 +82,7 @@ debian_packages() {
     printf 'Missing: %s. Install them with: sudo apt-get install %s\n' "${packages[*]}" "${packages[*]}" >&2
     return 1
   fi
-  # The tests start brokers of their own: do not let the package start one on port 1883.
+  # The tests start servers of their own: do not let the packages start any on the usual ports.
   local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT # of this stage's subshell
@@ -155,6 +156,9 @@ benchmarks() {
   go run . -quick >/dev/null
 }
 
+# A minute of faults at random. go run ./tests/soak makes them for longer.
+soak() { IOTCAST=$iotcast go run ./tests/soak -duration 1m; }
+
 # The manifests are checked by a module of its own, since it needs Kubernetes' types.
 manifests() {
   cd tests/kubernetes
@@ -186,6 +190,7 @@ stage 'capacity page is up to date' go run ./docs/capacity -check
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'go test' go_tests
+stage 'soak' soak
 stage 'fuzzing' fuzz
 stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"iotcast/tests/internal/publisher"
 )
 
 // Messages flow while the trigger is changed, again and again, also to what is
@@ -25,11 +27,11 @@ func TestTriggerUpdateLosesNothing(t *testing.T) {
 		"--gateway-id", "main", "--gateway-websocket-broadcast-path", "/telemetry")
 	clients := []*client{connectGo(t, d.url("/telemetry")), connectGo(t, d.url("/telemetry"))}
 
-	p := &steadyPublisher{addr: b.addr, topic: "hall/press", count: messages, window: 100}
-	done := p.start(t, 120*time.Second)
+	p := &publisher.Publisher{Addr: b.addr, Topics: []string{"hall/press"}, Count: messages, Window: 100}
+	done := startPublisher(t, p, 120*time.Second)
 	for i := range updates {
 		mark := messages * (i + 1) / (updates + 1)
-		eventuallyWithin(t, time.Minute, strconv.Itoa(mark)+" messages are accepted", func() bool { return p.progress() >= mark })
+		eventuallyWithin(t, time.Minute, strconv.Itoa(mark)+" messages are accepted", func() bool { return p.Accepted() >= mark })
 		d.do("trigger", "update", "press", "--new-batch-size", strconv.Itoa(10+i), "--description", "update "+strconv.Itoa(i))
 		d.mustFail([]string{"/nowhere"}, "trigger", "update", "press", "--new-gateway-websocket-broadcast-path", "/nowhere")
 	}

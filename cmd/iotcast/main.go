@@ -34,7 +34,8 @@ func main() {
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
 		service.CLIOptAddCommand(triggerCommand()),
-		service.CLIOptAddCommand(streamCommand()))...))
+		service.CLIOptAddCommand(streamCommand()),
+		service.CLIOptAddCommand(passwordCommand()))...))
 }
 
 func branding() []service.CLIOptFunc {

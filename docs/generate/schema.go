@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
@@ -75,7 +76,8 @@ func read() (components, topLevel []component, err error) {
 	}
 	for _, f := range ours.Config {
 		if !slices.ContainsFunc(benthos.Config, func(b field) bool { return b.Name == f.Name }) {
-			topLevel = append(topLevel, component{Name: f.Name, Type: topLevelField, Summary: f.Description, Config: f})
+			summary, description, _ := strings.Cut(f.Description, "\n\n")
+			topLevel = append(topLevel, component{Name: f.Name, Type: topLevelField, Summary: summary, Description: description, Config: f})
 		}
 	}
 	return components, topLevel, nil

@@ -1,12 +1,16 @@
 package devbroker
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"iotcast/internal/registry"
 )
 
 const (
@@ -33,11 +37,15 @@ type conn struct {
 	closed  bool
 
 	// What the hook keeps about the client.
-	injecting atomic.Bool   // a message of this client is being handed out, under hook.takeover
-	resumed   chan struct{} // closed when new messages may be written: what the session held is out
-	resume    func()        // closes resumed
-	unlock    func()        // releases hook.takeover; nil unless this connection takes over a session
-	ended     chan struct{} // closed when mochi has let go of the connection
+	principal registry.Principal // who it is, if there are registries; set before the session is established
+	refusals  atomic.Int32       // what it was not allowed to do
+	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
+	resumed   chan struct{}      // closed when new messages may be written: what the session held is out
+	resume    func()             // closes resumed
+	sync      func() error       // returns when all changes so far are on disk; nil if nothing is kept there
+	unsynced  atomic.Bool        // what is written next may acknowledge a message that is not on disk yet
+	unlock    func()             // releases hook.takeover; nil unless this connection takes over a session
+	ended     chan struct{}      // closed when mochi has let go of the connection
 }
 
 func newConn(nc net.Conn) *conn {
@@ -50,6 +58,21 @@ func newConn(nc net.Conn) *conn {
 
 // connOf returns the connection of a client of this broker.
 func connOf(cl *mqtt.Client) *conn { return cl.Net.Conn.(*conn) }
+
+// certificate is the client's, of which TLS has proven that it has the key. There may be none.
+func (c *conn) certificate() *x509.Certificate {
+	var state tls.ConnectionState
+	switch nc := c.Conn.(type) {
+	case *tls.Conn:
+		state = nc.ConnectionState()
+	case *webSocketConn:
+		state = nc.tls
+	}
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	return state.PeerCertificates[0]
+}
 
 // Write queues p for flush.
 func (c *conn) Write(p []byte) (int, error) {
@@ -88,7 +111,7 @@ func (c *conn) flush() {
 		if len(out) == 0 {
 			return
 		}
-		if _, err := c.Conn.Write(out); err != nil {
+		if err := c.writeOut(out); err != nil {
 			// The client has gone, maybe politely: its last acknowledgements and its DISCONNECT, without which its will
 			// is published, may wait to be read. So reading goes on, and finds the end by itself.
 			c.mu.Lock()
@@ -100,6 +123,19 @@ func (c *conn) flush() {
 			out = nil
 		}
 	}
+}
+
+// writeOut writes what was queued, when what it acknowledges is on disk. It is here that this is waited for, so that a client
+// may publish on meanwhile, and one round to the disk serves for many messages.
+func (c *conn) writeOut(out []byte) error {
+	if c.unsynced.Swap(false) {
+		if err := c.sync(); err != nil {
+			_ = c.Conn.Close() // without the acknowledgement: the client sends its messages again
+			return err
+		}
+	}
+	_, err := c.Conn.Write(out)
+	return err
 }
 
 // Close ends reading at once, and writing when the queue is out: the last packet often says why the connection ends.

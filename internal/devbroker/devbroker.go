@@ -1,12 +1,15 @@
-// Package devbroker is the MQTT broker that iotcast carries with it: a quickstart needs no second program, and the
-// tests have a real broker on a real socket. It keeps everything in memory: sessions, queued and retained messages live
-// as long as the process.
+// Package devbroker is the MQTT broker that iotcast carries with it: a quickstart needs no second program, the tests have a
+// real broker on a real socket, and with registries it is a small IoT Core. Without a file it keeps everything in memory:
+// sessions, queued and retained messages live as long as the process.
 //
-// The protocol is mochi-mqtt's. This package sizes it so that QoS 1 messages are not dropped, and closes the holes that
-// a resumed session would fall into (see hook).
+// The protocol is mochi-mqtt's. This package sizes it so that QoS 1 messages are not dropped, closes the holes that a
+// resumed session would fall into (see hook), and adds what makes topics of a registry: who is who, who may publish and
+// subscribe where, aliases, permanent topics and monitoring.
 package devbroker
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -15,6 +18,8 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"iotcast/internal/registry"
 )
 
 const (
@@ -31,20 +36,38 @@ const (
 	sysTopicSeconds = 10
 )
 
-// Config is all that a Broker can be told.
+// Config is all that a Broker can be told. An address is host:port; port 0 takes a free one, and an empty address means no
+// such listener.
 type Config struct {
-	Address string            // host:port; port 0 takes a free one, see Broker.Addr
-	Users   map[string]string // user -> password; empty: anyone may connect
+	Address   string // of MQTT over TCP
+	TLS       TLS
+	WebSocket WebSocket
+	Users     map[string]string   // user -> password; empty: anyone may connect, unless there is a Directory
+	Directory *registry.Directory // who may connect, and what they publish and subscribe to; nil: anyone, everything
+	File      string              // keeps sessions and retained messages; empty: they live as long as the process
+}
+
+// TLS is the listener of MQTT over TLS, and the server's certificate, in PEM.
+type TLS struct {
+	Address, CertFile, KeyFile string
+}
+
+// WebSocket is the listener of MQTT over WebSocket.
+type WebSocket struct {
+	Address        string
+	Path           string
+	TLS            bool     // with the certificate of TLS
+	AllowedOrigins []string // of web pages, beside those of the same host: patterns
 }
 
 // Broker is a running MQTT broker.
 type Broker struct {
-	server   *mqtt.Server
-	listener *listener
-	close    func() error
+	server    *mqtt.Server
+	listeners []*listener
+	close     func() error
 }
 
-// Start binds the port and serves until Close. The log may be nil.
+// Start binds the ports and serves until Close. The log may be nil.
 func Start(cfg Config, log *slog.Logger) (*Broker, error) {
 	return start(cfg, log, maxPending)
 }
@@ -54,11 +77,8 @@ func start(cfg Config, log *slog.Logger, pending uint16) (*Broker, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("component", "mqtt_broker")
-
-	// Go sets TCP_NODELAY on every connection that it accepts: no 40 ms stalls here.
-	ln, err := net.Listen("tcp", cfg.Address)
-	if err != nil {
-		return nil, fmt.Errorf("binding the MQTT broker to %q (stop the program that holds this port, or set mqtt_broker.address to a free host:port): %w", cfg.Address, err)
+	if cfg.Directory != nil && len(cfg.Users) > 0 {
+		return nil, errors.New("mqtt_broker.users and iot_registries or iot_brokers are both set: with registries or brokers, only these log in, so remove the users")
 	}
 	b := &Broker{
 		server: mqtt.New(&mqtt.Options{
@@ -68,27 +88,113 @@ func start(cfg Config, log *slog.Logger, pending uint16) (*Broker, error) {
 			// listener report the same, once and briefly.
 			Logger: slog.New(slog.DiscardHandler),
 		}),
-		listener: newListener(ln, log),
 	}
 	b.close = sync.OnceValue(b.server.Close) // mochi panics when closed twice
 
-	if err := b.serve(cfg.Users, log); err != nil {
-		_ = ln.Close()
-		return nil, fmt.Errorf("starting the MQTT broker on %s: %w", ln.Addr(), err)
+	if err := b.listen(cfg, log); err != nil {
+		b.unbind()
+		return nil, err
 	}
-	log.Info("MQTT broker started", "address", ln.Addr().String(), "users", len(cfg.Users))
-	if len(cfg.Users) == 0 && !isLoopback(ln.Addr()) {
-		log.Warn(fmt.Sprintf("anyone who reaches %s can publish and subscribe; set mqtt_broker.users", ln.Addr()))
+	if err := b.serve(cfg, log); err != nil {
+		b.unbind()
+		return nil, fmt.Errorf("starting the MQTT broker: %w", err)
+	}
+	for _, l := range b.listeners {
+		log.Info("MQTT broker started", "listener", l.id, "address", l.Address(), "users", len(cfg.Users), "registries", cfg.Directory != nil)
+		if cfg.Directory == nil && len(cfg.Users) == 0 && !isLoopback(l.ln.Addr()) {
+			log.Warn(fmt.Sprintf("anyone who reaches %s can publish and subscribe; set mqtt_broker.users, or iot_registries", l.ln.Addr()))
+		}
 	}
 	return b, nil
 }
 
-func (b *Broker) serve(users map[string]string, log *slog.Logger) error {
-	if err := b.server.AddHook(&hook{server: b.server, users: users, log: log}, nil); err != nil {
+// The listeners, by ID.
+const (
+	tcpListener  = "tcp"
+	tlsListener  = "tls"
+	httpListener = "websocket"
+)
+
+// listen binds the ports.
+func (b *Broker) listen(cfg Config, log *slog.Logger) error {
+	var secure *tls.Config
+	if cfg.TLS.CertFile != "" || cfg.TLS.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		if err != nil {
+			return fmt.Errorf("loading the certificate of the MQTT broker (mqtt_broker.tls): %w", err)
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		if cfg.Directory != nil {
+			// Any: a certificate is known by its fingerprint, and not by who has signed it.
+			secure.ClientAuth = tls.RequestClientCert
+		}
+	}
+	if secure == nil && (cfg.TLS.Address != "" || cfg.WebSocket.Address != "" && cfg.WebSocket.TLS) {
+		return errors.New("mqtt_broker.tls needs cert_file and key_file")
+	}
+	for _, l := range []struct {
+		id, field, address string
+		secure             bool
+	}{
+		{tcpListener, "address", cfg.Address, false},
+		{tlsListener, "tls.address", cfg.TLS.Address, true},
+		{httpListener, "websocket.address", cfg.WebSocket.Address, cfg.WebSocket.TLS},
+	} {
+		if l.address == "" {
+			continue
+		}
+		// Go sets TCP_NODELAY on every connection that it accepts: no 40 ms stalls here.
+		ln, err := net.Listen("tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("binding the MQTT broker to %q (stop the program that holds this port, or set mqtt_broker.%s to a free host:port): %w", l.address, l.field, err)
+		}
+		if l.secure {
+			ln = tls.NewListener(ln, secure)
+		}
+		if l.id == httpListener {
+			ln = newWebSocketListener(ln, cfg.WebSocket)
+		}
+		b.listeners = append(b.listeners, newListener(l.id, ln, log))
+	}
+	if len(b.listeners) == 0 {
+		return errors.New("mqtt_broker has no address to listen on")
+	}
+	return nil
+}
+
+func (b *Broker) unbind() {
+	for _, l := range b.listeners {
+		_ = l.ln.Close()
+	}
+}
+
+func (b *Broker) serve(cfg Config, log *slog.Logger) error {
+	h := &hook{
+		server: b.server, users: cfg.Users, directory: cfg.Directory, monitor: newMonitor(), log: log,
+		service: b.server.NewClient(nil, mqtt.LocalListener, "iotcast", true),
+	}
+	if err := b.server.AddHook(h, nil); err != nil {
 		return err
 	}
-	if err := b.server.AddListener(b.listener); err != nil {
-		return err
+	if cfg.File != "" {
+		var err error
+		if h.store, err = openStore(cfg.File, log); err != nil {
+			return err
+		}
+		sessions, retained, err := h.store.restore(b.server, cfg.Directory)
+		if err == nil {
+			err = b.server.AddHook(h.store, nil)
+		}
+		if err != nil {
+			_ = h.store.Stop()
+			return fmt.Errorf("reading %q: %w", cfg.File, err)
+		}
+		log.Info("MQTT broker restored", "file", cfg.File, "sessions", sessions, "retained", retained)
+	}
+	for _, l := range b.listeners {
+		if err := b.server.AddListener(l); err != nil {
+			return err
+		}
 	}
 	return b.server.Serve()
 }
@@ -113,6 +219,10 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 	c.MaximumMessageExpiryInterval = 0
 
 	c.MaximumPacketSize = maxPacketBytes
+
+	// By default an acknowledgement repeats the user properties of its message, which nobody asks for and some clients
+	// take for a malformed packet.
+	c.Compatibilities.NoInheritedPropertiesOnAck = true
 	return c
 }
 
@@ -121,8 +231,23 @@ func isLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Addr is the address that the broker is bound to, with the real port.
-func (b *Broker) Addr() net.Addr { return b.listener.ln.Addr() }
+// Addr is the address of MQTT over TCP, with the real port; nil if there is none.
+func (b *Broker) Addr() net.Addr { return b.addr(tcpListener) }
+
+// TLSAddr is the address of MQTT over TLS, with the real port; nil if there is none.
+func (b *Broker) TLSAddr() net.Addr { return b.addr(tlsListener) }
+
+// WebSocketAddr is the address of MQTT over WebSocket, with the real port; nil if there is none.
+func (b *Broker) WebSocketAddr() net.Addr { return b.addr(httpListener) }
+
+func (b *Broker) addr(id string) net.Addr {
+	for _, l := range b.listeners {
+		if l.id == id {
+			return l.ln.Addr()
+		}
+	}
+	return nil
+}
 
 // Close disconnects every client and returns when their goroutines have ended. It may be called more than once.
 func (b *Broker) Close() error { return b.close() }

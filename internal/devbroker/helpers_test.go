@@ -23,7 +23,7 @@ const patience = 60 * time.Second
 
 func startBroker(t testing.TB, cfg Config, log *slog.Logger) *Broker {
 	t.Helper()
-	if cfg.Address == "" {
+	if cfg.Address+cfg.TLS.Address+cfg.WebSocket.Address == "" {
 		cfg.Address = "127.0.0.1:0"
 	}
 	b, err := Start(cfg, log)

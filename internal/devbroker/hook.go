@@ -2,7 +2,6 @@ package devbroker
 
 import (
 	"cmp"
-	"crypto/subtle"
 	"log/slog"
 	"math"
 	"slices"
@@ -13,9 +12,13 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/mochi-mqtt/server/v2/system"
+
+	"iotcast/internal/registry"
 )
 
-// hook checks passwords, reports drops and keeps resumed sessions whole. On its own, mochi v2.7.9
+// hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), the last messages of
+// permanent topics (permanent.go) and monitoring (monitoring.go). What is in this file reports drops and keeps resumed
+// sessions whole. On its own, mochi v2.7.9
 //   - loses a QoS 1 message that is published while a client takes over its session: the session is copied, and then
 //     the original is cleared, with what has been added to it in between;
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
@@ -26,9 +29,13 @@ import (
 // MQTT 5 client with a small Receive Maximum is sent what waits for room in any order, as if it were acknowledged.
 type hook struct {
 	mqtt.HookBase
-	server *mqtt.Server
-	users  map[string]string
-	log    *slog.Logger
+	server    *mqtt.Server
+	users     map[string]string   // empty: anyone, unless there is a directory
+	directory *registry.Directory // nil: no registries
+	monitor   *monitor
+	store     *store       // nil: nothing is kept on disk
+	service   *mqtt.Client // publishes what the broker itself has to say
+	log       *slog.Logger
 
 	takeover sync.RWMutex // read: publishing with QoS > 0. write: moving a session to a new connection
 	stored   atomic.Int64 // how many messages were put into sessions: the order to resend them in
@@ -39,28 +46,13 @@ func (h *hook) ID() string { return "devbroker" }
 
 func (h *hook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick,
-		mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished:
+	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnUnsubscribe,
+		mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
+		mqtt.OnDisconnect, mqtt.OnWillSent:
 		return true
 	}
 	return false
 }
-
-func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	if len(h.users) == 0 {
-		return true
-	}
-	user := string(pk.Connect.Username)
-	want, known := h.users[user]
-	if known && subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 {
-		return true
-	}
-	h.log.Warn("refused an MQTT client: unknown user or wrong password", "user", user, "client", cl.ID, "remote", cl.Net.Remote)
-	return false
-}
-
-// OnACLCheck allows every topic: who may connect may publish and subscribe.
-func (h *hook) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
 
 // OnSysInfoTick reports drops, a line a period at most, with the session that is the likeliest cause.
 func (h *hook) OnSysInfoTick(info *system.Info) {
@@ -80,28 +72,83 @@ func (h *hook) OnSysInfoTick(info *system.Info) {
 		"dropped", dropped-before, "slowest_client", slowest, "unacknowledged", most)
 }
 
-// OnPublish hands a message to its subscribers while no session moves. mochi would do it after this hook and after the
-// PUBACK: a place that no hook encloses, and the PUBACK would wait, with the lock, for a publisher that does not read.
-// So it is done here, as an inline client's message (which has been validated, and gets no PUBACK), and then mochi is
-// told to do no more than to acknowledge. The message is stored before it is acknowledged, which is better anyway.
+// OnPublish sends a message on its way.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	c := connOf(cl)
-	if pk.FixedHeader.Qos == 0 || c.injecting.Load() {
+	if cl == h.service {
 		return pk, nil
 	}
-	h.takeover.RLock()
-	defer h.takeover.RUnlock()
+	c := connOf(cl)
+	if c.injecting.Load() {
+		return pk, nil
+	}
+	r, err := h.route(c, pk.TopicName)
+	if err != nil { // only what a topic alias has hidden from OnACLCheck
+		return pk, h.refusePublish(cl, pk, err)
+	}
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
+	if r.permanent {
+		h.keep(cl, r.topics, pk)
+		pk.FixedHeader.Retain = false
+	}
+	if h.directory != nil {
+		h.monitor.published(c.principal)
+	}
+	if pk.FixedHeader.Qos == 0 && len(r.topics) == 1 {
+		pk.TopicName = r.topics[0]
+		return pk, nil
+	}
+	if err := h.inject(cl, r.topics, pk); err != nil {
+		return pk, err
+	}
+	if pk.FixedHeader.Qos > 0 && h.store != nil {
+		c.unsynced.Store(true)
+	}
+	return pk, packets.CodeSuccessIgnore
+}
+
+// inject hands a message to its subscribers while no session moves. mochi would do it after OnPublish and after the PUBACK:
+// a place that no hook encloses, and the PUBACK would wait, with the lock, for a publisher that does not read. So it is done
+// here, as an inline client's message (which has been validated, and gets no PUBACK), and then mochi is told to do no more
+// than to acknowledge. The message is stored before it is acknowledged, which is better anyway.
+func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error {
+	c := connOf(cl)
+	if pk.FixedHeader.Qos > 0 {
+		h.takeover.RLock()
+		defer h.takeover.RUnlock()
+	}
 	c.injecting.Store(true)
 	defer c.injecting.Store(false)
 	cl.Net.Inline = true // only the goroutine that reads from the client, this one, looks at it
 	defer func() { cl.Net.Inline = false }()
 
-	if err := h.server.InjectPacket(cl, pk); err != nil {
-		return pk, err
+	for _, topic := range topics {
+		pk.TopicName = topic
+		if err := h.server.InjectPacket(cl, pk); err != nil {
+			return err
+		}
+		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read
+		atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
 	}
-	atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read
-	atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
-	return pk, packets.CodeSuccessIgnore
+	return nil
+}
+
+// OnWillSent comes when mochi has published a will by the first of its names.
+func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
+	if h.directory == nil {
+		return
+	}
+	p, _ := h.directory.Principal(string(cl.Properties.Username))
+	m, err := h.directory.Publish(p, h.outside(pk.TopicName))
+	if err != nil { // cannot be: it was asked at the beginning
+		h.logAt(slog.LevelError, "could not publish a will", cl, err)
+		return
+	}
+	topics := topicsOf(m)
+	if m.Permanent {
+		h.keep(cl, topics, pk)
+		pk.FixedHeader.Retain = false
+	}
+	h.publish(topics[1:], pk)
 }
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
@@ -111,11 +158,13 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		if !ok {
 			return
 		}
-		// The earlier connection ends first: its last message, will and subscriptions are not to meet the new one's.
-		_ = h.server.DisconnectClient(old, packets.ErrSessionTakenOver)
-		select {
-		case <-connOf(old).ended:
-		case <-time.After(farewell):
+		if old.Net.Conn != nil { // it has not come from disk
+			// The earlier connection ends first: its last message, will and subscriptions are not to meet the new one's.
+			_ = h.server.DisconnectClient(old, packets.ErrSessionTakenOver)
+			select {
+			case <-connOf(old).ended:
+			case <-time.After(farewell):
+			}
 		}
 
 		h.takeover.Lock()
@@ -135,6 +184,9 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 		cl.State.Inflight.Set(pk)
 		return
 	}
+	if cl.Net.Conn == nil {
+		return
+	}
 	// Resending has begun, so mochi has its list: what is published from now on comes after it, and only once.
 	connOf(cl).release()
 }
@@ -143,6 +195,16 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
 	connOf(cl).resume()
+	if h.directory != nil {
+		h.announceConnected(cl)
+	}
+}
+
+// OnDisconnect comes when a connection has ended whose session was established.
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	if h.directory != nil {
+		h.announceDisconnected(cl)
+	}
 }
 
 // OnPacketEncode comes before each packet is written, and is the place to wait. A message that is not resent comes from
@@ -150,8 +212,13 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 // client that reads slowly, but for what may not: a goodbye, and what is written while h.takeover is held.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := connOf(cl)
-	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
-		<-c.resumed
+	if pk.FixedHeader.Type == packets.Publish {
+		if !pk.FixedHeader.Dup {
+			<-c.resumed
+		}
+		if pk.TopicName != "" { // there is a topic alias instead
+			pk.TopicName = h.outside(pk.TopicName)
+		}
 	}
 	if pk.FixedHeader.Type != packets.Disconnect && !c.injecting.Load() {
 		c.waitForRoom()

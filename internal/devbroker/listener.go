@@ -23,6 +23,7 @@ var _ listeners.Listener = (*listener)(nil)
 // listener serves mochi with connections. mochi's own listener knows only clients that have sent CONNECT: one that
 // connects and says nothing lives for ever, and Close waits for it. This one knows every connection.
 type listener struct {
+	id    string
 	ln    net.Listener
 	log   *slog.Logger
 	ended chan struct{} // closed when Serve has returned
@@ -33,13 +34,13 @@ type listener struct {
 	wg     sync.WaitGroup // two for each of conns, who reads and who writes; grows under mu and only while not closed
 }
 
-func newListener(ln net.Listener, log *slog.Logger) *listener {
-	return &listener{ln: ln, log: log, ended: make(chan struct{}), conns: map[*conn]struct{}{}}
+func newListener(id string, ln net.Listener, log *slog.Logger) *listener {
+	return &listener{id: id, ln: ln, log: log, ended: make(chan struct{}), conns: map[*conn]struct{}{}}
 }
 
 func (l *listener) Init(*slog.Logger) error { return nil }
-func (l *listener) ID() string              { return "tcp" }
-func (l *listener) Protocol() string        { return "tcp" }
+func (l *listener) ID() string              { return l.id }
+func (l *listener) Protocol() string        { return l.id }
 func (l *listener) Address() string         { return l.ln.Addr().String() }
 
 // Serve accepts connections until Close.

@@ -41,6 +41,8 @@ type Conn struct {
 	untold  uint64          // of these, what the client has not been told of
 	ends    *end            // when it must, at the latest
 
+	shutting bool // the socket is being closed
+
 	opened    int64        // Unix nanoseconds, like all times here
 	heard     atomic.Int64 // last byte from the peer
 	pinged    int64        // last ping of ours; of the shard alone
@@ -156,7 +158,17 @@ func (c *Conn) fail(err error) {
 // file may get at once, must not be written to any more.
 func (c *Conn) shut() error {
 	c.fd = -1
-	return c.nc.Close()
+	if c.raw != nil {
+		return c.nc.Close()
+	}
+	if !c.shutting {
+		c.shutting = true
+		// TLS says goodbye first (RFC 8446, section 6.1), and waits some seconds for a
+		// peer that does not read: whoever needs c.mu must not wait as long.
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+		go func() { _ = c.nc.Close() }()
+	}
+	return nil
 }
 
 // abort closes the socket, whatever is left to be written.

@@ -115,6 +115,9 @@ func (c *Connection) take(text bool, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if c.socket.ended {
+		return io.ErrUnexpectedEOF // to the library, a message that breaks off between two frames has ended
+	}
 	if err := guard.end(); err != nil {
 		return err
 	}

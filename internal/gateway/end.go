@@ -30,6 +30,14 @@ const (
 	reasonLost     = "connection_lost"
 )
 
+// Reasons are those that Observer.Closed may report.
+func Reasons() []string {
+	return []string{
+		reasonSlow, reasonIdle, reasonLifetime, reasonNoPong, reasonTooBig, reasonUTF8, reasonProtocol,
+		reasonExpired, reasonClient, reasonServer, reasonShutdown, reasonLost,
+	}
+}
+
 // causes are what this side ends a connection for.
 var causes = []struct {
 	cause error

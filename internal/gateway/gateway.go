@@ -38,6 +38,7 @@ type Gateway struct {
 	served      sync.WaitGroup
 	failed      atomic.Pointer[error]
 	closing     sync.Once
+	ending      atomic.Bool // it is to stop listening
 	quit        chan struct{}
 	settle      settle
 }
@@ -72,12 +73,16 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		Protocols:         http1(),
 	}
+	if d := cfg.Admission.HandshakeTimeout; d > 0 {
+		// Against who sends a body and takes its time, or does not read the page. A
+		// handshake has no body, and a connection limits of its own.
+		g.server.ReadTimeout, g.server.WriteTimeout = 2*d, 2*d
+	}
 	if cfg.TLS != nil {
 		l = tls.NewListener(l, cfg.TLS)
 	}
 	g.served.Go(func() {
-		err := g.server.Serve(l)
-		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := g.server.Serve(l); !g.ending.Load() {
 			g.failed.Store(&err)
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
@@ -161,6 +166,7 @@ func (g *Gateway) Err() error {
 func (g *Gateway) Close(ctx context.Context) { g.closing.Do(func() { g.close(ctx) }) }
 
 func (g *Gateway) close(ctx context.Context) {
+	g.ending.Store(true)
 	_ = g.listener.Close()
 	var routes sync.WaitGroup
 	for _, r := range g.routes {

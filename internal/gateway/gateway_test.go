@@ -60,7 +60,7 @@ func (r *record) waitFor(t *testing.T, event string) {
 	})
 }
 
-func start(t *testing.T, change func(*Config)) (*Gateway, *record) {
+func start(t testing.TB, change func(*Config)) (*Gateway, *record) {
 	t.Helper()
 	events := new(record)
 	return startGateway(t, events.observe, change), events

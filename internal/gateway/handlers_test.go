@@ -46,6 +46,18 @@ func TestOnMessage(t *testing.T) {
 	events.waitFor(t, "main/a received 4")
 }
 
+func TestMessageThatBreaksOff(t *testing.T) {
+	g, events := start(t, func(c *Config) {
+		c.Routes[0].Handlers.Timeout = time.Second
+		c.Routes[0].Handlers.Message = func(_ context.Context, _ *Connection, m Message) ([]Message, error) {
+			t.Errorf("half a message is handled: %q", m.Data)
+			return nil, nil
+		}
+	})
+	exchange(t, g, []byte(frame(0x01, "half a message, and then ")))
+	events.waitFor(t, "main/a connection_lost")
+}
+
 func TestOnDisconnect(t *testing.T) {
 	ends := make(chan End, 1)
 	g, _ := start(t, func(c *Config) {

@@ -131,6 +131,7 @@ type socket struct {
 	*fanout.Conn
 	early    []byte
 	in       *bufio.Reader // the library's
+	ended    bool          // nothing more can be read
 	maxFrame uint64
 	frames   frameGuard
 }
@@ -142,7 +143,10 @@ func (s *socket) Read(p []byte) (n int, err error) {
 		n = copy(p, s.early)
 		s.early = s.early[n:]
 	} else {
-		n, err = s.Conn.Read(p)
+		if n, err = s.Conn.Read(p); n > 0 {
+			err = nil // TLS gives both; it comes again
+		}
+		s.ended = err != nil
 	}
 	if s.maxFrame > 0 && s.frames.pass(p[:n]) > s.maxFrame {
 		return 0, errFrameSize

@@ -29,3 +29,6 @@ const (
 	onMessage    = "on_message"
 	onDisconnect = "on_disconnect"
 )
+
+// Names are those that Observer.HandlerFailed may report.
+func (Handlers) Names() []string { return []string{onConnect, onMessage, onDisconnect} }

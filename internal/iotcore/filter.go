@@ -10,8 +10,12 @@ import (
 // maxFilterBytes is the longest UTF-8 string that MQTT can carry [MQTT-4.7.3-3].
 const maxFilterBytes = 65535
 
-// minTopicLevels is how many levels the shortest device, registry and own topics have: $devices/<device>/events.
-const minTopicLevels = 3
+// maxSubtopicChars is the longest subtopic: all that follows $devices/<device>/events/ and its like.
+const maxSubtopicChars = 1024
+
+// maxLevels is how many levels a topic may have. The original service names no limit but that on length; this is the one
+// of mosquitto, and it bounds what a topic costs a broker.
+const maxLevels = 200
 
 // DefaultFilters returns the filters of a trigger whose author names no topics: all topics of the broker, of the device,
 // or, without a device, of the registry and its devices.
@@ -22,9 +26,29 @@ func DefaultFilters(source Source, registryID, deviceID string) []string {
 	case deviceID != "":
 		return []string{devicesLevel + "/" + deviceID + "/#"}
 	default:
-		return []string{devicesLevel + "/#", registriesLevel + "/" + registryID + "/#"}
+		// Not $devices/#, which stands for less: see RegistryFilter.
+		return []string{devicesLevel + "/+/#", registriesLevel + "/" + registryID + "/#"}
 	}
 }
+
+// RegistryFilter is what a filter means when a registry subscribes to it: $devices/# is $devices/+/events/#.
+func RegistryFilter(filter string) string {
+	if filter == devicesLevel+"/#" {
+		return devicesLevel + "/+/" + Events + "/#"
+	}
+	return filter
+}
+
+// DeviceFilter is what a filter means when a device subscribes to it: $registries/# is $registries/+/commands/#.
+func DeviceFilter(filter string) string {
+	if filter == registriesLevel+"/#" {
+		return registriesLevel + "/+/" + Commands + "/#"
+	}
+	return filter
+}
+
+// HasWildcard reports whether filter covers more than one topic.
+func HasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
 // ValidateFilter tells why a trigger on source cannot subscribe to filter, or returns nil. It refuses what MQTT forbids,
 // what the source does not offer, and what can never match, since a trigger that silently never fires is the hardest
@@ -34,13 +58,36 @@ func ValidateFilter(source Source, filter string) error {
 	if err == nil {
 		err = validateSyntax(inner)
 	}
+	if err == nil && source == Device && isMonitoring(inner) {
+		err = errors.New("a trigger cannot listen to monitoring topics: choose device, registry or alias topics")
+	}
 	if err == nil {
 		err = validateReach(source, inner)
 	}
-	if err != nil {
-		return fmt.Errorf("topic filter %s: %w", quote(filter), err)
+	return filterError(filter, err)
+}
+
+// ValidateSubscription tells why no client of source can subscribe to filter, or returns nil. To clients, but not to
+// triggers, there are monitoring topics as well. A shared subscription is given without its $share/<group>/.
+func ValidateSubscription(source Source, filter string) error {
+	err := validateSyntax(filter)
+	if err == nil {
+		err = validateReach(source, filter)
 	}
-	return nil
+	return filterError(filter, err)
+}
+
+func filterError(filter string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("topic filter %s: %w", quote(filter), err)
+}
+
+func isMonitoring(filter string) bool {
+	first, rest, _ := strings.Cut(filter, "/")
+	second, _, _ := strings.Cut(rest, "/")
+	return first == monitoringLevel || first == ownLevel && second == "monitoring"
 }
 
 // unshare returns the filter within a shared subscription $share/<group>/<filter> (MQTT 5.0 section 4.8.2), and any other
@@ -90,35 +137,98 @@ func validateSyntax(filter string) error {
 
 // validateReach refuses well-formed filters that the source does not serve or that no topic can ever match.
 func validateReach(source Source, filter string) error {
+	if n := strings.Count(filter, "/") + 1; n > maxLevels {
+		return fmt.Errorf("has %d levels, and topics have at most %d: shorten it", n, maxLevels)
+	}
 	if filter[0] != '$' {
 		return nil
 	}
 	if source == Broker {
 		return errors.New("broker topics do not begin with $: remove the $, or set registry_id for a device source")
 	}
-	first, rest, _ := strings.Cut(filter, "/")
-	second, _, _ := strings.Cut(rest, "/")
+	first, rest, more := strings.Cut(filter, "/")
 	switch first {
-	case monitoringLevel:
-		return errMonitoring
 	case ownLevel:
-		if second == "monitoring" {
-			return errMonitoring
-		}
-	case devicesLevel, registriesLevel:
+		return validateOwn(rest, more)
+	case devicesLevel, registriesLevel, monitoringLevel:
+		return validateStandard(first, rest, more)
 	default:
+		return fmt.Errorf("can match nothing, since no topics begin with %s: there are $devices/…, $registries/… and $me/…, and aliases, which do not begin with $", first)
+	}
+}
+
+// validateStandard looks at what follows $devices, $registries or $monitoring in a filter: <ID>/<name>[/<subtopic>].
+func validateStandard(first, rest string, more bool) error {
+	id, rest, moreThanID := strings.Cut(rest, "/")
+	switch {
+	case more && id == "#":
+		return nil
+	case !moreThanID:
+		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", first)
+	case id == "":
+		return fmt.Errorf("can match nothing, since the level after %s is an ID and never empty: name it, or use +", first)
+	case id != "+":
+		if err := ValidateID("the ID", id); err != nil {
+			return fmt.Errorf("can match nothing: %w", err)
+		}
+	}
+	name, subtopic, _ := strings.Cut(rest, "/")
+	switch {
+	case first == monitoringLevel:
+		return validateMonitoring(first+"/"+id, rest)
+	case name == "+" || name == "#" || standardName(name):
+		return validateSubtopic(subtopic)
+	}
+	return fmt.Errorf("can match nothing, since after %s/%s comes events, state, commands or config, and not %q", first, id, name)
+}
+
+// validateOwn looks at what follows $me in a filter.
+func validateOwn(rest string, more bool) error {
+	whose, rest, moreThanWhose := strings.Cut(rest, "/")
+	name, subtopic, _ := strings.Cut(rest, "/")
+	anyName := name == "+" || name == "#"
+	switch {
+	case more && whose == "#":
+		return nil
+	case !moreThanWhose:
+		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", ownLevel)
+	case (whose == "device" || whose == "+") && (anyName || standardName(name)),
+		whose == "registry" && (anyName || name == Commands || name == Config):
+		return validateSubtopic(subtopic)
+	case whose == "monitoring":
+		return validateMonitoring(ownLevel+"/monitoring", rest)
+	case whose == "device", whose == "+":
+		return fmt.Errorf("can match nothing, since after %s/device comes events, state, commands or config, and not %q", ownLevel, name)
+	case whose == "registry":
+		return fmt.Errorf("can match nothing, since after %s/registry comes commands or config, and not %q", ownLevel, name)
+	default:
+		return fmt.Errorf("can match nothing, since after %s comes device, registry or monitoring, and not %q", ownLevel, whose)
+	}
+}
+
+func validateMonitoring(before, name string) error {
+	switch name {
+	case monitoringName, "+", "#", monitoringName + "/#", "+/#":
 		return nil
 	}
-	if levels := strings.Count(filter, "/") + 1; levels < minTopicLevels && !strings.HasSuffix(filter, "/#") {
-		return fmt.Errorf("can match nothing, since a topic under %s has at least three levels: add levels, or end it with /#", first)
+	return fmt.Errorf("can match nothing, since after %s comes %s, and no more", before, monitoringName)
+}
+
+// validateSubtopic refuses a filter that is longer than any subtopic. A + may stand for an empty level, and a # at the end
+// for no level at all, with its slash.
+func validateSubtopic(filter string) error {
+	levels := strings.Split(strings.TrimSuffix(strings.TrimSuffix(filter, "#"), "/"), "/")
+	n := len(levels) - 1
+	for _, level := range levels {
+		if level != "+" {
+			n += utf8.RuneCountInString(level)
+		}
 	}
-	if second == "" {
-		return fmt.Errorf("can match nothing, since the level after %s is an ID and never empty: name it, or use +", first)
+	if n > maxSubtopicChars {
+		return fmt.Errorf("can match nothing, since a subtopic has at most %d characters, and this asks for %d", maxSubtopicChars, n)
 	}
 	return nil
 }
-
-var errMonitoring = errors.New("a trigger cannot listen to monitoring topics: choose device, registry or alias topics")
 
 // quote shows a filter in an error: an overlong one by its beginning, since the reader needs to recognise it, not read it.
 func quote(filter string) string {

@@ -28,6 +28,16 @@ const (
 	MonitoringTopic
 )
 
+// The names of the standard topics: the level after the ID.
+const (
+	Events   = "events"   // from a device to its registry
+	State    = "state"    // likewise, and the last message is kept
+	Commands = "commands" // from a registry to a device or to all of its devices
+	Config   = "config"   // likewise, and the last message is kept
+
+	monitoringName = "json" // the only monitoring topic
+)
+
 const (
 	devicesLevel    = "$devices"
 	registriesLevel = "$registries"
@@ -40,7 +50,7 @@ const (
 type Topic struct {
 	Kind     Kind
 	ID       string // device or registry ID
-	Name     string // third level: events, state, commands, config, or json for monitoring
+	Name     string // third level: Events, State, Commands, Config, or json for monitoring; see Standard
 	Subtopic string // everything after the name and its slash
 }
 
@@ -71,12 +81,45 @@ func ParseTopic(topic string) Topic {
 	return Topic{Kind: kind, ID: id, Name: name, Subtopic: subtopic}
 }
 
+// Standard reports whether t is one of the topics that the service has: a device or registry topic with one of the four
+// names, or the monitoring topic of a device.
+func (t Topic) Standard() bool {
+	switch t.Kind {
+	case DeviceTopic, RegistryTopic:
+		return standardName(t.Name)
+	case MonitoringTopic:
+		return t.Name == monitoringName && t.Subtopic == ""
+	default:
+		return false
+	}
+}
+
+// Permanent reports whether the last message to t is kept, and sent to whoever subscribes to exactly this topic.
+func (t Topic) Permanent() bool {
+	return (t.Kind == DeviceTopic || t.Kind == RegistryTopic) && (t.Name == State || t.Name == Config)
+}
+
+// FromDevice reports whether t is one that devices publish to, and their registry reads; the registry publishes to the
+// other device and registry topics.
+func (t Topic) FromDevice() bool {
+	return (t.Kind == DeviceTopic || t.Kind == RegistryTopic) && (t.Name == Events || t.Name == State)
+}
+
+func standardName(name string) bool {
+	return name == Events || name == State || name == Commands || name == Config
+}
+
 // DeviceID returns the ID of the device that published to topic, and "" where the topic does not tell. Only the device
 // itself publishes to its device topics, save commands and config, which its registry does.
 func DeviceID(topic string) string {
 	t := ParseTopic(topic)
-	if t.Kind != DeviceTopic || t.Name == "commands" || t.Name == "config" {
+	if t.Kind != DeviceTopic || t.Name == Commands || t.Name == Config {
 		return ""
 	}
 	return t.ID
+}
+
+// MonitoringTopicOf is the topic on which the service tells about a device.
+func MonitoringTopicOf(deviceID string) string {
+	return monitoringLevel + "/" + deviceID + "/" + monitoringName
 }

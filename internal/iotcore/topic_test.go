@@ -54,6 +54,31 @@ func TestDeviceID(t *testing.T) {
 	}
 }
 
+func TestStandardTopics(t *testing.T) {
+	for topic, want := range map[string]struct{ standard, permanent, fromDevice bool }{
+		"$devices/x/events":      {true, false, true},
+		"$devices/x/state/a":     {true, true, true},
+		"$devices/x/commands":    {true, false, false},
+		"$devices/x/config":      {true, true, false},
+		"$registries/r/state":    {true, true, true},
+		"$registries/r/config/a": {true, true, false},
+		"$monitoring/x/json":     {true, false, false},
+		"$monitoring/x/json/a":   {},
+		"$monitoring/x/events":   {},
+		"$devices/x/telemetry":   {},
+		"$devices/x/json":        {},
+		"a/state":                {},
+	} {
+		got := ParseTopic(topic)
+		if got.Standard() != want.standard || got.Permanent() != want.permanent || got.FromDevice() != want.fromDevice {
+			t.Errorf("%q: standard %v, permanent %v, from device %v", topic, got.Standard(), got.Permanent(), got.FromDevice())
+		}
+	}
+	if topic := MonitoringTopicOf("x"); topic != "$monitoring/x/json" {
+		t.Errorf("monitoring topic %q", topic)
+	}
+}
+
 func TestHotFunctionsDoNotAllocate(t *testing.T) {
 	const topic = "$devices/areqjd6un3afc3cefcvm/events/kitchen/temperature"
 	if n := testing.AllocsPerRun(100, func() {
@@ -100,7 +125,7 @@ func TestDefaultFilters(t *testing.T) {
 		registry, device string
 		want             []string
 	}{
-		{Device, "r", "", []string{"$devices/#", "$registries/r/#"}},
+		{Device, "r", "", []string{"$devices/+/#", "$registries/r/#"}},
 		{Device, "r", "d", []string{"$devices/d/#"}},
 		{Broker, "", "", []string{"#"}},
 	} {

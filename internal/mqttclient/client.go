@@ -50,7 +50,8 @@ type Message struct {
 }
 
 // ErrLost is returned by Session.Pop when the connection is gone and all that
-// had to be handed out has been.
+// had to be handed out has been, and by Connect when it goes before all is
+// subscribed.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
 // Connect opens a session: CONNECT, then SUBSCRIBE, each answered. The error
@@ -68,35 +69,69 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 	}
 	s.Resumed = connect.SessionPresent()
 
-	filters := make(map[string]byte, len(cfg.Filters))
-	for _, f := range cfg.Filters {
-		filters[f] = cfg.QoS
+	subscribed := make(chan error, 1)
+	go func() { subscribed <- s.subscribe() }()
+	defer signal(s.arrived) // what is taken from it here is Pop's
+	for {
+		select {
+		case err := <-subscribed:
+			if err != nil {
+				s.Close()
+				return nil, err
+			}
+			return s, nil
+		case <-s.arrived:
+			// What a persistent session or retained messages bring may come before
+			// the answer: more than there is room for, and then there is no answer
+			// until somebody reads from the session.
+			if n, _ := s.Unacked(); n >= cfg.MaxUnacked {
+				go s.loseUnless(subscribed)
+				return s, nil
+			}
+		case <-ctx.Done():
+			s.Close()
+			return nil, fmt.Errorf("subscribing on MQTT broker %v: %w", cfg.URLs, noAnswer(ctx))
+		}
+	}
+}
+
+// subscribe subscribes, and then drops what an earlier configuration has
+// subscribed to: after, so that no message falls between an old filter and a new
+// one that both cover it. paho ends the wait for an answer when the session ends.
+func (s *Session) subscribe() error {
+	filters := make(map[string]byte, len(s.cfg.Filters))
+	for _, f := range s.cfg.Filters {
+		filters[f] = s.cfg.QoS
 	}
 	subscribe := s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
-	err := wait(ctx, subscribe)
-	if err == nil {
+	subscribe.Wait()
+	err := subscribe.Error()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrLost, err)
+	} else {
 		err = s.checkGranted(subscribe.Result())
 	}
 	if err != nil {
-		s.Close()
-		return nil, fmt.Errorf("subscribing on MQTT broker %v: %w", cfg.URLs, err)
+		return fmt.Errorf("subscribing on MQTT broker %v: %w", s.cfg.URLs, err)
 	}
-	if err := s.unsubscribe(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("unsubscribing on MQTT broker %v: %w", cfg.URLs, err)
-	}
-	return s, nil
-}
-
-// unsubscribe drops what an earlier configuration has subscribed to. It comes
-// after SUBSCRIBE, so that no message falls between an old filter and a new one
-// that both cover it.
-func (s *Session) unsubscribe(ctx context.Context) error {
 	old := slices.DeleteFunc(slices.Clone(s.cfg.Unsubscribe), func(f string) bool { return slices.Contains(s.cfg.Filters, f) })
 	if !s.Resumed || len(old) == 0 {
 		return nil
 	}
-	return wait(ctx, s.client.Unsubscribe(old...))
+	unsubscribe := s.client.Unsubscribe(old...)
+	unsubscribe.Wait()
+	if err := unsubscribe.Error(); err != nil {
+		return fmt.Errorf("unsubscribing on MQTT broker %v: %w", s.cfg.URLs, err)
+	}
+	return nil
+}
+
+// loseUnless ends the session if subscribing has failed after all.
+func (s *Session) loseUnless(subscribed <-chan error) {
+	if err := <-subscribed; err != nil {
+		s.lose(err)
+		_ = s.tap.Close()
+	}
 }
 
 // options: no automatic reconnection, since it would hide whether the session
@@ -128,9 +163,11 @@ func wait(ctx context.Context, t mqtt.Token) error {
 	case <-t.Done():
 		return t.Error()
 	case <-ctx.Done():
-		return fmt.Errorf("no answer: %w", ctx.Err())
+		return noAnswer(ctx)
 	}
 }
+
+func noAnswer(ctx context.Context) error { return fmt.Errorf("no answer: %w", ctx.Err()) }
 
 // hint says what to look at for a CONNACK return code (MQTT 3.1.1, section
 // 3.2.2.3).

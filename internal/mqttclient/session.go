@@ -260,6 +260,7 @@ func (s *Session) Close() {
 	signal(s.room) // for receive, which would keep paho from ending
 	if s.tap != nil {
 		s.tap.Flush()
+		s.tap.polite.Store(true)
 	}
 	// 250 ms is what paho waits for its writer; with 0 it may cut off the last
 	// acknowledgements.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type tap struct {
 	receive  func([]*Message)
 	rest     func()        // before a read, when all that was read is taken; may be nil
 	silence  time.Duration // after which the peer is taken for dead; 0 for never
+	polite   atomic.Bool   // Close waits for the peer
+	ended    chan struct{} // closed when a read has failed
+	end      sync.Once
 
 	mu    sync.Mutex // packets are written whole
 	acks  []byte     // gathered, not yet written
@@ -40,7 +44,7 @@ type tap struct {
 const readBuffer = 32 << 10
 
 func newTap(nc net.Conn, receive func([]*Message)) *tap {
-	t := &tap{Conn: nc, receive: receive}
+	t := &tap{Conn: nc, receive: receive, ended: make(chan struct{})}
 	t.r = bufio.NewReaderSize(readerFunc(t.fill), readBuffer)
 	return t
 }
@@ -82,10 +86,32 @@ func (t *tap) fill(p []byte) (int, error) {
 		_ = t.Conn.SetReadDeadline(time.Now().Add(t.silence))
 	}
 	n, err := t.Conn.Read(p)
+	if err != nil {
+		t.end.Do(func() { close(t.ended) })
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("nothing came from the MQTT broker for %v, not even the answer to a ping: the connection is dead", t.silence)
 	}
 	return n, err
+}
+
+// closeWait is for the peer to read what was written, and to close.
+const closeWait = 200 * time.Millisecond
+
+// Close closes the connection. A socket that is closed with bytes unread resets
+// the connection, and the broker loses the acknowledgements that it has not read
+// yet: it would send those messages again. So, after a DISCONNECT, reading goes on
+// until the broker has closed its side, as it must [MQTT-3.14.4-1].
+func (t *tap) Close() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok && t.polite.Load() && half.CloseWrite() == nil {
+		timeout := time.NewTimer(closeWait)
+		defer timeout.Stop()
+		select {
+		case <-t.ended:
+		case <-timeout.C:
+		}
+	}
+	return t.Conn.Close()
 }
 
 func (t *tap) handOver() {

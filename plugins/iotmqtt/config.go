@@ -59,7 +59,7 @@ func Spec() *service.ConfigSpec {
 				Default("").
 				Example("my-broker"),
 			service.NewStringListField(fieldTopics).
-				Description("The topic filters to subscribe to, with the wildcards of MQTT. When empty: all topics of the registry (`$devices/#` and `$registries/<registry_id>/#`), of the device (`$devices/<device_id>/#`), or of the broker (`#`). Monitoring topics (`$monitoring/…`) are refused.").
+				Description("The topic filters to subscribe to, with the wildcards of MQTT. When empty: all topics of the registry (`$devices/+/#` and `$registries/<registry_id>/#`), of the device (`$devices/<device_id>/#`), or of the broker (`#`). Of a device source, a filter that begins with `$devices/` covers device topics, one with `$registries/` registry topics, and any other aliases, of which `#` covers all. Monitoring topics (`$monitoring/…`) are refused, and so is a filter that can match nothing, such as `$devices/+`.").
 				Default([]any{}).
 				Example([]string{"$devices/+/events/#"}).
 				Example([]string{"factory/+/temperature"}).
@@ -187,19 +187,8 @@ root = match {
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
   this.share_group.or("") != "" && $shared => [ %q ],
   (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares)
-
-// topicsLint is run on the list and on each topic filter. It finds what can be found with the means
-// of a lint rule; the rest is found by iotcore.ValidateFilter when the input is
-// made.
-const topicsLint = `root = match {
-  this.type() != "string" => [],
-  this == "" => "a topic filter must not be empty",
-  this.re_match("^(\\$share/[^/]*/)?\\$(monitoring|me/monitoring)(/|$)") => "topic filter \"%s\": monitoring topics cannot be forwarded, remove it".format(this),
-  this.re_match("#.") || this.re_match("[^/]#") => "topic filter \"%s\": # must be the last level, alone".format(this),
-  this.re_match("[^/]\\+") || this.re_match("\\+[^/]") => "topic filter \"%s\": + must be alone in its level".format(this),
-  this.re_match("^\\$(devices|registries)/[^/#]*$") => "topic filter \"%s\" matches nothing: device and registry topics have at least three levels, such as $devices/+/events".format(this),
-}`
+  this.broker_id.or("") != "" => %s,
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {

@@ -3,7 +3,7 @@ package iotmqtt
 const description = `
 A message is acknowledged to the broker only after the output has accepted the batch that it is in, and in the order in which the broker sent it. With ` + "`qos: 1`, `clean_session: false` and a `client_id`" + ` a crash of this process at any instant loses nothing that the broker still holds; what was under way comes twice, at most ` + "`max_unacked`" + ` messages. A crash of the broker can make more of them come twice: those whose acknowledgement it had not saved.
 
-A batch that the output rejects comes again, after 100 ms at first and then up to a second, while the batches behind it go on. One that can never be sent, since ` + "`iot_trigger` or `websocket_broadcast`" + ` says so (too large, not UTF-8), does not: it is logged with the reason, counted in ` + "`iot_mqtt_rejected`" + ` and acknowledged, unless a ` + "`fallback`" + ` output takes it.
+A batch that the output rejects comes again, after 100 ms at first and then up to a second, while the batches behind it go on, or with ` + "`strict_order`" + ` wait. One that can never be sent, since ` + "`iot_trigger` or `websocket_broadcast`" + ` says so (too large, not UTF-8), does not come again: it is logged with the reason, counted in ` + "`iot_mqtt_rejected`" + ` and acknowledged, unless a ` + "`fallback`" + ` output takes it.
 
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
@@ -14,7 +14,7 @@ A connection on which nothing comes for one and a half times ` + "`keepalive`" +
 - ` + "`mqtt_topic`" + `: the topic as published
 - ` + "`mqtt_qos`, `mqtt_retained`, `mqtt_duplicate`, `mqtt_message_id`" + `: of the PUBLISH packet (the ID is 0 at QoS 0)
 - ` + "`iot_source`" + `: ` + "`device` or `broker`" + `
-- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where the topic does not tell who sent the message
+- ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where a registry sent the message, or where the topic does not tell who did. The device of an alias topic is known if ` + "`iot_registries`" + ` has the alias
 - ` + "`iot_broker_id`" + `: of a broker source
 - ` + "`iot_received_at`" + `: when the message was received, RFC 3339 with nanoseconds, UTC
 - ` + "`iot_event_id`" + `: a UUID of version 7, made once for each message that was received, so that it stays the same when the message is replayed in this process

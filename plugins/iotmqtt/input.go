@@ -3,6 +3,7 @@ package iotmqtt
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 )
 
 func init() {
+	registerFilterProblem() // before Spec, whose lint rules use it
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		return newInput(conf, res)
 	})
@@ -26,10 +28,12 @@ func init() {
 // Close one at a time, acknowledgements at any time.
 type input struct {
 	cfg     config
+	res     *service.Resources
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
 	metrics metrics
+	tracing tracing
 	replays *replays
 
 	gathered []*mqttclient.Message // what the batcher holds
@@ -37,8 +41,9 @@ type input struct {
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
 	stopping sync.Once
-	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 	rivalry  rivalry       // of Connect alone
+	cutShort bool          // of Connect alone: the last one was, before it had subscribed
+	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
@@ -60,6 +65,10 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err != nil {
 		return nil, err
 	}
+	meta := newMetadata(cfg)
+	if err := meta.consult(res); err != nil {
+		return nil, err
+	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	var free chan struct{}
@@ -68,31 +77,38 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		free <- struct{}{}
 	}
 	return &input{
+		res:     res,
 		cfg:     cfg,
 		log:     logging.New(res.Logger()),
-		meta:    newMetadata(cfg),
+		meta:    meta,
 		batcher: batcher,
-		metrics: newMetrics(res.Metrics()),
+		metrics: newMetrics(res.Metrics()).zeroed(),
+		tracing: newTracing(res),
 		replays: newReplays(),
 		line:    line,
 		turn:    turn,
 		context: turn.Context(),
-		free:    free,
 		watched: make(chan struct{}),
 		closed:  make(chan struct{}),
+		free:    free,
 	}, nil
 }
 
 // Connect implements service.BatchInput.
 func (in *input) Connect(ctx context.Context) error {
 	last := in.current()
-	if err := in.rivalry.wait(ctx, last != nil && last.CutShort(shortLife), in.log); err != nil {
+	cutShort := in.cutShort || last != nil && last.CutShort(shortLife)
+	if err := in.rivalry.wait(ctx, cutShort, in.log); err != nil {
 		return err
 	}
 	in.end()
+	// An input resource is made before the process knows who is who.
+	if err := in.meta.consult(in.res); err != nil {
+		return err
+	}
 	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
+	in.cutShort = errors.Is(err, mqttclient.ErrLost)
 	if err != nil {
-		in.rivalry = rivalry{}
 		return err
 	}
 	log := in.log.With("client_id", in.cfg.session.ClientID, "topics", in.cfg.session.Filters)
@@ -162,7 +178,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			s.Ack([]*mqttclient.Message{m})
 		case m != nil:
 			in.gathered = append(in.gathered, m)
-			if in.batcher.Add(in.meta.message(in.context, m)) {
+			if in.batcher.Add(in.meta.message(in.tracing.begin(in.context, m.Topic, m.ReceivedAt), m)) {
 				return in.flush(ctx, s)
 			}
 		case err != nil && len(in.gathered) == 0:

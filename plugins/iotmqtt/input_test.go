@@ -351,9 +351,13 @@ func TestBadConfiguration(t *testing.T) {
 		{"{urls: [x], broker_id: b, batching: {count: 0, period: ''}}", "batching"},
 		{"{urls: [x], registry_id: a, topics: ['$monitoring/d/json']}", "monitoring"},
 		{"{urls: [x], registry_id: a, topics: ['a/#/b']}", "# must be the last level"},
-		{"{urls: [x], registry_id: a, topics: ['$devices/+']}", "matches nothing"},
-		{"{urls: [x], registry_id: a, topics: ['a+']}", "+ must be alone"},
-		{"{urls: [x], registry_id: a, topics: ['']}", "must not be empty"},
+		{"{urls: [x], registry_id: a, topics: ['$devices/+']}", "can match nothing, since a topic under $devices has at least three levels"},
+		{"{urls: [x], registry_id: a, topics: [ok, '$devices/d/telemetry']}", "comes events, state, commands or config"},
+		{"{urls: [x], registry_id: a, topics: ['$SYS/#']}", "no topics begin with $SYS"},
+		{"{urls: [x], broker_id: b, topics: ['$devices/d/events']}", "broker topics do not begin with $"},
+		{"{urls: [x], broker_id: b, topics: [ok, '$SYS/#']}", "can match nothing"},
+		{"{urls: [x], registry_id: a, topics: ['a+']}", "+ must stand alone"},
+		{"{urls: [x], registry_id: a, topics: ['']}", "is empty"},
 	} {
 		b := service.NewStreamBuilder()
 		err := b.AddInputYAML("iot_mqtt: " + tc.yaml)

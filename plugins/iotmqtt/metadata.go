@@ -2,6 +2,7 @@ package iotmqtt
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"iotcast/internal/iotcore"
 	"iotcast/internal/mqttclient"
+	"iotcast/internal/registry"
 	"iotcast/internal/trigger"
 	"iotcast/plugins/internal/metakey"
 )
@@ -19,6 +21,7 @@ type metadata struct {
 	registry string
 	device   string
 	broker   string
+	known    *registry.Directory // nil unless it knows the registry
 	eventIDs *trigger.EventIDs
 	models   map[kind]*service.Message
 	sharing  sharing
@@ -97,10 +100,41 @@ func (md *metadata) model(m *mqttclient.Message) *service.Message {
 	return model
 }
 
+// consult takes who is who from the process, if it knows the registry. Without, the topic tells.
+func (md *metadata) consult(res *service.Resources) error {
+	if md.known != nil || md.source == iotcore.Broker {
+		return nil
+	}
+	v, ok := res.GetGeneric(registry.Key)
+	if !ok {
+		return nil
+	}
+	d := v.(*registry.Directory)
+	if !d.HasRegistry(md.registry) {
+		return nil
+	}
+	if p, _ := d.Principal(md.device); md.device != "" && p.Registry != md.registry {
+		return fmt.Errorf("device_id %q is none of registry %q, whose devices are %q (see iot_registries in the root config)", md.device, md.registry, d.Devices(md.registry))
+	}
+	md.known = d
+	return nil
+}
+
+// parse takes a topic apart, or what it stands for, if it is an alias topic of which the process knows.
+func (md *metadata) parse(topic string) (string, iotcore.Topic) {
+	if md.known != nil {
+		if standard := md.known.Resolve(md.registry, topic); standard != "" {
+			topic = standard
+		}
+	}
+	return topic, iotcore.ParseTopic(topic)
+}
+
 // concerns reports whether a message belongs to the source. Some brokers send
 // retained messages of $ topics to # as well, against [MQTT-4.7.2-1]; and with a
 // device configured, those of other devices are left out, as far as the topic
-// tells; and so are those of another partition.
+// tells, and so are those of devices that are known to be in another registry, and
+// those of another partition.
 func (md *metadata) concerns(m *mqttclient.Message) bool {
 	if !md.sharing.takes(m) {
 		return false
@@ -108,18 +142,27 @@ func (md *metadata) concerns(m *mqttclient.Message) bool {
 	if md.source == iotcore.Broker {
 		return !strings.HasPrefix(m.Topic, "$")
 	}
-	if md.device == "" {
+	if md.device == "" && md.known == nil {
 		return true
 	}
-	t := iotcore.ParseTopic(m.Topic)
-	return t.Kind != iotcore.DeviceTopic || t.ID == md.device
+	_, t := md.parse(m.Topic)
+	if t.Kind != iotcore.DeviceTopic {
+		return true
+	}
+	if md.known != nil {
+		if p, ok := md.known.Principal(t.ID); ok && p.Registry != md.registry {
+			return false
+		}
+	}
+	return md.device == "" || t.ID == md.device
 }
 
-// deviceOf is the sending device. An alias topic does not name it, so there the
-// configured device, if there is one, is all that can be known.
+// deviceOf is the sending device. An alias topic that is not known does not name
+// it, so there the configured device, if there is one, is all that can be known.
 func (md *metadata) deviceOf(topic string) string {
-	if id := iotcore.DeviceID(topic); id != "" || iotcore.ParseTopic(topic).Kind != iotcore.OtherTopic {
-		return id
+	topic, t := md.parse(topic)
+	if t.Kind != iotcore.OtherTopic {
+		return iotcore.DeviceID(topic)
 	}
 	return md.device
 }

@@ -20,3 +20,12 @@ func newMetrics(m *service.Metrics) metrics {
 		sessionLost:   m.NewCounter("iot_mqtt_session_lost"),
 	}
 }
+
+// zeroed makes the counters appear at once: to Prometheus, one that appears with
+// a 1 has not increased.
+func (m metrics) zeroed() metrics {
+	for _, counter := range []*service.MetricCounter{m.dropped, m.rejected, m.sessionLost} {
+		counter.Incr(0)
+	}
+	return m
+}

@@ -2,6 +2,7 @@ package iottrigger
 
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.opentelemetry.io/otel/trace"
 
 	"iotcast/internal/trigger"
 	"iotcast/plugins/internal/metakey"
@@ -53,8 +54,21 @@ func (e *envelopes) flush() {
 		envelope.SetBytes(trigger.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
 		envelope.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
 		envelope.MetaSetMut(metakey.Messages, int64(len(msgs)))
+		linkTraces(source[g.From:g.To])
 		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
 		e.done = append(e.done, envelope)
 	}
 	e.run = e.run[:0]
+}
+
+// linkTraces leads from the trace of the first message, which goes on with the
+// envelope, to those of the others, which end with it.
+func linkTraces(messages service.MessageBatch) {
+	span := trace.SpanFromContext(messages[0].Context())
+	if !span.IsRecording() {
+		return
+	}
+	for _, m := range messages[1:] {
+		span.AddLink(trace.LinkFromContext(m.Context()))
+	}
 }

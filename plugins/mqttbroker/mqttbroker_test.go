@@ -17,6 +17,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFromConfig(t *testing.T) {
 	spec := service.NewConfigSpec().Field(Field())
+	tcp := func(address string, users map[string]string) devbroker.Config {
+		return devbroker.Config{
+			Address: address, Users: users,
+			WebSocket: devbroker.WebSocket{Path: defaultPath, AllowedOrigins: []string{}},
+		}
+	}
+	none := map[string]string{}
 	for _, c := range []struct {
 		name, yaml string
 		want       devbroker.Config
@@ -25,13 +32,27 @@ func TestFromConfig(t *testing.T) {
 	}{
 		{name: "absent", yaml: ``},
 		{name: "others", yaml: `other: 1`},
-		{name: "defaults", yaml: `mqtt_broker: {}`, want: devbroker.Config{Address: defaultAddress, Users: map[string]string{}}, ok: true},
+		{name: "defaults", yaml: `mqtt_broker: {}`, want: tcp(defaultAddress, none), ok: true},
 		{name: "turned off", yaml: `mqtt_broker: { address: "", users: [] }`},
-		{name: "address", yaml: `mqtt_broker: { address: ":1884" }`, want: devbroker.Config{Address: ":1884", Users: map[string]string{}}, ok: true},
+		{name: "address", yaml: `mqtt_broker: { address: ":1884" }`, want: tcp(":1884", none), ok: true},
 		{
 			name: "users", yaml: `mqtt_broker: { users: [ { user: a, password: b }, { user: c, password: d } ] }`,
-			want: devbroker.Config{Address: defaultAddress, Users: map[string]string{"a": "b", "c": "d"}}, ok: true,
+			want: tcp(defaultAddress, map[string]string{"a": "b", "c": "d"}), ok: true,
 		},
+		{
+			name: "all", yaml: `
+mqtt_broker:
+  address: ""
+  tls: { address: ":8883", cert_file: c.pem, key_file: k.pem }
+  websocket: { address: ":8083", path: /ws, tls: true, allowed_origins: [ "*" ] }
+  storage_file: b.db`,
+			want: devbroker.Config{
+				TLS:       devbroker.TLS{Address: ":8883", CertFile: "c.pem", KeyFile: "k.pem"},
+				WebSocket: devbroker.WebSocket{Address: ":8083", Path: "/ws", TLS: true, AllowedOrigins: []string{"*"}},
+				Users:     none, File: "b.db",
+			}, ok: true,
+		},
+		{name: "bad path", yaml: `mqtt_broker: { websocket: { path: mqtt } }`, err: "path must begin with /"},
 		{name: "twice", yaml: `mqtt_broker: { users: [ { user: a, password: b }, { user: a, password: c } ] }`, err: `user "a" appears twice`},
 		{name: "no password", yaml: `mqtt_broker: { users: [ { user: a, password: "" } ] }`, err: `user "a"`},
 		{name: "no user", yaml: `mqtt_broker: { users: [ { user: "", password: b } ] }`, err: `may be empty`},
@@ -81,7 +102,12 @@ func TestLint(t *testing.T) {
 		`mqtt_broker: { users: [ { user: a } ] }`:                                        "field password is required",
 		`mqtt_broker: { users: [ { user: a, password: b }, { user: a, password: c } ] }`: "each user may appear once",
 		`mqtt_broker: { users: [ { user: a, password: b }, { user: c, password: b } ] }`: "",
-		`mqtt_broker: true`:                                                              "expected object",
+		`mqtt_broker: { tls: { address: ":8883" } }`:                                     "tls needs cert_file and key_file",
+		`mqtt_broker: { tls: { cert_file: a.pem } }`:                                     "tls needs both",
+		`mqtt_broker: { websocket: { address: ":8083", tls: true } }`:                    "tls needs cert_file and key_file",
+		`mqtt_broker: { websocket: { path: mqtt } }`:                                     "path must begin with /",
+		`mqtt_broker: { tls: { address: ":8883", cert_file: a.pem, key_file: b.pem }, websocket: { address: ":8083", tls: true } }`: "",
+		`mqtt_broker: true`: "expected object",
 	} {
 		lints, err := linter.LintYAML([]byte(yaml))
 		if err != nil {

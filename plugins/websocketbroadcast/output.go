@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"iotcast/internal/access"
 	"iotcast/internal/fanout"
@@ -55,6 +57,9 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 		noRecipient: res.Metrics().NewCounter("websocket_broadcast_no_connections"),
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
 		rejected:    res.Metrics().NewCounter("websocket_broadcast_rejected"),
+	}
+	for _, counter := range []*service.MetricCounter{o.noRecipient, o.failed, o.rejected} {
+		counter.Incr(0) // to Prometheus, one that appears with a 1 has not increased
 	}
 	var err error
 	for name, to := range map[string]*string{
@@ -152,12 +157,13 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			if rejected == nil {
 				rejected = service.NewBatchError(batch, err)
 			}
-			rejected.Failed(i, err)
+			rejected = rejected.Failed(i, err)
 			continue
 		}
 		if err := o.broadcast(ctx, turn, out); err != nil {
 			return err
 		}
+		o.trace(m, out)
 	}
 	if rejected != nil {
 		return rejected
@@ -188,6 +194,18 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 		out.Received, _ = time.Parse(time.RFC3339Nano, at)
 	}
 	return out, nil
+}
+
+// trace notes the broadcast in the message's span.
+func (o *output) trace(m *service.Message, out fanout.Message) {
+	span := trace.SpanFromContext(m.Context())
+	if !span.IsRecording() {
+		return
+	}
+	span.AddEvent("broadcast", trace.WithAttributes(
+		attribute.String("gateway", o.gateway), attribute.String("path", o.path), attribute.String("event_id", out.ID),
+		attribute.Int("bytes", len(out.Payload)), attribute.Int("connections", o.route.Connections()),
+	))
 }
 
 func (o *output) broadcast(ctx context.Context, turn *order.Turn, m fanout.Message) error {

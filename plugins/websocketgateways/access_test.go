@@ -55,6 +55,7 @@ func TestLint(t *testing.T) {
 		"tls: { cert_file: a, key_file: b, client_auth: require }":                         "client_ca_files",
 		"tls: { cert_file: a, key_file: b, client_auth: require, client_ca_files: [ c ] }": "",
 		"tls: { cert_file: a, key_file: b, client_ca_files: [ c ] }":                       "request or require",
+		"tls: { cert_file: a, key_file: b, min_version: '1.3' }":                           "",
 		"tls: { client_auth: require, client_ca_files: [ c ] }":                            "need cert_file",
 		"tls: { cert_file: a, key_file: b, min_version: '1.1' }":                           "1.1",
 	} {

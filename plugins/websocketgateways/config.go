@@ -61,7 +61,7 @@ func Field() *service.ConfigField {
 		LintRule(`root = if this != "" && !this.re_match("^[a-z0-9]{1,12}$") { [ "`+errNodeID+`" ] }`).
 		Advanced())
 	return service.NewObjectListField(fieldGateways, append(fields, gatewaySettings()...)...).
-		Description("Listeners for WebSocket connections. They live as long as the process: streams that broadcast to them come and go while the connections stay open.").
+		Description(description).
 		Default([]any{}).
 		Example([]any{map[string]any{
 			"label": "main", "address": "127.0.0.1:8080",

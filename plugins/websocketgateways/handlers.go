@@ -51,7 +51,7 @@ func handlerFields() []*service.ConfigField {
 			Optional().
 			Example([]any{map[string]any{"mapping": `root = if this.query.room != "lobby" { deleted() }`}}),
 		service.NewProcessorListField(fieldOnMessage).
-			Description("Processors for each message from a client. What they make of it goes back to that client: as a text message if its metadata `content_type` is `application/json` or begins with `text/`, else as a binary one. Nothing goes back when the message is dropped. An error is logged and counted, and the connection stays open. See the metadata below. Without this, messages from clients are discarded.").
+			Description("Processors for each message from a client. What they make of it goes back to that client: as a text message if its metadata `content_type` is `application/json` or begins with `text/`, else as a binary one. Nothing goes back when the message is dropped. An error is logged and counted, and the connection stays open. Without this, messages from clients are discarded.").
 			Optional().
 			Example([]any{map[string]any{"mapping": `root = {"pong": this.ping}`}}),
 		service.NewProcessorListField(fieldOnDisconnect).
@@ -88,6 +88,9 @@ func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, 
 		ps, err := conf.FieldProcessorList(name)
 		if err != nil {
 			return h, fmt.Errorf("%s: %w", name, err)
+		}
+		if len(ps) == 0 {
+			continue
 		}
 		p.processors = append(p.processors, ps...)
 		use(ps)

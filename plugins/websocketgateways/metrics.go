@@ -1,6 +1,7 @@
 package websocketgateways
 
 import (
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -11,10 +12,11 @@ import (
 	"iotcast/internal/gateway"
 )
 
-// metrics writes what gateways do to Benthos' metrics. What happens seldom is
+// metrics, which docs.go explains, writes what gateways do to Benthos' metrics. What happens seldom is
 // reported as it happens; what happens for every delivery is counted by fanout
 // and read once a second, so that no broadcast waits for a metric.
 type metrics struct {
+	up             *service.MetricGauge
 	connections    *service.MetricGauge
 	handshakes     *service.MetricCounter
 	closed         *service.MetricCounter
@@ -33,6 +35,7 @@ type metrics struct {
 
 func newMetrics(m *service.Metrics) *metrics {
 	return &metrics{
+		up:             m.NewGauge("websocket_gateway_up", "gateway"),
 		connections:    m.NewGauge("websocket_connections", "gateway", "path"),
 		handshakes:     m.NewCounter("websocket_handshakes", "gateway", "path", "status", "reason"),
 		closed:         m.NewCounter("websocket_closed", "gateway", "path", "reason"),
@@ -50,9 +53,21 @@ func newMetrics(m *service.Metrics) *metrics {
 	}
 }
 
-// observe is gateway.Observe.
-func (m *metrics) observe(gateway, path string) gateway.Observer {
-	return &observer{metrics: m, gateway: gateway, path: path}
+// observe is gateway.Observe. Counters that nothing was counted with are there
+// from the beginning: to Prometheus, one that appears with a 1 has not increased.
+func (m *metrics) observe(label, path string) gateway.Observer {
+	if path != "" {
+		m.handshakes.Incr(0, label, path, strconv.Itoa(http.StatusSwitchingProtocols), "")
+		for _, reason := range gateway.Reasons() {
+			m.closed.Incr(0, label, path, reason)
+		}
+		for _, handler := range (gateway.Handlers{}).Names() {
+			m.handlersFailed.Incr(0, label, path, handler)
+		}
+		m.received.Incr(0, label, path)
+		m.receivedBytes.Incr(0, label, path)
+	}
+	return &observer{metrics: m, gateway: label, path: path}
 }
 
 // observer reports one route.
@@ -95,6 +110,7 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 		defer tick.Stop()
 		for {
 			for _, g := range set.All() {
+				m.up.Set(up(g), g.Label())
 				for path, r := range g.Routes() {
 					seen[r] = m.add(g.Label(), path, r, seen[r])
 				}
@@ -107,6 +123,13 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 		}
 	})
 	return func() { close(quit); done.Wait() }
+}
+
+func up(g *gateway.Gateway) int64 {
+	if g.Err() != nil {
+		return 0
+	}
+	return 1
 }
 
 func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stats) fanout.Stats {

@@ -127,8 +127,13 @@ func (l layered) of(name string) *service.ParsedConfig {
 
 // parseSettings reads the settings of a route.
 func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
-	if rc.AllowedOrigins, err = l.of(fieldAllowedOrigins).FieldStringList(fieldAllowedOrigins); err != nil {
+	if rc.AllowedOrigins, err = l.route.FieldStringList(fieldAllowedOrigins); err != nil {
 		return err
+	}
+	if len(rc.AllowedOrigins) == 0 { // to Benthos a list is always there, empty
+		if rc.AllowedOrigins, err = l.gateway.FieldStringList(fieldAllowedOrigins); err != nil {
+			return err
+		}
 	}
 	if rc.Compression, err = l.of(fieldCompression).FieldBool(fieldCompression); err != nil {
 		return err

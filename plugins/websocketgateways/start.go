@@ -16,7 +16,7 @@ import (
 // Start starts the gateways of the root config and hands them to its resources,
 // where the outputs of all streams find them. The returned function closes them
 // all, and with them every connection.
-func Start(root *service.ParsedConfig) (stop func(), err error) {
+func Start(root *service.ParsedConfig) (func(), error) {
 	res := root.Resources()
 	log, metrics := logging.New(res.Logger()), newMetrics(res.Metrics())
 	all, err := parse(root, log)

@@ -39,10 +39,12 @@ func Field() *service.ConfigField {
 			Description("A file with the private key of the certificate, in PEM form. It is read again when it changes, without a restart.").
 			Default("").
 			Example("/etc/iotcast/tls.key"),
-		service.NewStringEnumField(fieldMinVersion, "1.2", "1.3").
-			Description("The lowest version of TLS that is spoken.").
+		// No enum: its lint rule takes the dot for a path.
+		service.NewStringField(fieldMinVersion).
+			Description("The lowest version of TLS that is spoken, `\"1.2\"` or `\"1.3\"`.").
 			Default("1.2").
 			Example("1.3").
+			LintRule(`root = if ![ "1.2", "1.3" ].contains(this.string()) { [ "min_version must be \"1.2\" or \"1.3\", not %s".format(this.string()) ] }`).
 			Advanced(),
 		service.NewStringAnnotatedEnumField(fieldClientAuth, map[string]string{
 			"none":    "Clients are not asked for a certificate.",

@@ -1,0 +1,85 @@
+package devbroker
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"iotcast/internal/registry"
+)
+
+// OnConnectAuthenticate says whether a client may connect. With registries, it becomes somebody: its session is its own,
+// whatever client ID another chooses, and its will goes where it may publish.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	if h.store != nil {
+		connOf(cl).sync = h.store.sync
+	}
+	err := h.identify(cl, pk)
+	if err == nil {
+		err = h.routeWill(cl)
+	}
+	if err != nil {
+		h.logAt(slog.LevelWarn, "refused an MQTT client", cl, err)
+	}
+	return err == nil
+}
+
+func (h *hook) identify(cl *mqtt.Client, pk packets.Packet) error {
+	if h.directory == nil {
+		return h.checkUser(pk)
+	}
+	login := registry.Login{User: string(pk.Connect.Username), Certificate: connOf(cl).certificate()}
+	if pk.Connect.PasswordFlag {
+		login.Password = append([]byte{}, pk.Connect.Password...) // not nil, even if it is empty
+	}
+	p, err := h.directory.Authenticate(login)
+	if err != nil {
+		return err
+	}
+	connOf(cl).principal = p
+	cl.Properties.Username = []byte(p.ID)
+	cl.ID = sessionID(p, cl.ID)
+	return nil
+}
+
+// sessionID is the client ID inside. IDs of principals hold no slash, so it belongs to this principal only.
+func sessionID(p registry.Principal, clientID string) string { return p.ID + "/" + clientID }
+
+func (h *hook) checkUser(pk packets.Packet) error {
+	if len(h.users) == 0 {
+		return nil
+	}
+	user := string(pk.Connect.Username)
+	want, known := h.users[user]
+	if known && subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 {
+		return nil
+	}
+	return fmt.Errorf("unknown user or wrong password, user %q", user)
+}
+
+// routeWill gives the topic of a will its name inside. A will that could not be published later is refused now: the client
+// can be told.
+func (h *hook) routeWill(cl *mqtt.Client) error {
+	will := &cl.Properties.Will
+	if will.Flag == 0 {
+		return nil
+	}
+	if !mqtt.IsValidFilter(will.TopicName, true) || will.TopicName == "" {
+		return errors.New("its will has no valid topic")
+	}
+	r, err := h.route(connOf(cl), will.TopicName)
+	if err != nil {
+		return fmt.Errorf("its will: %w", err)
+	}
+	will.TopicName = r.topics[0]
+	return nil
+}
+
+func (h *hook) logAt(level slog.Level, what string, cl *mqtt.Client, why error) {
+	h.log.Log(context.Background(), level, what, "reason", why, "client", cl.ID, "remote", cl.Net.Remote)
+}

@@ -1,0 +1,199 @@
+package devbroker
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+	"go.etcd.io/bbolt"
+
+	"iotcast/internal/registry"
+)
+
+// storedSession is a persistent session, without its subscriptions and messages.
+type storedSession struct {
+	User    string `json:"user,omitempty"`
+	Version byte   `json:"version"`
+	Expiry  uint32 `json:"expiry,omitempty"` // MQTT 5: seconds after the connection
+}
+
+func newStoredSession(cl *mqtt.Client) storedSession {
+	return storedSession{
+		User:    string(cl.Properties.Username),
+		Version: cl.Properties.ProtocolVersion,
+		Expiry:  cl.Properties.Props.SessionExpiryInterval,
+	}
+}
+
+// storedMessage is a retained message, or one that waits in a session, or the state that a QoS 2 message is in.
+type storedMessage struct {
+	Order    uint64                 `json:"order,omitempty"`
+	Type     byte                   `json:"type"`
+	ID       uint16                 `json:"id,omitempty"`
+	QoS      byte                   `json:"qos,omitempty"`
+	Retain   bool                   `json:"retain,omitempty"`
+	Version  byte                   `json:"version,omitempty"`
+	Topic    string                 `json:"topic,omitempty"`
+	Payload  []byte                 `json:"payload,omitempty"`
+	Origin   string                 `json:"origin,omitempty"`
+	Created  int64                  `json:"created,omitempty"`
+	Expiry   int64                  `json:"expiry,omitempty"`
+	Format   *byte                  `json:"format,omitempty"`
+	MIME     string                 `json:"mime,omitempty"`
+	Response string                 `json:"response,omitempty"`
+	Data     []byte                 `json:"data,omitempty"`
+	User     []packets.UserProperty `json:"user,omitempty"`
+	SubIDs   []int                  `json:"sub_ids,omitempty"`
+}
+
+func newStoredMessage(pk packets.Packet, order uint64) storedMessage {
+	p := &pk.Properties
+	m := storedMessage{
+		Order: order, Type: pk.FixedHeader.Type, ID: pk.PacketID, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Version: pk.ProtocolVersion, Topic: pk.TopicName, Payload: pk.Payload, Origin: pk.Origin, Created: pk.Created, Expiry: pk.Expiry,
+		MIME: p.ContentType, Response: p.ResponseTopic, Data: p.CorrelationData, User: p.User, SubIDs: p.SubscriptionIdentifier,
+	}
+	if p.PayloadFormatFlag {
+		m.Format = &p.PayloadFormat
+	}
+	return m
+}
+
+func (m *storedMessage) packet() packets.Packet {
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: m.Type, Qos: m.QoS, Retain: m.Retain},
+		ProtocolVersion: m.Version, PacketID: m.ID, TopicName: m.Topic, Payload: m.Payload, Origin: m.Origin, Created: m.Created, Expiry: m.Expiry,
+		Properties: packets.Properties{
+			ContentType: m.MIME, ResponseTopic: m.Response, CorrelationData: m.Data, User: m.User, SubscriptionIdentifier: m.SubIDs,
+		},
+	}
+	if m.Format != nil {
+		pk.Properties.PayloadFormat, pk.Properties.PayloadFormatFlag = *m.Format, true
+	}
+	return pk
+}
+
+// restore fills a server that does not run yet with what the file has, but for what belongs to nobody any more: the
+// sessions of those whom the registries do not name now, and what they should not read any more.
+func (s *store) restore(server *mqtt.Server, directory *registry.Directory) (sessions, retained int, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		err := tx.Bucket(bucketSessions).ForEach(func(id, value []byte) error {
+			var stored storedSession
+			if err := json.Unmarshal(value, &stored); err != nil {
+				return fmt.Errorf("session %q: %w", id, err)
+			}
+			trees, ok := treesOf(directory, string(id), stored.User)
+			if !ok {
+				return nil
+			}
+			cl := server.NewClient(nil, "", string(id), false)
+			cl.Properties.Username = []byte(stored.User)
+			cl.Properties.ProtocolVersion = stored.Version
+			cl.Properties.Props.SessionExpiryInterval = stored.Expiry
+			cl.Properties.Props.SessionExpiryIntervalFlag = stored.Version >= 5
+			cl.Stop(packets.ErrServerShuttingDown)
+			server.Clients.Add(cl)
+			sessions++
+			if err := restoreSubscriptions(tx, server, cl, trees); err != nil {
+				return err
+			}
+			return restoreMessages(tx, cl, trees)
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(bucketRetained).ForEach(func(topic, value []byte) error {
+			var m storedMessage
+			if err := json.Unmarshal(value, &m); err != nil {
+				return fmt.Errorf("retained message of %q: %w", topic, err)
+			}
+			if !hasReader(directory, m.Topic) {
+				return nil
+			}
+			server.Topics.RetainMessage(m.packet())
+			retained++
+			return nil
+		})
+	})
+	return sessions, retained, err
+}
+
+func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, trees []string) error {
+	return forEach(tx.Bucket(bucketSubscriptions), join(cl.ID), func(value []byte) error {
+		var sub packets.Subscription
+		if err := json.Unmarshal(value, &sub); err != nil {
+			return fmt.Errorf("subscription of %q: %w", cl.ID, err)
+		}
+		if _, filter := cutShare(sub.Filter); !within(trees, filter) {
+			return nil
+		}
+		server.Topics.Subscribe(cl.ID, sub)
+		cl.State.Subscriptions.Add(sub.Filter, sub)
+		return nil
+	})
+}
+
+func restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string) error {
+	var all []storedMessage
+	err := forEach(tx.Bucket(bucketMessages), join(cl.ID), func(value []byte) error {
+		var m storedMessage
+		if err := json.Unmarshal(value, &m); err != nil {
+			return fmt.Errorf("message to %q: %w", cl.ID, err)
+		}
+		if m.Type != packets.Publish || within(trees, m.Topic) {
+			all = append(all, m)
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b storedMessage) int { return cmp.Compare(a.Order, b.Order) })
+	for i, m := range all {
+		pk := m.packet()
+		pk.Created = int64(i) // see renumber
+		cl.State.Inflight.Set(pk)
+	}
+	return err
+}
+
+func forEach(b *bbolt.Bucket, prefix []byte, do func(value []byte) error) error {
+	c := b.Cursor()
+	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if err := do(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// treesOf gives the beginnings of the topics that a session may read, and false if there is nobody whose session it is.
+func treesOf(directory *registry.Directory, sessionOf, user string) (trees []string, ok bool) {
+	if directory == nil {
+		return []string{plainMark, "$"}, true
+	}
+	p, ok := directory.Principal(user)
+	if !ok || !strings.HasPrefix(sessionOf, sessionID(p, "")) {
+		return nil, false
+	}
+	for _, a := range p.Audiences() {
+		trees = append(trees, string(a)+"/"+plainMark, string(a)+"/"+dollarMark)
+	}
+	return trees, true
+}
+
+func within(trees []string, topic string) bool {
+	return slices.ContainsFunc(trees, func(tree string) bool { return strings.HasPrefix(topic, tree) })
+}
+
+// hasReader reports whether a retained message is in a tree that somebody reads.
+func hasReader(directory *registry.Directory, topic string) bool {
+	if directory == nil {
+		return within([]string{plainMark, "$"}, topic)
+	}
+	id, _, _ := strings.Cut(topic, "/")
+	_, ok := directory.Principal(id)
+	return ok
+}

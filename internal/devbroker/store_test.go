@@ -1,0 +1,143 @@
+package devbroker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// A restart keeps persistent sessions, what waits in them, and retained messages.
+func TestRestart(t *testing.T) {
+	const before, away, after = 50, 300, 50
+	file := filepath.Join(t.TempDir(), "broker.db")
+	b := startBroker(t, Config{File: file}, nil)
+	got := newNumbers()
+	session := func(b *Broker) *paho.ClientOptions {
+		return options(b, "sub").SetCleanSession(false).SetDefaultPublishHandler(got.handle)
+	}
+	sub := paho.NewClient(session(b))
+	wait(t, sub.Connect())
+	subscribe(t, sub, "$devices/+/events/#", nil)
+	pub := connect(t, options(b, "pub"))
+	publishNumbers(t, pub, "$devices/d/events", 0, before, 0)
+	got.untilCount(t, before)
+	cl, _ := b.server.Clients.Get("sub")
+	eventually(t, "all is acknowledged", func() bool { return cl.State.Inflight.Len() == 0 })
+	sub.Disconnect(250)
+
+	publishNumbers(t, pub, "$devices/d/events/a", before, before+away, 0)
+	wait(t, pub.Publish("a/kept", 1, true, "7"))
+	wait(t, pub.Publish("a/forgotten", 1, true, "8"))
+	wait(t, pub.Publish("a/forgotten", 1, true, ""))
+	closeBroker(t, b)
+
+	b = startBroker(t, Config{File: file}, nil)
+	pub = connect(t, options(b, "pub"))
+	publishNumbers(t, pub, "$devices/d/events/a", before+away, before+away+after, 0)
+	back := paho.NewClient(session(b))
+	token := back.Connect()
+	wait(t, token)
+	defer back.Disconnect(250)
+	if !token.(*paho.ConnectToken).SessionPresent() {
+		t.Error("the session is gone")
+	}
+	inOrder(t, got.untilCount(t, before+away+after), before+away+after)
+
+	in := new(inbox)
+	reader := connect(t, options(b, "reader").SetDefaultPublishHandler(in.handle))
+	subscribe(t, reader, "a/+", nil)
+	publish(t, pub, "a/x", "last")
+	if kept := in.take(t, "last"); kept != "a/kept 7 (kept)" {
+		t.Errorf("kept: %q", kept)
+	}
+	nothingDropped(t, b)
+}
+
+// A message that is acknowledged to its publisher is on disk, whatever comes then: a copy of the file, taken at any moment
+// after that, holds it.
+func TestCrash(t *testing.T) {
+	const count = 100
+	dir := t.TempDir()
+	b := startBroker(t, Config{File: filepath.Join(dir, "broker.db")}, nil)
+	sub := paho.NewClient(options(b, "sub").SetCleanSession(false))
+	wait(t, sub.Connect())
+	subscribe(t, sub, "a", nil)
+	sub.Disconnect(250)
+	publishNumbers(t, connect(t, options(b, "pub")), "a", 0, count, 0)
+
+	crashed := filepath.Join(dir, "crashed.db")
+	content, err := os.ReadFile(filepath.Join(dir, "broker.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(crashed, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = startBroker(t, Config{File: crashed}, nil)
+	got := newNumbers()
+	connect(t, options(b, "sub").SetCleanSession(false).SetDefaultPublishHandler(got.handle))
+	inOrder(t, got.untilCount(t, count), count)
+}
+
+// What was refused, unsubscribed or ended is not there after a restart, nor what belongs to nobody any more.
+func TestNothingComesBack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "broker.db")
+	b := startBroker(t, Config{File: file, Directory: newDirectory(t, labConfig())}, nil)
+	session := func(b *Broker, who string) paho.Client {
+		c := paho.NewClient(as(b, who, "c").SetCleanSession(false))
+		wait(t, c.Connect())
+		return c
+	}
+	d1 := session(b, "d1")
+	subscribe(t, d1, "$me/device/commands", nil)
+	subscribe(t, d1, "$me/device/config", nil)
+	d1.Subscribe("$devices/d2/commands", 1, nil).WaitTimeout(patience) // refused
+	wait(t, d1.Unsubscribe("$me/device/config"))
+	d2 := session(b, "d2")
+	subscribe(t, d2, "$registries/r/commands", nil)
+	d3 := session(b, "d3")
+	subscribe(t, d3, "$me/device/commands", nil)
+	for _, c := range []paho.Client{d1, d2, d3} {
+		c.Disconnect(250)
+	}
+	connect(t, as(b, "d3", "c")).Disconnect(250) // a clean session ends the one before
+	r := connect(t, as(b, "r", "c"))
+	for _, topic := range []string{"$devices/d1/commands", "$devices/d1/config", "$registries/r/commands", "$devices/d2/config"} {
+		publish(t, r, topic, "x")
+	}
+	closeBroker(t, b)
+
+	cfg := labConfig()
+	cfg.Registries[0].Devices = cfg.Registries[0].Devices[:1] // d2 has left
+	b = startBroker(t, Config{File: file, Directory: newDirectory(t, cfg)}, nil)
+	var ids []string
+	for id, cl := range b.server.Clients.GetAll() {
+		ids = append(ids, id)
+		if subs := cl.State.Subscriptions.GetAll(); len(subs) != 1 {
+			t.Errorf("%s: subscriptions %v", id, subs)
+		}
+		if n := cl.State.Inflight.Len(); n != 1 {
+			t.Errorf("%s: %d messages wait", id, n)
+		}
+	}
+	if strings.Join(ids, " ") != "d1/c" {
+		t.Errorf("sessions %q", ids)
+	}
+	if all := b.server.Topics.Messages("#"); len(all) != 3 { // the config of d1, by three names
+		t.Errorf("kept: %v", all)
+	}
+}
+
+func TestFileInUse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "broker.db")
+	startBroker(t, Config{File: file}, nil)
+	if _, err := Start(Config{Address: "127.0.0.1:0", File: file}, nil); err == nil || !strings.Contains(err.Error(), "another process has it open") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Start(Config{Address: "127.0.0.1:0", File: filepath.Join(file, "x")}, nil); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,189 @@
+package devbroker
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"iotcast/internal/iotcore"
+	"iotcast/internal/registry"
+)
+
+// Inside, mochi knows topics by other names than clients do. Without registries, a topic that does not begin with $ has _/
+// before it, so that a wildcard at the top never meets a $ topic; on its own, mochi v2.7.9 sends the retained ones of these
+// to a subscriber of #, against [MQTT-4.7.2-1]. With registries, every topic is in the tree of an audience: of those who
+// may read it. It begins with <audience>/$/ if it begins with $, and else with <audience>/_/.
+const (
+	plainMark  = "_/"
+	dollarMark = "$/"
+
+	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
+	refusedFilter = "!"
+)
+
+// inside is the name inside of what has a name in the tree of an audience.
+func inside(n registry.Name) string {
+	mark := plainMark
+	if strings.HasPrefix(n.Topic, "$") {
+		mark = dollarMark
+	}
+	return string(n.Audience) + "/" + mark + n.Topic
+}
+
+// insideOpen is the name inside of a topic or filter, where there are no registries.
+func insideOpen(topic string) string {
+	if strings.HasPrefix(topic, "$") {
+		return topic
+	}
+	return plainMark + topic
+}
+
+// outside is the name by which clients know what is called topic inside.
+func (h *hook) outside(topic string) string {
+	if h.directory == nil {
+		return strings.TrimPrefix(topic, plainMark)
+	}
+	// An audience is an ID, or one and the word devices: the first mark after it is not part of the topic.
+	for _, rest, more := strings.Cut(topic, "/"); more; _, rest, more = strings.Cut(rest, "/") {
+		if strings.HasPrefix(rest, plainMark) || strings.HasPrefix(rest, dollarMark) {
+			return rest[len(plainMark):]
+		}
+	}
+	return topic
+}
+
+// route is where a message goes.
+type route struct {
+	topics    []string // inside
+	permanent bool
+}
+
+// route says where a message goes that a client publishes to a topic, and tells why it may not.
+func (h *hook) route(c *conn, topic string) (route, error) {
+	if topic == "" {
+		return route{}, errors.New("the topic alias stands for no topic")
+	}
+	if h.directory == nil {
+		return route{topics: []string{insideOpen(topic)}}, nil
+	}
+	m, err := h.directory.Publish(c.principal, topic)
+	if err != nil {
+		return route{}, err
+	}
+	return route{topics: topicsOf(m), permanent: m.Permanent}, nil
+}
+
+func topicsOf(m registry.Message) []string {
+	topics := make([]string, len(m.Names))
+	for i, n := range m.Names {
+		topics[i] = inside(n)
+	}
+	return topics
+}
+
+// OnACLCheck decides on a topic to publish to. What is not to be subscribed to has been marked by OnSubscribe, and what is
+// delivered is in a tree that its reader may read.
+func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	if !write {
+		return topic != refusedFilter
+	}
+	if topic == "" {
+		return true // MQTT 5 has an alias for it, which mochi resolves later: OnPublish decides
+	}
+	_, err := h.route(connOf(cl), topic)
+	h.reportRefusal(cl, "refused an MQTT message", err)
+	return err == nil
+}
+
+// refusePublish answers an MQTT 5 client that may not publish to what its topic alias stands for.
+func (h *hook) refusePublish(cl *mqtt.Client, pk packets.Packet, why error) error {
+	h.reportRefusal(cl, "refused an MQTT message", why)
+	switch pk.FixedHeader.Qos {
+	case 1:
+		return packets.ErrNotAuthorized // mochi makes a PUBACK of it
+	case 2:
+		ack := packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Pubrec},
+			PacketID:    pk.PacketID,
+			ReasonCode:  packets.ErrNotAuthorized.Code,
+		}
+		if err := cl.WritePacket(ack); err != nil {
+			return err
+		}
+	}
+	return packets.ErrRejectPacket
+}
+
+// OnSubscribe gives filters their names inside.
+func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	subs := make(packets.Subscriptions, len(pk.Filters))
+	for i, sub := range pk.Filters {
+		filter, err := h.filter(connOf(cl), sub.Filter)
+		h.reportRefusal(cl, "refused an MQTT subscription", err)
+		if h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
+			sub.RetainHandling = 2 // kept messages are for who asks for exactly this topic
+		}
+		sub.Filter = filter
+		subs[i] = sub
+	}
+	pk.Filters = subs
+	if h.directory != nil {
+		h.monitor.subscribed(connOf(cl).principal)
+	}
+	return pk
+}
+
+// OnUnsubscribe gives filters their names inside.
+func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	subs := make(packets.Subscriptions, len(pk.Filters))
+	for i, sub := range pk.Filters {
+		sub.Filter, _ = h.filter(connOf(cl), sub.Filter)
+		subs[i] = sub
+	}
+	pk.Filters = subs
+	return pk
+}
+
+// filter is the name inside of a filter of a client. It is refusedFilter where there is an error.
+func (h *hook) filter(c *conn, filter string) (string, error) {
+	share, filter := cutShare(filter)
+	if h.directory == nil {
+		if filter == "" {
+			return share, nil // mochi says what is wrong with it
+		}
+		return share + insideOpen(filter), nil
+	}
+	n, err := h.directory.Subscribe(c.principal, filter)
+	if err != nil {
+		return refusedFilter, err
+	}
+	return share + inside(n), nil
+}
+
+// cutShare takes $share/<group>/ off a filter (MQTT 5.0 section 4.8.2), in any case, as mochi does.
+func cutShare(filter string) (share, rest string) {
+	first, rest, found := strings.Cut(filter, "/")
+	if !found || !strings.EqualFold(first, mqtt.SharePrefix) {
+		return "", filter
+	}
+	group, rest, found := strings.Cut(rest, "/")
+	if !found {
+		return "", filter
+	}
+	return first + "/" + group + "/", rest
+}
+
+// reportRefusal logs the first refusal of a connection as a warning: a device that is set up wrongly repeats itself.
+func (h *hook) reportRefusal(cl *mqtt.Client, what string, why error) {
+	if why == nil {
+		return
+	}
+	level := slog.LevelDebug
+	if connOf(cl).refusals.Add(1) == 1 {
+		level = slog.LevelWarn
+	}
+	h.logAt(level, what, cl, why)
+}

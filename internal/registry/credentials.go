@@ -1,0 +1,135 @@
+package registry
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+const (
+	minPasswordChars = 14
+	maxPasswordBytes = 72 // bcrypt takes no more
+)
+
+// CheckPassword tells why a password is too weak for the service, or returns nil.
+func CheckPassword(password string) error {
+	if n := utf8.RuneCountInString(password); n < minPasswordChars {
+		return fmt.Errorf("the password has %d characters: give at least %d", n, minPasswordChars)
+	}
+	if len(password) > maxPasswordBytes {
+		return fmt.Errorf("the password is %d bytes long: bcrypt takes at most %d", len(password), maxPasswordBytes)
+	}
+	var lower, upper, digit, special int
+	for _, r := range password {
+		switch {
+		case unicode.IsLower(r):
+			lower = 1
+		case unicode.IsUpper(r):
+			upper = 1
+		case unicode.IsDigit(r):
+			digit = 1
+		default:
+			special = 1
+		}
+	}
+	if lower+upper+digit+special < 3 {
+		return errors.New("the password must hold characters of three of these groups: lower case, upper case, digits, others")
+	}
+	return nil
+}
+
+// HashPassword checks a password and returns its bcrypt hash, for Credentials.
+func HashPassword(password string) (string, error) {
+	if err := CheckPassword(password); err != nil {
+		return "", err
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	return string(hash), err
+}
+
+func checkHash(hash string) error {
+	if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+		return errors.New("is not a bcrypt hash: make one with `iotcast password`")
+	}
+	return nil
+}
+
+// Fingerprint is the SHA-256 fingerprint of a certificate, as Credentials have it.
+func Fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// parseFingerprint takes the forms in which tools print a fingerprint: with colons or without, in either case.
+func parseFingerprint(text string) (string, error) {
+	plain := strings.ToLower(strings.ReplaceAll(text, ":", ""))
+	if b, err := hex.DecodeString(plain); err != nil || len(b) != sha256.Size {
+		return "", fmt.Errorf("is not a SHA-256 fingerprint: %q (see `openssl x509 -noout -fingerprint -sha256 -in certificate.pem`)", text)
+	}
+	return plain, nil
+}
+
+// passwords compares passwords with hashes. That is slow by design, so only some are compared at a time, for the other work
+// of the process, and the last right password of a hash is remembered, as a keyed digest: a fleet that connects again after
+// a restart of its network would else keep a small machine busy for minutes.
+type passwords struct {
+	key   []byte
+	slots chan struct{}
+	none  []byte // to compare with where there is no hash, so that the time does not tell who exists
+
+	mu    *sync.Mutex
+	right map[string][]byte // hash -> digest of the password that was right
+}
+
+func newPasswords() passwords {
+	p := passwords{
+		key:   make([]byte, sha256.Size),
+		slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
+		// Of a random password that nobody knows.
+		none:  []byte("$2a$10$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm"),
+		mu:    new(sync.Mutex),
+		right: map[string][]byte{},
+	}
+	_, _ = rand.Read(p.key) // never fails
+	return p
+}
+
+func (p *passwords) match(hashes [][]byte, password []byte) bool {
+	mac := hmac.New(sha256.New, p.key)
+	mac.Write(password)
+	digest := mac.Sum(nil)
+	for _, hash := range hashes {
+		p.mu.Lock()
+		known := p.right[string(hash)]
+		p.mu.Unlock()
+		if hmac.Equal(known, digest) {
+			return true
+		}
+	}
+	p.slots <- struct{}{}
+	defer func() { <-p.slots }()
+	if len(hashes) == 0 {
+		_ = bcrypt.CompareHashAndPassword(p.none, password)
+		return false
+	}
+	for _, hash := range hashes {
+		if bcrypt.CompareHashAndPassword(hash, password) == nil {
+			p.mu.Lock()
+			p.right[string(hash)] = digest
+			p.mu.Unlock()
+			return true
+		}
+	}
+	return false
+}
