@@ -95,7 +95,17 @@ func TestCommands(t *testing.T) {
 			if _, p, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(p), `"sent":false`) {
 				t.Errorf("%s %v", p, err)
 			}
-			b.start() // or the output holds up the end
+			b.start()
+			eventually(t, "commands go through again", func() bool {
+				if err := ws.Write(t.Context(), websocket.MessageText, []byte(`{"device":"boiler","command":2}`)); err != nil {
+					t.Fatal(err)
+				}
+				_, p, err := ws.Read(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.Contains(string(p), `"sent":true`)
+			})
 		})
 	}
 }

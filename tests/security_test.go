@@ -107,7 +107,7 @@ func TestSecureGateway(t *testing.T) {
 		if ws != nil && len(test.offers) > 0 && ws.Subprotocol() != "iotcast" {
 			t.Errorf("%s: subprotocol %q", name, ws.Subprotocol())
 		}
-		if test.reason != "" && cast.metric("websocket_handshakes", fmt.Sprintf(`reason="%s",status="%d"`, test.reason, test.status)) < 1 {
+		if test.reason != "" && cast.metric("websocket_handshakes", fmt.Sprintf(`reason=%q,status="%d"`, test.reason, test.status)) < 1 {
 			t.Errorf("%s: no metric counts %d %s", name, test.status, test.reason)
 		}
 	}

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -97,7 +98,7 @@ tracer: { open_telemetry_collector: { http: [ { address: "`+spans.addr+`" } ] } 
 		t.Error("the first span began before its message was sent")
 	}
 	id := func(s *tracepb.Span) string { return string(s.GetTraceId()) }
-	if out := broadcast[0]; id(out) != id(first) || string(out.GetParentSpanId()) != string(first.GetSpanId()) {
+	if out := broadcast[0]; id(out) != id(first) || !bytes.Equal(out.GetParentSpanId(), first.GetSpanId()) {
 		t.Errorf("the broadcast %v is no child of the receipt %v", out, first)
 	}
 	for _, s := range triggered {

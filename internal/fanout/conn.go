@@ -35,6 +35,7 @@ type Conn struct {
 
 	nc      net.Conn
 	raw     syscall.RawConn // nil where fd is -1 from the beginning
+	cork    *cork           // below TLS; nil: there is none
 	writing int             // bytes that catchUp is writing
 	cause   error           // why it ended; the first reason wins
 	dropped uint64          // messages, by DropOldest
@@ -90,6 +91,7 @@ func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
 			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
+	c.cork = corkOf(nc)
 	return c
 }
 
@@ -158,7 +160,7 @@ func (c *Conn) fail(err error) {
 // file may get at once, must not be written to any more.
 func (c *Conn) shut() error {
 	c.fd = -1
-	if c.raw != nil {
+	if c.raw != nil || c.cork != nil {
 		return c.nc.Close()
 	}
 	if !c.shutting {

@@ -39,6 +39,17 @@ func (c *Conn) flush(limit mark) {
 			}
 			c.shard.count.writes.Add(1)
 		}
+		if c.cork != nil {
+			left, err := c.seal(p)
+			if err != nil {
+				c.fail(err)
+				return
+			}
+			if n = len(p); left > 0 {
+				c.writing, c.blocked = left, true
+				go c.catchUp()
+			}
+		}
 		if n < len(p) {
 			if shared {
 				p = c.unread(p, n)
@@ -50,6 +61,35 @@ func (c *Conn) flush(limit mark) {
 	}
 }
 
+// seal encrypts p and writes of it what the socket takes. It returns how many
+// bytes are left. The caller holds c.mu.
+func (c *Conn) seal(p []byte) (left int, err error) {
+	if _, err := c.nc.Write(p); err != nil {
+		return 0, err
+	}
+	c.shard.count.writes.Add(1)
+	return c.cork.push()
+}
+
+// write waits until p is written, and all that was sealed before.
+func (c *Conn) write(p []byte) error {
+	if c.cork != nil {
+		if err := c.cork.drain(); err != nil {
+			return err
+		}
+	}
+	if len(p) > 0 {
+		c.shard.count.writes.Add(1)
+		if _, err := c.nc.Write(p); err != nil {
+			return err
+		}
+	}
+	if c.cork != nil {
+		return c.cork.drain()
+	}
+	return nil
+}
+
 // step is how much catchUp takes at a time, a message more or less: what it
 // holds DropOldest cannot drop, and a Close frame must wait for.
 func (h *Hub) step() int { return int(min(64<<10, h.cfg.QueueBytes/4)) }
@@ -59,9 +99,9 @@ func (h *Hub) step() int { return int(min(64<<10, h.cfg.QueueBytes/4)) }
 func (c *Conn) catchUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for {
+	for sealed := c.cork != nil; ; sealed = false {
 		p, shared := c.next(c.newest())
-		if p == nil {
+		if p == nil && !sealed {
 			c.blocked = false
 			c.maybeHangUp()
 			return
@@ -69,10 +109,9 @@ func (c *Conn) catchUp() {
 		if keep := c.hub.step(); shared && len(p) > keep {
 			p = c.unread(p, keep)
 		}
-		c.writing = len(p)
+		c.writing += len(p)
 		c.mu.Unlock()
-		_, err := c.nc.Write(p)
-		c.shard.count.writes.Add(1)
+		err := c.write(p)
 		c.mu.Lock()
 		c.writing = 0
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"iotcast/internal/access"
+	"iotcast/internal/fanout"
 	"iotcast/internal/gateway/viewer"
 )
 
@@ -79,7 +80,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		g.server.ReadTimeout, g.server.WriteTimeout = 2*d, 2*d
 	}
 	if cfg.TLS != nil {
-		l = tls.NewListener(l, cfg.TLS)
+		l = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
 	}
 	g.served.Go(func() {
 		if err := g.server.Serve(l); !g.ending.Load() {

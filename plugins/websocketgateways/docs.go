@@ -30,6 +30,7 @@ All have the labels ` + "`gateway` and `path`" + `, unless it says otherwise.
 | ` + "`websocket_deliveries`" + ` | counter | messages times connections: handed to a writer |
 | ` + "`websocket_bytes`" + ` | counter | bytes of these, as they go over the wire, without TLS |
 | ` + "`websocket_dropped`" + ` | counter | messages times connections that were dropped, with ` + "`slow_consumer: drop_oldest`" + ` |
+| ` + "`websocket_repeated`" + ` | counter | messages that came a second time, as after a lost acknowledgement, and were not sent again, since the ` + "`history`" + ` knew them |
 | ` + "`websocket_queued_bytes`" + ` | gauge | bytes that wait for the connection for which the most do; at ` + "`queue_bytes`, `slow_consumer`" + ` applies |
 | ` + "`websocket_history_messages`" + ` | gauge | messages from which a client can resume |
 | ` + "`websocket_received`, `websocket_received_bytes`" + ` | counter | messages from clients, and their bytes |

@@ -92,6 +92,7 @@ type Options struct {
 	Gateway Map  // added to the gateway's fields
 	Drop    bool // no gateway: the messages are dropped as they come
 	Metrics bool // serve them over HTTP
+	Secured bool // clients need a token, the output a role, and there are limits
 }
 
 // StartIotcast starts the program under test.
@@ -111,6 +112,9 @@ func (l *Lab) StartIotcast(o Options) (s *Site, err error) {
 		}
 		config["http"], config["metrics"] = Map{"address": address}, Map{"prometheus": Map{}}
 		s.metrics, ready = "http://"+address+"/metrics", address
+	}
+	if o.Secured {
+		s.Path += "?" + tokenParameter + "=" + token()
 	}
 	file, err := l.write(config)
 	if err != nil {
@@ -162,11 +166,14 @@ func (s *Site) config(o Options) Map {
 		config["output"] = Map{"drop": Map{}}
 		return config
 	}
-	config["websocket_gateways"] = []Map{merge(Map{
-		"label": "bench", "address": s.Address, "routes": []Map{{"path": s.Path}},
-	}, o.Gateway)}
+	gateway := merge(Map{"label": "bench", "address": s.Address, "routes": []Map{{"path": s.Path}}}, o.Gateway)
+	output := Map{"gateway": "bench", "path": s.Path}
+	if o.Secured {
+		secure(gateway, output)
+	}
+	config["websocket_gateways"] = []Map{gateway}
 	config["pipeline"] = Map{"processors": []Map{{"iot_trigger": Map{}}}}
-	config["output"] = Map{"websocket_broadcast": Map{"gateway": "bench", "path": s.Path}}
+	config["output"] = Map{"websocket_broadcast": output}
 	return config
 }
 

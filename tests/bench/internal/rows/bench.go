@@ -38,6 +38,7 @@ var All = []Row{
 	{"stalled", stalled},
 	{"storm", storm},
 	{"deflate", deflate},
+	{"secured", secured},
 	{"input", input},
 	{"encoder", encoder},
 }

@@ -1,0 +1,133 @@
+package fanout
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// ForTLS returns a listener to put below that of crypto/tls. A hub can then write
+// to its connections as it does to plain ones: as much as the socket takes, and
+// with one system call however many records that is. Without it each write needs
+// a goroutine, and the hub does not notice when encryption is slower than what is
+// broadcast.
+func ForTLS(l net.Listener) net.Listener {
+	if !canWriteDirectly {
+		return l
+	}
+	return corkListener{l}
+}
+
+type corkListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l corkListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &cork{Conn: nc, fd: -1}, nil
+}
+
+// cork stands between TLS and the socket. Before it is put in, during the
+// handshakes, it lets all through. Then it keeps what TLS writes until push or
+// drain.
+type cork struct {
+	net.Conn
+
+	mu       sync.Mutex
+	in       bool
+	fd       int    // -1 when the socket is closed
+	sealed   []byte // records that the socket has not taken
+	buffer   *[]byte
+	draining bool // drain writes what came before sealed
+}
+
+// buffers are for what is sealed and taken by the socket in one go.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// corkOf puts in the cork below a TLS connection. It returns nil if there is none.
+func corkOf(nc net.Conn) *cork {
+	t, ok := nc.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	k, ok := t.NetConn().(*cork)
+	if !ok {
+		return nil
+	}
+	raw, err := k.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if raw.Control(func(fd uintptr) { k.fd = int(fd) }) != nil {
+		return nil
+	}
+	k.in = true
+	return k
+}
+
+// Write implements net.Conn for TLS.
+func (k *cork) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	in := k.in
+	if in {
+		if k.sealed == nil {
+			k.buffer = buffers.Get().(*[]byte)
+			k.sealed = (*k.buffer)[:0]
+		}
+		k.sealed = append(k.sealed, p...)
+	}
+	k.mu.Unlock()
+	if in {
+		return len(p), nil
+	}
+	return k.Conn.Write(p)
+}
+
+// push writes what the socket takes without waiting, and returns how many bytes
+// are left: those are for drain.
+func (k *cork) push() (left int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.sealed) == 0 || k.draining || k.fd < 0 {
+		return len(k.sealed), nil
+	}
+	n, err := writeNow(k.fd, k.sealed)
+	if n == len(k.sealed) { // as a rule
+		*k.buffer = k.sealed
+		buffers.Put(k.buffer)
+		k.sealed, k.buffer = nil, nil
+		return 0, err
+	}
+	k.sealed = k.sealed[n:]
+	return len(k.sealed), err
+}
+
+// drain writes all that there is, and waits for the socket.
+func (k *cork) drain() error {
+	for {
+		k.mu.Lock()
+		p := k.sealed
+		k.sealed, k.draining = nil, len(p) > 0
+		k.mu.Unlock()
+		if len(p) == 0 {
+			return nil
+		}
+		if _, err := k.Conn.Write(p); err != nil {
+			return err
+		}
+	}
+}
+
+// Close implements net.Conn. What TLS has written last goes out if there is room.
+func (k *cork) Close() error {
+	_, _ = k.push()
+	k.mu.Lock()
+	k.fd = -1 // another file may get it at once
+	k.mu.Unlock()
+	return k.Conn.Close()
+}
