@@ -19,7 +19,6 @@ type cluster struct {
 	triggers []*member
 	gateways []*member
 	balancer string // host:port
-	routes   string // of the NATS servers
 }
 
 // member is a process of the cluster, which can be started again as it was.

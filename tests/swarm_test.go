@@ -98,7 +98,7 @@ func (s *swarm) connection(ctx context.Context, c *swarmClient) error {
 	if err != nil {
 		return err
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	ws.SetReadLimit(-1)
 	c.connections.Add(1)
 	c.mu.Lock()

@@ -84,7 +84,8 @@ func (r *remoteConnection) ask(ctx context.Context, q nodeRequest) (a nodeAnswer
 	if err := json.Unmarshal(answer, &a); err != nil {
 		return a, fmt.Errorf("reading the answer of node %q: %w", r.node, err)
 	}
-	return a, a.err(q.Method)
+	err = a.err(q.Method)
+	return a, err
 }
 
 // nodeRequest is what one node asks of another, in JSON.

@@ -50,15 +50,14 @@ func (f forwarding) forward(ctx context.Context, node string, request []byte) ([
 	if err != nil {
 		return nil, err
 	}
-	for _, batch := range batches {
-		for _, answer := range batch {
-			if err := answer.GetError(); err != nil {
-				return nil, err
-			}
-			return answer.AsBytes()
-		}
+	if len(batches) == 0 || len(batches[0]) == 0 {
+		return nil, errors.New("the processors of forward have dropped the request")
 	}
-	return nil, errors.New("the processors of forward have dropped the request")
+	answer := batches[0][0]
+	if err := answer.GetError(); err != nil {
+		return nil, err
+	}
+	return answer.AsBytes()
 }
 
 func (f forwarding) close(ctx context.Context) {
