@@ -97,18 +97,15 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 
 // subscribe subscribes, and then drops what an earlier configuration has
 // subscribed to: after, so that no message falls between an old filter and a new
-// one that both cover it. paho ends the wait for an answer when the session ends.
+// one that both cover it.
 func (s *Session) subscribe() error {
 	filters := make(map[string]byte, len(s.cfg.Filters))
 	for _, f := range s.cfg.Filters {
 		filters[f] = s.cfg.QoS
 	}
 	subscribe := s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
-	subscribe.Wait()
-	err := subscribe.Error()
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrLost, err)
-	} else {
+	err := s.answer(subscribe)
+	if err == nil {
 		err = s.checkGranted(subscribe.Result())
 	}
 	if err != nil {
@@ -118,10 +115,21 @@ func (s *Session) subscribe() error {
 	if !s.Resumed || len(old) == 0 {
 		return nil
 	}
-	unsubscribe := s.client.Unsubscribe(old...)
-	unsubscribe.Wait()
-	if err := unsubscribe.Error(); err != nil {
+	if err := s.answer(s.client.Unsubscribe(old...)); err != nil {
 		return fmt.Errorf("unsubscribing on MQTT broker %v: %w", s.cfg.URLs, err)
+	}
+	return nil
+}
+
+// answer waits for the broker's, or for the end of the session.
+func (s *Session) answer(t mqtt.Token) error {
+	select {
+	case <-t.Done():
+	case <-s.ended:
+		return ErrLost
+	}
+	if err := t.Error(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	return nil
 }

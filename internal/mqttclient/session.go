@@ -38,12 +38,15 @@ type Session struct {
 	room    chan struct{} // capacity 1: unacked has shrunk by much
 	full    time.Time     // of receive alone: since when there has been no room; zero if there is
 
+	ended  chan struct{} // closed when the session is lost or closed
+	ending sync.Once
+
 	acking   sync.Mutex // keeps acknowledgements in order; taken before mu
 	finished []*Message // of Ack; guarded by acking
 }
 
 func newSession(cfg Config, log *slog.Logger) *Session {
-	return &Session{cfg: cfg, log: log, opened: time.Now(), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &Session{cfg: cfg, log: log, opened: time.Now(), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // open dials one of the URLs, for paho. What comes in on it goes through a tap.
@@ -243,6 +246,7 @@ func (s *Session) lose(err error) {
 		}
 		s.queue = kept
 	}
+	s.ending.Do(func() { close(s.ended) })
 	signal(s.arrived)
 	signal(s.room)
 }
@@ -251,6 +255,7 @@ func (s *Session) lose(err error) {
 func (s *Session) Close() {
 	s.mu.Lock()
 	s.closed = true
+	s.ending.Do(func() { close(s.ended) })
 	s.mu.Unlock()
 	signal(s.room) // for receive, which would keep paho from ending
 	if s.tap != nil {
