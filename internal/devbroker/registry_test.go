@@ -335,8 +335,12 @@ func TestWildcardAndRetained(t *testing.T) {
 	in := new(inbox)
 	sub := connect(t, options(b, "sub").SetDefaultPublishHandler(in.handle))
 	subscribe(t, sub, "#", nil)
+	// SUBACK may come before the messages that are kept.
+	if got := in.take(t, "a/_/b y (kept)"); got != "" {
+		t.Errorf("got %q", got)
+	}
 	publish(t, pub, "z", "last")
-	if got := in.take(t, "z last"); got != "a/_/b y (kept)" {
+	if got := in.take(t, "z last"); got != "" {
 		t.Errorf("got %q", got)
 	}
 }
