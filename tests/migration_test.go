@@ -35,7 +35,7 @@ func openWalkthrough(t *testing.T) *walkthrough {
 		"127.0.0.1:4195", w.http, "127.0.0.1:1883", mqtt, "127.0.0.1:8883", secure, "127.0.0.1:8080", gateway, "127.0.0.1:8000", w.page,
 		"-p 8883", "-p "+port(secure), "--directory page 8000", "--directory page "+port(w.page),
 	)
-	for _, m := range regexp.MustCompile("(?ms)^```(\\w+\n.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
 		w.blocks = append(w.blocks, elsewhere.Replace(m[1]))
 	}
 	program, err := filepath.Abs(binary)
