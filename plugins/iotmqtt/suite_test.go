@@ -60,7 +60,7 @@ input:
 					integration.StreamTestOptPort(port),
 					integration.StreamTestOptVarSet("VAR1", clean),
 					integration.StreamTestOptVarSet("VAR2", batch),
-					integration.StreamTestOptSleepAfterInput(100*time.Millisecond),
+					integration.StreamTestOptSleepAfterInput(time.Second),
 					integration.StreamTestOptMaxInFlight(10),
 				)
 			})
