@@ -173,9 +173,9 @@ func TestFeedResumes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
-			n := newLink(t, g.addr)
+			n := startProxy(t, g.addr)
 			g.publish(3) // before it came: not for this client
-			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", "")
+			f := follow(t, g.addr, g.addr, "ws://"+n.Addr()+"/telemetry", "")
 			f.wait("open", 1)
 			g.waitConnection()
 			total := 0
@@ -184,11 +184,11 @@ func TestFeedResumes(t *testing.T) {
 				g.publish(100)
 				total += 100
 				f.wait("message", total-50) // in the middle of them
-				n.cut()
+				n.Cut()
 				f.wait("waiting", 2*i+2) // one attempt at least fails
 				g.publish(50)
 				total += 50
-				n.heal()
+				n.Mend()
 				f.wait("message", total)
 				f.wait("open", i+2)
 			}
@@ -252,13 +252,13 @@ func TestFeedSilence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
-			n := newLink(t, g.addr)
-			f := follow(t, g.addr, g.addr, "ws://"+n.addr+"/telemetry", `, "silence": 1000`)
+			n := startProxy(t, g.addr)
+			f := follow(t, g.addr, g.addr, "ws://"+n.Addr()+"/telemetry", `, "silence": 1000`)
 			f.wait("open", 1)
 			g.waitConnection()
 			g.publish(5)
 			f.wait("message", 5)
-			n.forget()
+			n.Forget()
 			g.publish(5) // into the void
 			f.wait("message", 10)
 			f.mustTell("0-9")

@@ -45,10 +45,10 @@ func TestResume(t *testing.T) {
 	stream := trigger(b, "broker_id: factory\nclient_id: iotcast-resume\nclean_session: false\nbatching: { count: 7, period: 20ms }", "")
 	cast.launchWithHistory("max_messages: 100000", stream, "viewer: /")
 	page := startFakeGateway(t)
-	n := newLink(t, cast.gateway)
+	n := startProxy(t, cast.gateway)
 	var feeds []*feed
 	for _, follow := range followers {
-		f := follow(t, page.addr, cast.gateway, "ws://"+n.addr+"/telemetry", "")
+		f := follow(t, page.addr, cast.gateway, "ws://"+n.Addr()+"/telemetry", "")
 		f.wait("open", 1)
 		feeds = append(feeds, f)
 	}
@@ -69,14 +69,14 @@ func TestResume(t *testing.T) {
 		for range batches / cuts / 3 {
 			<-published
 		}
-		n.cut()
+		n.Cut()
 		for range batches / cuts / 3 {
 			<-published
 		}
 		for _, f := range feeds {
 			f.wait("waiting", i+1)
 		}
-		n.heal()
+		n.Mend()
 		for _, f := range feeds {
 			f.wait("open", i+2)
 		}
@@ -187,20 +187,20 @@ func TestViewerResumes(t *testing.T) {
 	cast := newIotcast(t)
 	stream := trigger(b, "broker_id: factory", "")
 	cast.launchWithHistory("max_messages: 1000", stream, "viewer: /")
-	n := newLink(t, cast.gateway)
-	v := openViewer(t, "http://"+n.addr+"/?path=/telemetry")
+	n := startProxy(t, cast.gateway)
+	v := openViewer(t, "http://"+n.Addr()+"/?path=/telemetry")
 	live := func(s shown) bool { return s.State == "live" }
 	v.wait("a connection", live)
 	b.publish(1, numbers(0, 9)...)
 	v.waitMessages(10)
 
-	n.cut()
+	n.Cut()
 	v.wait("the loss", func(s shown) bool {
 		return s.State == "reconnecting" && strings.HasPrefix(s.Pill, "Reconnecting in ") && s.Notice != ""
 	})
 	b.publish(1, numbers(10, 19)...)
 	v.look("viewer-lost")
-	n.heal()
+	n.Mend()
 	v.wait("all that came meanwhile", func(s shown) bool { return s.Messages == 20 && s.Resumed == 1 && live(s) })
 	if s := v.look("viewer-resumed"); s.Gaps != 0 || !strings.HasSuffix(strings.Join(s.Notes, "|"), "nothing is missing.") {
 		t.Errorf("after a cut: %+v", s)

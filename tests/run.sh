@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 golangci_lint=v2.12.2
-fuzz_time=100000x # by number: go test takes its own time limit for a failure now and then
+fuzz_time=30000x # by number: go test takes its own time limit for a failure now and then
 test_timeout=15m
 
 # Everything that is built or fetched stays in here; remove it to start afresh.

@@ -15,7 +15,7 @@ type Proxy struct {
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
-	conns    map[net.Conn]bool
+	conns    map[net.Conn]bool // true: what comes from there is swallowed
 	cut      bool
 	swallows bool
 	delay    time.Duration
@@ -50,6 +50,16 @@ func (p *Proxy) Swallow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.swallows = true
+}
+
+// Forget swallows all on the connections that there are, of which neither side
+// learns, and passes new ones on: what a router does that has lost its table.
+func (p *Proxy) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.conns[c] = true
+	}
 }
 
 // Delay holds everything back for so long, either way, until Mend.
@@ -103,7 +113,7 @@ func (p *Proxy) accept() {
 			continue
 		}
 		p.mu.Lock()
-		p.conns[from], p.conns[to] = true, true
+		p.conns[from], p.conns[to] = false, false
 		if p.cut || p.closed {
 			p.reset()
 		}
@@ -123,7 +133,7 @@ func (p *Proxy) pass(from, to net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		swallows, delay := p.swallows, p.delay
+		swallows, delay := p.swallows || p.conns[from], p.delay
 		p.mu.Unlock()
 		if swallows {
 			continue
