@@ -58,7 +58,7 @@ func TestClusterConnections(t *testing.T) {
 	gone("a node that never was", "x"+two.id, second)
 	a.kill()
 	gone("a node that is dead", two.id, second)
-	hung.signal(syscall.SIGSTOP)
+	hung.halt()
 	gone("a node that hangs", three.id, second)
 	hung.signal(syscall.SIGCONT)
 	if status, body, _ := b.connectionAPI(t, http.MethodGet, three.id, ""); status != http.StatusOK {

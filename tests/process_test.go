@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,6 +84,19 @@ func spawn(cmd *exec.Cmd) error {
 }
 
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// halt stops the process with SIGSTOP, and returns when all its threads stand
+// still: the signal alone does not wait for those that run.
+func (p *process) halt() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	eventually(p.t, p.name+" stands still", func() bool {
+		states, err := exec.Command("ps", "-L", "-o", "stat=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+		return err == nil && !strings.ContainsFunc(strings.Join(strings.Fields(string(states)), " "), func(r rune) bool {
+			return strings.ContainsRune("RSD", r)
+		})
+	})
+}
 
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
