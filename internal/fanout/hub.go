@@ -95,8 +95,8 @@ func (h *Hub) Len() int { return int(h.conns.Load()) }
 // Broadcast queues a message for every connection, keeps it for those that
 // resume, and returns the number of connections. With none, and no history, it
 // does nothing. One whose ID is in the history was broadcast before: it is
-// counted, and not sent again. It never waits for a socket: only, when messages come faster than
-// the shards can make a pass, for the shards.
+// counted, and not sent again. Broadcast never waits for a socket: only, when
+// messages come faster than the shards can make a pass, for the shards.
 func (h *Hub) Broadcast(m Message) int {
 	h.waitForRoom(uint64(len(m.Payload)))
 	now := time.Now()
