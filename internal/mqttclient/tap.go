@@ -20,8 +20,8 @@ import (
 // through three. Where messages come one at a time every one of these is a
 // thread to be woken: that was most of the CPU time of a message.
 //
-// For the same reason what one read brings is handed over at once. To put reads
-// off, so that more come with each, was tried and cost as much as it saved.
+// For the same reason what one read brings is handed over at once, and a gatherer
+// sees to it that one brings much.
 type tap struct {
 	net.Conn
 	r        *bufio.Reader // over fill
