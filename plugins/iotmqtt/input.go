@@ -32,6 +32,7 @@ type input struct {
 	log     *slog.Logger
 	meta    *metadata
 	batcher *service.Batcher
+	alone   bool // each message is a batch, and goes past the batcher
 	metrics metrics
 	tracing tracing
 	replays *replays
@@ -82,6 +83,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 		log:     logging.New(res.Logger()),
 		meta:    meta,
 		batcher: batcher,
+		alone:   cfg.batching.Count == 1 && cfg.batching.IsNoop(),
 		metrics: newMetrics(res.Metrics()).zeroed(),
 		tracing: newTracing(res),
 		replays: newReplays(),
@@ -178,7 +180,13 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			s.Ack([]*mqttclient.Message{m})
 		case m != nil:
 			in.gathered = append(in.gathered, m)
-			if in.batcher.Add(in.meta.message(in.tracing.begin(in.context, m.Topic, m.ReceivedAt), m)) {
+			message := in.meta.message(in.tracing.begin(in.context, m.Topic, m.ReceivedAt), m)
+			switch {
+			case in.alone:
+				b := in.take(s)
+				b.messages = service.MessageBatch{message}
+				return in.handFirst(b)
+			case in.batcher.Add(message):
 				return in.flush(ctx, s)
 			}
 		case err != nil && len(in.gathered) == 0:
@@ -232,11 +240,18 @@ func (in *input) settled() {
 	}
 }
 
-// flush hands out what is gathered.
-func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
+// take makes a batch, yet without its messages, of what is gathered, and begins
+// the next.
+func (in *input) take(s *mqttclient.Session) *batch {
 	b := &batch{session: s, sources: in.gathered, turn: in.turn}
 	in.gathered, in.turn = nil, in.turn.Next()
 	in.context = in.turn.Context()
+	return b
+}
+
+// flush hands out what is gathered.
+func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
+	b := in.take(s)
 	var err error
 	b.messages, err = in.batcher.Flush(ctx)
 	if ctx.Err() != nil {
@@ -251,6 +266,11 @@ func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.Mess
 		s.Ack(b.sources)
 		return in.ReadBatch(ctx)
 	}
+	return in.handFirst(b)
+}
+
+// handFirst hands out a batch that has not been before.
+func (in *input) handFirst(b *batch) (service.MessageBatch, service.AckFunc, error) {
 	if in.free != nil {
 		<-in.free
 	}
