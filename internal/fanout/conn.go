@@ -88,7 +88,10 @@ func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
 	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
-			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
+			_ = raw.Control(func(fd uintptr) {
+				c.fd = int(fd)
+				limitUnsent(c.fd)
+			})
 		}
 	}
 	c.cork = corkOf(nc)

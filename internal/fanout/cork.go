@@ -66,6 +66,7 @@ func corkOf(nc net.Conn) *cork {
 	if raw.Control(func(fd uintptr) { k.fd = int(fd) }) != nil {
 		return nil
 	}
+	limitUnsent(k.fd)
 	k.in = true
 	return k
 }

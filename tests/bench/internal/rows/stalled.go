@@ -27,7 +27,7 @@ func stalled(b *Bench) error {
 					l.stalled, gateway["slow_consumer"] = n/10, name
 				}
 				// So short that the queues overflow while it is measured, not before,
-				// and so large that they do: the kernel's buffers take megabytes first.
+				// and so large that they do.
 				l.warm, l.payload = publisher.Order{Window: window, Count: 300}, 1024
 				return b.stall(l, gateway)
 			})
