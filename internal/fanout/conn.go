@@ -43,6 +43,10 @@ type Conn struct {
 	ends    *end            // when it must, at the latest
 
 	shutting bool // the socket is being closed
+	resting  bool // the hub's watcher has it
+
+	key        uint64 // of the watcher; 0: it never rested
+	onReadable func() // Client.Readable
 
 	opened    int64        // Unix nanoseconds, like all times here
 	heard     atomic.Int64 // last byte from the peer
@@ -148,6 +152,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 	c.closing = closing{begun: true, frame: frame, stopAt: stopAt}
 	_ = c.nc.SetDeadline(time.Now().Add(c.hub.cfg.CloseTimeout))
 	c.flush(stopAt)
+	c.rouse()
 }
 
 // fail ends a connection whose socket is of no use any more. The caller holds
@@ -163,6 +168,7 @@ func (c *Conn) fail(err error) {
 // file may get at once, must not be written to any more.
 func (c *Conn) shut() error {
 	c.fd = -1
+	c.rouse()
 	if c.raw != nil || c.cork != nil {
 		return c.nc.Close()
 	}

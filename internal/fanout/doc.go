@@ -20,10 +20,13 @@
 // write carries dozens.
 //
 // A write that would block does not stop the shard: the connection gets a
-// goroutine of its own until it has caught up. At rest a connection holds no
-// goroutine for writing and no buffer. On Linux the kernel is told to take no more
+// goroutine of its own until it has caught up. On Linux the kernel is told to take no more
 // than 128 KiB that it cannot send yet: with a tenth of the connections stalled a
 // flood cost 1.05 times what it does with none, 1.10 times without that limit.
+//
+// At rest a connection holds no goroutine and no buffer: on Linux one goroutine
+// for all, in epoll_wait(2), waits for something to read, which made 3.3 KiB of
+// 5.6. Elsewhere, and over TLS, each has a goroutine that waits.
 //
 // With [Config.History] the hub remembers the places of recent messages in that
 // log, and so holds their frames, shared by all. A connection that resumes gets its

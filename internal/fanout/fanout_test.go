@@ -18,7 +18,7 @@ func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 		{1, 1, 0}, {3, 2000, 64}, {50, 500, 300}, {3, 20, 200_000},
 	} {
 		t.Run(fmt.Sprint(tc), func(t *testing.T) {
-			h := newTestHub(t, Config{MaxFrame: 32 << 10})
+			h := newTestHub(t, Config{MaxFrame: 32 << 10, QueueBytes: 8 << 20})
 			var wg sync.WaitGroup
 			for range tc.conns {
 				_, client := link(t, h, 0)

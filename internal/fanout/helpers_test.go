@@ -49,11 +49,22 @@ func linkAs(t testing.TB, h *Hub, readBuffer int, as Client) (*Conn, net.Conn) {
 	}
 	client := <-dialed
 	as.Prelude = []byte("hello")
-	c := h.Attach(server, as)
-	go func() { // the reader that Attach asks for
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Detach()
-	}()
+	var c *Conn
+	as.Readable = func() { // the reader that Attach asks for
+		buffer := make([]byte, 1024)
+		for {
+			if _, err := c.Read(buffer); err != nil {
+				_ = c.Detach()
+				return
+			}
+			if c.Rest() {
+				return
+			}
+		}
+	}
+	if c = h.Attach(server, as); !c.Rest() {
+		go as.Readable()
+	}
 	t.Cleanup(func() { _ = client.Close() })
 	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
 		t.Fatalf("prelude %q", got)

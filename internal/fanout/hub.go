@@ -44,6 +44,8 @@ type Message struct {
 type Hub struct {
 	cfg      Config
 	shards   []*shard
+	watcher  *watcher // set when the first connection attaches that can rest; nil: none does
+	watching sync.Once
 	conns    atomic.Int64
 	turn     atomic.Uint64 // deals connections to shards
 	messages atomic.Int64  // broadcast to anyone
@@ -200,17 +202,20 @@ type Client struct {
 	// that whoever hears of the connection from there can find it. It must not call
 	// the connection's methods.
 	Attached func(*Conn)
+	// Readable is called, in a goroutine of its own, when a connection that rests
+	// has something to read: see [Conn.Rest].
+	Readable func()
 }
 
 // Attach adds a connection. It gets every message that is broadcast after the
 // one that it resumes from, or else from now on. A client that has seen the
 // prelude misses nothing. The caller must read from the connection until that
-// fails, and then call [Conn.Detach].
+// fails, with rests between, and then call [Conn.Detach].
 func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 	c := newConn(h, h.shards[h.turn.Add(1)%uint64(len(h.shards))], nc)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.private = client.Prelude
+	c.private, c.onReadable = client.Prelude, client.Readable
 	h.mu.Lock()
 	c.queue = h.plain
 	if client.Compressed && h.deflated != nil {
@@ -228,6 +233,9 @@ func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 		h.arrived = make(chan struct{})
 	}
 	goodbye := h.goodbye
+	if goodbye == nil && c.raw != nil && c.onReadable != nil {
+		h.watching.Do(func() { h.watcher = newWatcher() })
+	}
 	h.mu.Unlock()
 
 	c.shard.add(c)
@@ -326,5 +334,8 @@ func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	h.lag.Unlock()
 	for _, s := range h.shards {
 		s.stop()
+	}
+	if h.watcher != nil {
+		h.watcher.stop()
 	}
 }

@@ -13,16 +13,23 @@ func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
 	_, fast := link(t, h, 0)
 	const messages = 5000
 	done := make(chan error, 1)
+	window := make(chan struct{}, 200) // the fast one is never that far behind
 	go func() {
+		defer close(done)
 		for i := range messages {
 			if _, _, p, err := readFrame(fast); err != nil || string(p) != message(i, 1000) {
 				done <- fmt.Errorf("message %d: %.10q, %w", i, p, err)
 				return
 			}
+			<-window
 		}
-		done <- nil
 	}()
 	for i := range messages {
+		select {
+		case window <- struct{}{}:
+		case err := <-done:
+			t.Fatal(err)
+		}
 		broadcast(h, Text, []byte(message(i, 1000)))
 	}
 	if err := <-done; err != nil {

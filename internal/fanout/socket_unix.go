@@ -43,6 +43,7 @@ func (c *Conn) WaitReadable() {
 	_ = c.raw.Read(c.readable)
 }
 
+// readable reports whether there is anything but the answers to our own pings.
 func (c *Conn) readable(fd uintptr) bool {
 	for {
 		var b [pongLen]byte

@@ -70,10 +70,14 @@ type disconnected string
 func (d disconnected) Error() string        { return string(d) }
 func (d disconnected) Is(target error) bool { return target == errDisconnect }
 
-// run reads until the connection ends, as the library needs it to answer pings
-// and the Close frame, and then takes the connection out of its route.
+// run reads what there is, as the library needs it to answer pings and the Close
+// frame. Then it leaves the connection to rest, and is called again; or the
+// connection has ended, and it takes it out of its route.
 func (c *Connection) run() {
 	err := c.read()
+	if err == nil {
+		return
+	}
 	c.refuse(err)
 	// A socket that is closed with bytes unread resets the connection, and the
 	// peer loses the Close frame (RFC 6455, section 7.1.1): read until it closes,
@@ -84,7 +88,8 @@ func (c *Connection) run() {
 	c.route.ended(c, endOf(cause, err))
 }
 
-// read takes what the client sends, within the limits.
+// read takes what the client sends, within the limits. It returns nil once the
+// connection rests.
 func (c *Connection) read() error {
 	ctx := context.Background() // one that cannot end: a deadline costs each read a timer
 	for {
@@ -97,6 +102,9 @@ func (c *Connection) read() error {
 			return err
 		}
 		c.socket.Touch()
+		if c.socket.rest() {
+			return nil
+		}
 	}
 }
 

@@ -111,6 +111,7 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			u.conn.socket = s
 			u.visitor.route.gateway.connections.add(u.conn)
 		},
+		Readable: u.conn.run,
 	})
 	return s, bufio.NewReadWriter(s.in, bufio.NewWriterSize(s, writeBuffer)), nil
 }
@@ -154,10 +155,17 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// rest returns true when there is nothing to read, and run will be called when
+// there is.
+func (s *socket) rest() bool { return s.empty() && s.Rest() }
+
 // waitReadable returns when a read will not block. Until then it holds no
-// buffer and a small stack, which is what an idle connection costs.
+// buffer and a small stack.
 func (s *socket) waitReadable() {
-	if len(s.early) == 0 && s.in.Buffered() == 0 {
+	if s.empty() {
 		s.WaitReadable()
 	}
 }
+
+// empty: all that has come was read by the library.
+func (s *socket) empty() bool { return len(s.early) == 0 && s.in.Buffered() == 0 }

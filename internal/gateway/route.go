@@ -130,7 +130,9 @@ func (r *Route) admit(w http.ResponseWriter, v *visitor) *refusal {
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
 	r.gateway.settle.handshakes.Add(1)
-	go c.run()
+	if !c.socket.rest() {
+		go c.run()
+	}
 	return nil
 }
 
