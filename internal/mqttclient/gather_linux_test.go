@@ -2,6 +2,7 @@ package mqttclient
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -64,7 +65,7 @@ func TestGathererLosesNothing(t *testing.T) {
 		}
 	}
 	peer.Close()
-	if n, err := conn.Read(got); n != 0 || err != io.EOF {
+	if n, err := conn.Read(got); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
 }
