@@ -4,8 +4,8 @@ package main
 // docs/cluster.md has was measured while the machine did other work, too, so it errs
 // on the side of too many nodes.
 var measured = Measured{
-	ConnectionKiB:   5.8,
-	SocketKiB:       3.8,
+	ConnectionKiB:   3.3,
+	SocketKiB:       4.0,
 	ProcessMiB:      50,
 	DeliveryMicros:  6.7,
 	HandshakeMicros: 70,
