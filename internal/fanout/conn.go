@@ -45,6 +45,9 @@ type Conn struct {
 	shutting bool // the socket is being closed
 	resting  bool // the hub's watcher has it
 
+	ahead    byte // read before its time; of the reader alone
+	hasAhead bool
+
 	key        uint64 // of the watcher; 0: it never rested
 	onReadable func() // Client.Readable
 
@@ -230,6 +233,10 @@ func (c *Conn) Touch() { c.active.Store(time.Now().UnixNano()) }
 
 // Read reads from the socket. It is for the WebSocket library.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.hasAhead && len(p) > 0 {
+		p[0], c.hasAhead = c.ahead, false
+		return 1, nil
+	}
 	n, err := c.nc.Read(p)
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())

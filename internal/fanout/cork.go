@@ -2,6 +2,8 @@ package fanout
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -42,6 +44,8 @@ type cork struct {
 	sealed   []byte // records that the socket has not taken
 	buffer   *[]byte
 	draining bool // drain writes what came before sealed
+
+	polling bool // of the reader alone: Read does not wait
 }
 
 // buffers are for what is sealed and taken by the socket in one go.
@@ -69,6 +73,55 @@ func corkOf(nc net.Conn) *cork {
 	limitUnsent(k.fd)
 	k.in = true
 	return k
+}
+
+// errDry is of the kind after which TLS can be read again.
+type errDry struct{}
+
+func (errDry) Error() string   { return "nothing to read" }
+func (errDry) Timeout() bool   { return true }
+func (errDry) Temporary() bool { return true }
+
+// Read implements net.Conn for TLS.
+func (k *cork) Read(p []byte) (int, error) {
+	if !k.polling {
+		return k.Conn.Read(p)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	n, err := readNow(k.fd, p)
+	switch {
+	case err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: err}
+	case n < 0:
+		return 0, errDry{}
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// dry reports whether neither TLS nor the socket has anything to read. The byte
+// that it takes to find out is what Read gives next. It is the reader's.
+func (c *Conn) dry() bool {
+	var b [1]byte
+	c.cork.polling = true
+	n, err := c.nc.Read(b[:])
+	c.cork.polling = false
+	if n > 0 {
+		c.ahead, c.hasAhead = b[0], true
+	}
+	return errors.Is(err, errDry{})
+}
+
+// descriptor is the socket's, -1 once it is closed.
+func (k *cork) descriptor() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fd
 }
 
 // Write implements net.Conn for TLS.

@@ -49,8 +49,35 @@ func linkAs(t testing.TB, h *Hub, readBuffer int, as Client) (*Conn, net.Conn) {
 	}
 	client := <-dialed
 	as.Prelude = []byte("hello")
-	var c *Conn
-	as.Readable = func() { // the reader that Attach asks for
+	c := attachAs(h, server, as)
+	t.Cleanup(func() { _ = client.Close() })
+	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
+		t.Fatalf("prelude %q", got)
+	}
+	return c, client
+}
+
+// tcpPair makes the two ends of a connection.
+func tcpPair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
+// attachAs attaches a connection, with the reader that Attach asks for.
+func attachAs(h *Hub, nc net.Conn, as Client) (c *Conn) {
+	as.Readable = func() {
 		buffer := make([]byte, 1024)
 		for {
 			if _, err := c.Read(buffer); err != nil {
@@ -62,14 +89,10 @@ func linkAs(t testing.TB, h *Hub, readBuffer int, as Client) (*Conn, net.Conn) {
 			}
 		}
 	}
-	if c = h.Attach(server, as); !c.Rest() {
+	if c = h.Attach(nc, as); !c.Rest() {
 		go as.Readable()
 	}
-	t.Cleanup(func() { _ = client.Close() })
-	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
-		t.Fatalf("prelude %q", got)
-	}
-	return c, client
+	return c
 }
 
 func readFull(t testing.TB, r io.Reader, p []byte) string {

@@ -5,14 +5,26 @@ package fanout
 // the caller must wait for that itself, with WaitReadable; after it has returned
 // true the caller must not read any more.
 func (c *Conn) Rest() bool {
+	if c.cork != nil && !c.dry() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Its closing has a deadline, which is the reader's.
-	if c.raw == nil || c.fd < 0 || c.closing.begun || c.onReadable == nil || c.hub.watcher == nil {
+	if c.closing.begun || c.shutting || c.onReadable == nil || c.hub.watcher == nil || c.descriptor() < 0 {
 		return false
 	}
 	c.resting = c.hub.watcher.add(c)
 	return c.resting
+}
+
+// descriptor is the socket's, also below TLS; -1 where there is none any more. The
+// caller holds c.mu.
+func (c *Conn) descriptor() int {
+	if c.cork != nil {
+		return c.cork.descriptor()
+	}
+	return c.fd
 }
 
 // rouse ends the rest, if the connection rests. The caller holds c.mu.
@@ -29,7 +41,7 @@ func (c *Conn) rouse() {
 func (c *Conn) called() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.resting && (c.readable(uintptr(c.fd)) || !c.hub.watcher.add(c)) {
+	if c.resting && (c.cork != nil || c.readable(uintptr(c.fd)) || !c.hub.watcher.add(c)) {
 		c.rouse()
 	}
 }

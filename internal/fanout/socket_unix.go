@@ -30,6 +30,22 @@ func writeNow(fd int, p []byte) (int, error) {
 	}
 }
 
+// readNow reads what there is without waiting; -1 is for nothing, 0 for the end.
+func readNow(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, p)
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return -1, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
 // WaitReadable returns when there is something to read from the socket, the
 // end or an error included. It holds no buffer and little stack meanwhile,
 // which is what an idle connection costs.

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"io"
 	"math/big"
 	"net"
 	"sync"
@@ -62,14 +61,7 @@ func tlsPair(t *testing.T) (server, client net.Conn) {
 
 // attach adds the server's end of a connection to h, with the reader that Attach
 // asks for.
-func attach(h *Hub, nc net.Conn) *Conn {
-	c := h.Attach(nc, Client{})
-	go func() {
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Detach()
-	}()
-	return c
-}
+func attach(h *Hub, nc net.Conn) *Conn { return attachAs(h, nc, Client{}) }
 
 // TestTLSUnderLoad: over TLS the socket takes records, and a hub cannot tell which
 // message one that it does not take belongs to. Order, control frames between messages

@@ -77,7 +77,7 @@ func (w *watcher) add(c *Conn) bool {
 		Fd:     int32(uint32(c.key)), Pad: int32(uint32(c.key >> 32)), // the user's eight bytes
 	}
 	var err error
-	if w.raw.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, c.fd, &event) }) != nil || err != nil {
+	if w.raw.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, c.descriptor(), &event) }) != nil || err != nil {
 		return false
 	}
 	w.conns[c.key] = c
