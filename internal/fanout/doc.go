@@ -26,7 +26,8 @@
 //
 // At rest a connection holds no goroutine and no buffer: on Linux one goroutine
 // for all, in epoll_wait(2), waits for something to read, which made 3.3 KiB of
-// 5.6. Elsewhere, and over TLS, each has a goroutine that waits.
+// 5.6. It waits below TLS as well. On other systems each connection has a
+// goroutine that does.
 //
 // With [Config.History] the hub remembers the places of recent messages in that
 // log, and so holds their frames, shared by all. A connection that resumes gets its
@@ -37,7 +38,8 @@
 //
 // Each connection gets every frame broadcast between [Hub.Attach] and its end,
 // once and in order, or is closed with a reason, or, with [DropOldest], loses
-// the oldest frames, which are counted and which it is told of. A connection that does not read costs
-// the others nothing: what waits for it is bounded by [Config.QueueBytes], and
-// because the log is shared, so is the memory of all slow connections together.
+// the oldest frames, which are counted and which it is told of. A connection that
+// does not read costs the others nothing: what waits for it is bounded by
+// [Config.QueueBytes], and because the log is shared, so is the memory of all slow
+// connections together.
 package fanout
