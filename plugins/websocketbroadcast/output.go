@@ -41,7 +41,7 @@ type output struct {
 	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
 	route         *gateway.Route
 	stream        *order.Stream
-	connected     bool
+	closed        bool
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
@@ -88,6 +88,9 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 			return nil, err
 		}
 	}
+	// Now, and not once it is connected: an input that resumes a session may have
+	// batches on their way before that.
+	o.stream.AddOutput(1)
 	return o, nil
 }
 
@@ -116,10 +119,6 @@ func (o *output) Connect(context.Context) error {
 	}
 	if err := o.route.Err(); err != nil {
 		return err
-	}
-	if !o.connected {
-		o.connected = true
-		o.stream.AddOutput(1)
 	}
 	return nil
 }
@@ -244,8 +243,8 @@ func (o *output) wait(ctx context.Context, turn *order.Turn) error {
 // Close implements service.BatchOutput. The connections stay: they belong to
 // the gateway.
 func (o *output) Close(context.Context) error {
-	if o.connected {
-		o.connected = false
+	if !o.closed {
+		o.closed = true
 		o.stream.AddOutput(-1)
 	}
 	return nil
