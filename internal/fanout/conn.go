@@ -95,13 +95,13 @@ func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
 	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
-			_ = raw.Control(func(fd uintptr) {
-				c.fd = int(fd)
-				limitUnsent(c.fd)
-			})
+			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
 	c.cork = corkOf(nc)
+	if fd := c.descriptor(); fd >= 0 {
+		limitUnsent(fd)
+	}
 	return c
 }
 

@@ -70,7 +70,6 @@ func corkOf(nc net.Conn) *cork {
 	if raw.Control(func(fd uintptr) { k.fd = int(fd) }) != nil {
 		return nil
 	}
-	limitUnsent(k.fd)
 	k.in = true
 	return k
 }
@@ -109,7 +108,7 @@ func (k *cork) Read(p []byte) (int, error) {
 func (c *Conn) dry() bool {
 	var b [1]byte
 	c.cork.polling = true
-	n, err := c.nc.Read(b[:])
+	n, err := c.Read(b[:])
 	c.cork.polling = false
 	if n > 0 {
 		c.ahead, c.hasAhead = b[0], true

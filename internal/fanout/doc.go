@@ -20,9 +20,10 @@
 // write carries dozens.
 //
 // A write that would block does not stop the shard: the connection gets a
-// goroutine of its own until it has caught up. On Linux the kernel is told to take no more
-// than 128 KiB that it cannot send yet: with a tenth of the connections stalled a
-// flood cost 1.05 times what it does with none, 1.10 times without that limit.
+// goroutine of its own until it has caught up. On Linux the kernel is told to take
+// no more than 128 KiB that it cannot send yet: with a tenth of the connections
+// stalled a flood cost 1.05 times what it does with none, 1.10 times without that
+// limit.
 //
 // At rest a connection holds no goroutine and no buffer: on Linux one goroutine
 // for all, in epoll_wait(2), waits for something to read, which made 3.3 KiB of

@@ -233,7 +233,7 @@ func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 		h.arrived = make(chan struct{})
 	}
 	goodbye := h.goodbye
-	if goodbye == nil && (c.raw != nil || c.cork != nil) && c.onReadable != nil {
+	if goodbye == nil && c.onReadable != nil && c.descriptor() >= 0 {
 		h.watching.Do(func() { h.watcher = newWatcher() })
 	}
 	h.mu.Unlock()

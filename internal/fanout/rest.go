@@ -11,7 +11,7 @@ func (c *Conn) Rest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Its closing has a deadline, which is the reader's.
-	if c.closing.begun || c.shutting || c.onReadable == nil || c.hub.watcher == nil || c.descriptor() < 0 {
+	if c.closing.begun || c.onReadable == nil || c.hub.watcher == nil || c.descriptor() < 0 {
 		return false
 	}
 	c.resting = c.hub.watcher.add(c)
