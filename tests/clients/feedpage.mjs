@@ -4,17 +4,11 @@
 // MODULE is the URL of the client. All else is as with feed.mjs. Errors of the
 // page are printed, too.
 import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const [executablePath, at, module, url, options] = process.argv.slice(2);
 const print = event => process.stdout.write(JSON.stringify(event) + '\n');
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
-});
+const browser = await launch(executablePath);
 const page = await browser.newPage();
 page.on('pageerror', error => print({ event: 'error', text: String(error) }));
 await page.exposeFunction('print', print);

@@ -2,17 +2,11 @@
 // node page.mjs CHROMIUM URL
 //
 // Errors of the page are printed, too. It ends when its input does.
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const [executablePath, url] = process.argv.slice(2);
 const print = event => process.stdout.write(JSON.stringify(event) + '\n');
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
-});
+const browser = await launch(executablePath);
 const page = await browser.newPage();
 page.on('pageerror', error => print({ event: 'error', text: String(error) }));
 await page.exposeFunction('print', text => print({ event: 'text', text }));

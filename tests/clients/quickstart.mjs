@@ -2,16 +2,10 @@
 // readings: node quickstart.mjs CHROMIUM URL SCREENSHOT
 //
 // It prints one JSON document with what it saw. It ends when its input does.
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const [executablePath, url, screenshot] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
-});
+const browser = await launch(executablePath);
 process.stdin.resume().on('end', async () => { await browser.close(); process.exit(1); });
 
 const seen = { errors: [] };

@@ -3,16 +3,10 @@
 // For each line of its input it prints what the page shows as one JSON document,
 // and keeps a screenshot DIRECTORY/LINE.png. It ends when its input does.
 import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const [executablePath, url, directory] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-  ],
-});
+const browser = await launch(executablePath);
 const errors = [];
 const page = await browser.newPage({ viewport: { width: 1280, height: 1100 } });
 page.on('pageerror', error => errors.push(String(error)));
