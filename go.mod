@@ -1,4 +1,4 @@
-module iotcast
+module github.com/iotcast/iotcast
 
 go 1.26.6
 

@@ -18,19 +18,19 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/connectionapi"
-	"iotcast/plugins/internal/logging"
-	_ "iotcast/plugins/iotmqtt" // registers the input
-	"iotcast/plugins/iotregistries"
-	_ "iotcast/plugins/iottrigger" // registers the processor
-	"iotcast/plugins/mqttbroker"
-	_ "iotcast/plugins/websocketbroadcast"  // registers the output
-	_ "iotcast/plugins/websocketconnection" // registers the processor
-	"iotcast/plugins/websocketgateways"
-	_ "iotcast/plugins/writeoutput" // registers the processor
+	"github.com/iotcast/iotcast/plugins/connectionapi"
+	"github.com/iotcast/iotcast/plugins/internal/logging"
+	_ "github.com/iotcast/iotcast/plugins/iotmqtt" // registers the input
+	"github.com/iotcast/iotcast/plugins/iotregistries"
+	_ "github.com/iotcast/iotcast/plugins/iottrigger" // registers the processor
+	"github.com/iotcast/iotcast/plugins/mqttbroker"
+	_ "github.com/iotcast/iotcast/plugins/websocketbroadcast"  // registers the output
+	_ "github.com/iotcast/iotcast/plugins/websocketconnection" // registers the processor
+	"github.com/iotcast/iotcast/plugins/websocketgateways"
+	_ "github.com/iotcast/iotcast/plugins/writeoutput" // registers the processor
 
-	"iotcast/internal/devbroker"
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.

@@ -16,7 +16,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins"
+	"github.com/iotcast/iotcast/plugins"
 )
 
 func write(t *testing.T, yaml string) (path string) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/tests/internal/publisher"
-	"iotcast/tests/internal/subscriber"
+	"github.com/iotcast/iotcast/tests/internal/publisher"
+	"github.com/iotcast/iotcast/tests/internal/subscriber"
 )
 
 // devices are topics that config/durable listens to.

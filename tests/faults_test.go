@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/tests/internal/proxy"
-	"iotcast/tests/internal/publisher"
-	"iotcast/tests/internal/subscriber"
+	"github.com/iotcast/iotcast/tests/internal/proxy"
+	"github.com/iotcast/iotcast/tests/internal/publisher"
+	"github.com/iotcast/iotcast/tests/internal/subscriber"
 )
 
 func startProxy(t *testing.T, to string) *proxy.Proxy {

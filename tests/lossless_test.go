@@ -12,7 +12,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
-	"iotcast/tests/internal/publisher"
+	"github.com/iotcast/iotcast/tests/internal/publisher"
 )
 
 // The broker is killed three times while 20,000 messages go through it. The

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/tests/internal/publisher"
+	"github.com/iotcast/iotcast/tests/internal/publisher"
 )
 
 // Messages flow while the trigger is changed, again and again, also to what is

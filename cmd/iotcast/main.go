@@ -21,7 +21,7 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 	_ "github.com/redpanda-data/connect/v4/public/components/redis"
 
-	"iotcast/plugins"
+	"github.com/iotcast/iotcast/plugins"
 )
 
 // version and date are set by the linker: see the Dockerfile.

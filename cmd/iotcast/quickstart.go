@@ -9,8 +9,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/urfave/cli/v2"
 
-	"iotcast/config"
-	"iotcast/plugins"
+	"github.com/iotcast/iotcast/config"
+	"github.com/iotcast/iotcast/plugins"
 )
 
 const gatewayAddressVariable = "GATEWAY_ADDRESS"

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"iotcast/internal/streamsapi"
+	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
 const flagCheck = "check"

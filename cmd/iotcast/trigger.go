@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"iotcast/internal/streamsapi"
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/streamsapi"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 func triggerCommand() *cli.Command {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 func listCommand() *cli.Command {

@@ -8,7 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
 
-	"iotcast/plugins"
+	"github.com/iotcast/iotcast/plugins"
 )
 
 // component is something that gets a page: a component proper, or a top-level

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/access"
 )
 
 // TestInclusion: each role may what it may, and what those before it may.

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"iotcast/internal/reload"
+	"github.com/iotcast/iotcast/internal/reload"
 )
 
 // Config names the files, all in PEM form, and what clients must offer.

@@ -19,7 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"iotcast/internal/certs"
+	"github.com/iotcast/iotcast/internal/certs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"strings"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // base is where the methods are, as in the original service.

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"iotcast/internal/access"
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // caller is who makes a request.

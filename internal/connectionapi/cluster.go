@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 // Forward carries a request to the node with the given name, whose [Answer] it

@@ -9,8 +9,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/connectionapi"
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 func startNode(t *testing.T, id string) *gateway.Gateway {

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/internal/access"
-	"iotcast/internal/connectionapi"
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 const (

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/access"
 )
 
 // Directory knows the gateways, and finds their connections, wherever those are

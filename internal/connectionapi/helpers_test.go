@@ -21,9 +21,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 
-	"iotcast/internal/access"
-	"iotcast/internal/connectionapi"
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"iotcast/internal/access"
-	"iotcast/internal/fanout"
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 // Local is the directory of the gateways of this process.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/connectionapi"
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 // deaf is an observer that nobody asks.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/access"
 )
 
 // connection is a connection as the original service shows it.

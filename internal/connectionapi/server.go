@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Config is the API as it is configured.

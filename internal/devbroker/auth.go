@@ -10,7 +10,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // OnConnectAuthenticate says whether a client may connect. With registries, it becomes somebody: its session is its own,

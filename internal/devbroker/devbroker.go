@@ -19,7 +19,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 const (

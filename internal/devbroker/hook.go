@@ -13,7 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/mochi-mqtt/server/v2/system"
 
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), the last messages of

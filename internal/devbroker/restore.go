@@ -12,7 +12,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.etcd.io/bbolt"
 
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // storedSession is a persistent session, without its subscriptions and messages.

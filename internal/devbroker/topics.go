@@ -8,8 +8,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // Inside, mochi knows topics by other names than clients do. Without registries, a topic that does not begin with $ has _/

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // refusal is why a request gets no connection.

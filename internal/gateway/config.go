@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"time"
 
-	"iotcast/internal/access"
-	"iotcast/internal/fanout"
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Config is one gateway as it is configured.

@@ -12,8 +12,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
-	"iotcast/internal/fanout"
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Connection is one WebSocket client of a route. Thousands of them rest at a

@@ -7,7 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // statusTokenExpired is a code of our own (RFC 6455, section 7.4.2), after the

@@ -20,7 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // hijackable is net/http's side of a handshake on a socket of the test's own:

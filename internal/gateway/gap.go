@@ -3,7 +3,7 @@ package gateway
 import (
 	"fmt"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // gapMessage tells a client that it has missed messages: an envelope without

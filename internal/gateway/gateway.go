@@ -18,9 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"iotcast/internal/access"
-	"iotcast/internal/fanout"
-	"iotcast/internal/gateway/viewer"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway/viewer"
 )
 
 // Gateway is a listener with its routes. It lives as long as the process;

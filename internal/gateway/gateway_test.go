@@ -17,7 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 func TestMain(m *testing.M) {

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"time"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Handlers are what a route does on the events of its connections. Each may be

@@ -10,7 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 func TestOnMessage(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // headerConnectionID tells a client its connection ID, in the answer to the

@@ -7,7 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // TestNodeID: a connection ID says which node holds the connection.

@@ -10,8 +10,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
-	"iotcast/internal/access"
-	"iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // Route is one path of a gateway, with all connections that are open on it.

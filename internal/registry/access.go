@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Audience is who reads a topic tree. What may be read is decided when a message is published: it is put into the trees of

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 func TestPublish(t *testing.T) {

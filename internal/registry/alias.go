@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // maxAliases is how many aliases a device may have.

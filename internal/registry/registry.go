@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Config is who there is.

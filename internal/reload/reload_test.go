@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"iotcast/internal/reload"
+	"github.com/iotcast/iotcast/internal/reload"
 )
 
 func write(t *testing.T, path, text string) {

@@ -15,7 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"iotcast/internal/streamsapi"
+	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
 // benthos is the HTTP API of streams mode as far as the client uses it, and as

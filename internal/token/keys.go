@@ -17,7 +17,7 @@ import (
 
 	"github.com/MicahParks/jwkset"
 
-	"iotcast/internal/reload"
+	"github.com/iotcast/iotcast/internal/reload"
 )
 
 // The algorithms that are taken (RFC 7518, section 3.1; RFC 8037, section 3.1).

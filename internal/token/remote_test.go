@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // issuer is a server of keys that can be told what to answer.

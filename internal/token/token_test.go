@@ -15,7 +15,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // TestAlgorithms: each with a key of its kind, from a secret, a PEM file or a key set.

@@ -14,7 +14,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Format is a form in which triggers are printed. The names are those of the

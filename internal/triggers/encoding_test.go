@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 var rewrite = flag.Bool("update", false, "write the golden files anew")

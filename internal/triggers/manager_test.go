@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 // process is a process with streams, which refuses configs that contain

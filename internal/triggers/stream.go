@@ -12,7 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Template is the stream that a trigger becomes unless the user has another.

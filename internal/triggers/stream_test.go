@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 // own is a template of somebody's own: TLS, a batch that may be larger, another

@@ -14,7 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Trigger is the resource.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/triggers"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/triggers"
 )
 
 func valid() triggers.Trigger {

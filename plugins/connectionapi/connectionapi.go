@@ -10,12 +10,12 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	api "iotcast/internal/connectionapi"
-	"iotcast/internal/gateway"
-	"iotcast/internal/token"
-	"iotcast/plugins/internal/logging"
-	"iotcast/plugins/internal/tlsconfig"
-	"iotcast/plugins/internal/tokenconfig"
+	api "github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/token"
+	"github.com/iotcast/iotcast/plugins/internal/logging"
+	"github.com/iotcast/iotcast/plugins/internal/tlsconfig"
+	"github.com/iotcast/iotcast/plugins/internal/tokenconfig"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.uber.org/goleak"
 
-	"iotcast/internal/gateway"
-	"iotcast/plugins/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/connectionapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	api "iotcast/internal/connectionapi"
-	"iotcast/internal/gateway"
+	api "github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 const fieldForward = "forward"

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/mqttclient"
 )
 
 const (

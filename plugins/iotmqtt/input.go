@@ -10,11 +10,11 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/mqttclient"
-	"iotcast/plugins/internal/logging"
-	"iotcast/plugins/internal/metakey"
-	"iotcast/plugins/internal/order"
-	"iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/plugins/internal/logging"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 func init() {

@@ -3,7 +3,7 @@ package iotmqtt
 import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 
-	"iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // filterProblem is a Bloblang method, since that is what lint rules are written in. It lets them say what the input would.

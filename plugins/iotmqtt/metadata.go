@@ -8,11 +8,11 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/mqttclient"
-	"iotcast/internal/registry"
-	"iotcast/internal/trigger"
-	"iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
 // metadata makes Benthos messages of MQTT messages.

@@ -10,8 +10,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service/integration"
 	_ "github.com/redpanda-data/connect/v4/public/components/mqtt"
 
-	"iotcast/internal/devbroker"
-	_ "iotcast/plugins/iotmqtt"
+	"github.com/iotcast/iotcast/internal/devbroker"
+	_ "github.com/iotcast/iotcast/plugins/iotmqtt"
 )
 
 // startBroker starts the embedded broker and returns its port.

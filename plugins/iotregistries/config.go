@@ -8,7 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 const (

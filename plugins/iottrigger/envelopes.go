@@ -4,9 +4,9 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.opentelemetry.io/otel/trace"
 
-	"iotcast/internal/trigger"
-	"iotcast/plugins/internal/metakey"
-	"iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 // envelopes writes the messages of a batch as envelopes. It gathers a run of neighbours of one format, and writes the run

@@ -8,9 +8,9 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/trigger"
-	"iotcast/plugins/internal/order"
-	"iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 func init() {

@@ -13,7 +13,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
 const receivedAt = "2019-09-25T15:51:17.872320525Z"

@@ -6,9 +6,9 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/iotcore"
-	"iotcast/internal/trigger"
-	"iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
 // field is one of the interpolated fields. Left empty it is read straight from metadata, which costs a map look-up where an

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/devbroker"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.uber.org/goleak"
 
-	"iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/devbroker"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

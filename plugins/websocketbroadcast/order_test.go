@@ -6,7 +6,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/order"
 )
 
 // TestBatchesKeepTheirOrderBeforeTheFirstConnect: an input that resumes a session

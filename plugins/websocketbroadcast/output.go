@@ -12,12 +12,12 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"iotcast/internal/access"
-	"iotcast/internal/fanout"
-	"iotcast/internal/gateway"
-	"iotcast/plugins/internal/metakey"
-	"iotcast/plugins/internal/order"
-	"iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 func init() {

@@ -12,8 +12,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/redpanda-data/benthos/v4/public/service/integration"
 
-	"iotcast/internal/gateway"
-	_ "iotcast/plugins/websocketbroadcast"
+	"github.com/iotcast/iotcast/internal/gateway"
+	_ "github.com/iotcast/iotcast/plugins/websocketbroadcast"
 )
 
 type silent struct{}

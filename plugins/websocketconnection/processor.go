@@ -8,9 +8,9 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/access"
-	"iotcast/internal/connectionapi"
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 const fieldAccount = "service_account_id"

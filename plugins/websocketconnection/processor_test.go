@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/websocketgateways"
+	"github.com/iotcast/iotcast/plugins/websocketgateways"
 )
 
 // TestProcessor drives it on a real connection, with the roles that the gateway asks for.

@@ -8,7 +8,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/access"
 )
 
 const secret = "a secret of thirty-two bytes....."

@@ -6,7 +6,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/access"
 )
 
 const (

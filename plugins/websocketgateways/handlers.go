@@ -11,7 +11,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/fanout"
-	"iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
 const (

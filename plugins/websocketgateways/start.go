@@ -8,9 +8,9 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/gateway"
-	"iotcast/internal/token"
-	"iotcast/plugins/internal/logging"
+	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/token"
+	"github.com/iotcast/iotcast/plugins/internal/logging"
 )
 
 // Start starts the gateways of the root config and hands them to its resources,

@@ -6,7 +6,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/internal/tlsconfig"
+	"github.com/iotcast/iotcast/plugins/internal/tlsconfig"
 )
 
 func tlsField() *service.ConfigField { return tlsconfig.Field() }

@@ -5,9 +5,9 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/gateway"
-	"iotcast/internal/token"
-	"iotcast/plugins/internal/tokenconfig"
+	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/token"
+	"github.com/iotcast/iotcast/plugins/internal/tokenconfig"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.uber.org/goleak"
 
-	_ "iotcast/plugins/writeoutput"
+	_ "github.com/iotcast/iotcast/plugins/writeoutput"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,4 +1,4 @@
-module iotcast/tests/bench
+module github.com/iotcast/iotcast/tests/bench
 
 go 1.26.6
 

@@ -15,12 +15,12 @@ import (
 	"syscall"
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/peers"
-	"iotcast/tests/bench/internal/publisher"
-	"iotcast/tests/bench/internal/report"
-	"iotcast/tests/bench/internal/rows"
-	"iotcast/tests/bench/internal/swarm"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/peers"
+	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/rows"
+	"github.com/iotcast/iotcast/tests/bench/internal/swarm"
 )
 
 // parts are what this program is when it starts itself.

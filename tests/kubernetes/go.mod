@@ -1,4 +1,4 @@
-module iotcast/tests/kubernetes
+module github.com/iotcast/iotcast/tests/kubernetes
 
 go 1.26.0
 

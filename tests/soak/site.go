@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"iotcast/tests/internal/proxy"
+	"github.com/iotcast/iotcast/tests/internal/proxy"
 )
 
 // site is all that runs: a broker, NATS, and two iotcasts, each behind a network
@@ -52,7 +52,7 @@ func startSite() (s *site, err error) {
 	iotcast := os.Getenv("IOTCAST")
 	if iotcast == "" {
 		iotcast = filepath.Join(s.dir, "iotcast")
-		if out, err := exec.Command("go", "build", "-o", iotcast, "iotcast/cmd/iotcast").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-o", iotcast, "github.com/iotcast/iotcast/cmd/iotcast").CombinedOutput(); err != nil {
 			return s, fmt.Errorf("building iotcast: %w\n%s", err, out)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"iotcast/tests/internal/publisher"
-	"iotcast/tests/internal/subscriber"
+	"github.com/iotcast/iotcast/tests/internal/publisher"
+	"github.com/iotcast/iotcast/tests/internal/subscriber"
 )
 
 // soak is one run.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"iotcast/internal/gateway/client"
+	"github.com/iotcast/iotcast/internal/gateway/client"
 )
 
 // These pieces of the page are what render replaces; viewer_test.go asserts that

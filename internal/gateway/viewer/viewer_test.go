@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"iotcast/internal/gateway/client"
+	"github.com/iotcast/iotcast/internal/gateway/client"
 )
 
 func serve(t *testing.T, h http.Handler, method string, header http.Header) (*http.Response, string) {

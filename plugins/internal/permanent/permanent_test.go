@@ -7,7 +7,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 func TestIs(t *testing.T) {

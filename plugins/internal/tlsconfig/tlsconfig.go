@@ -8,7 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/certs"
+	"github.com/iotcast/iotcast/internal/certs"
 )
 
 const (

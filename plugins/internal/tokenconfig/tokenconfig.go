@@ -5,7 +5,7 @@ package tokenconfig
 import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"iotcast/internal/token"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 const (

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"iotcast/tests/bench/internal/board"
-	"iotcast/tests/bench/internal/publisher"
-	"iotcast/tests/bench/internal/swarm"
+	"github.com/iotcast/iotcast/tests/bench/internal/board"
+	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
+	"github.com/iotcast/iotcast/tests/bench/internal/swarm"
 )
 
 // The parts that this program plays as its own child.

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"iotcast/tests/bench/internal/peers"
+	"github.com/iotcast/iotcast/tests/bench/internal/peers"
 )
 
 // Site is a server with all that it needs, ready for clients.

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"iotcast/tests/bench/internal/board"
-	"iotcast/tests/bench/internal/mqtt"
+	"github.com/iotcast/iotcast/tests/bench/internal/board"
+	"github.com/iotcast/iotcast/tests/bench/internal/mqtt"
 )
 
 // Config is the publisher's for all its life.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
 // Bench is a run.

@@ -3,9 +3,9 @@ package rows
 import (
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/report"
-	"iotcast/tests/bench/internal/swarm"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/swarm"
 )
 
 // idle: what a connection weighs that gets nothing.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/publisher"
-	"iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
 const fieldCompression = "compression" // of a gateway

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
 // encoder: the project's own benchmarks of the envelope, against the Bloblang

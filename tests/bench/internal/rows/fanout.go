@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/publisher"
-	"iotcast/tests/bench/internal/report"
-	"iotcast/tests/bench/internal/swarm"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/swarm"
 )
 
 const payload = 64 // bytes, where a row does not say otherwise

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
 const window = 32 // messages under way in a flood

@@ -3,9 +3,9 @@ package rows
 import (
 	"time"
 
-	"iotcast/tests/bench/internal/lab"
-	"iotcast/tests/bench/internal/publisher"
-	"iotcast/tests/bench/internal/report"
+	"github.com/iotcast/iotcast/tests/bench/internal/lab"
+	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
+	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
 // stalled: a tenth of the connections never read, with small receive buffers.

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strconv"
 
-	"iotcast/tests/bench/internal/board"
-	"iotcast/tests/bench/internal/mqtt"
+	"github.com/iotcast/iotcast/tests/bench/internal/board"
+	"github.com/iotcast/iotcast/tests/bench/internal/mqtt"
 )
 
 // A dialect is what is spoken inside the WebSocket messages.

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"iotcast/tests/bench/internal/board"
+	"github.com/iotcast/iotcast/tests/bench/internal/board"
 )
 
 // Config says what to connect to, and how.
