@@ -8,10 +8,10 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/mqttclient"
 	"github.com/iotcast/iotcast/internal/registry"
-	"github.com/iotcast/iotcast/internal/trigger"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
@@ -22,7 +22,7 @@ type metadata struct {
 	device   string
 	broker   string
 	known    *registry.Directory // nil unless it knows the registry
-	eventIDs *trigger.EventIDs
+	eventIDs *envelope.EventIDs
 	models   map[kind]*service.Message
 	sharing  sharing
 }
@@ -40,7 +40,7 @@ const maxModels = 1000
 func newMetadata(c config) *metadata {
 	return &metadata{
 		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
-		eventIDs: trigger.NewEventIDs(), models: make(map[kind]*service.Message),
+		eventIDs: envelope.NewEventIDs(), models: make(map[kind]*service.Message),
 		sharing: c.sharing,
 	}
 }

@@ -5,8 +5,8 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/internal/iotcore"
-	"github.com/iotcast/iotcast/internal/trigger"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
@@ -115,7 +115,7 @@ func fields() []*service.ConfigField {
 			Example(`${! json("id") }`),
 		service.NewInterpolatedStringField(fieldEventType).
 			Description("The type of the event. Clients of the original service expect the default.").
-			Default(trigger.DefaultEventType).
+			Default(envelope.DefaultEventType).
 			Example("com.example.reading"),
 		service.NewInterpolatedStringField(fieldCreatedAt).
 			Description("When the message was created, in RFC 3339; it is written in UTC. When empty: the metadata `" + metakey.ReceivedAt + "`, and without it the present time.").

@@ -4,7 +4,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
@@ -15,15 +15,15 @@ type envelopes struct {
 	maxBytes int
 	batch    service.MessageBatch
 
-	run    []trigger.Message // the last of them is at end-1 of the batch
+	run    []envelope.Message // the last of them is at end-1 of the batch
 	end    int
-	format trigger.Format
+	format envelope.Format
 
 	done service.MessageBatch
 }
 
 // add takes the message at an index of the batch into an envelope.
-func (e *envelopes) add(index int, format trigger.Format, m trigger.Message) {
+func (e *envelopes) add(index int, format envelope.Format, m envelope.Message) {
 	if format != e.format {
 		e.flush()
 	}
@@ -41,7 +41,7 @@ func (e *envelopes) pass(index int) {
 // flush writes the run.
 func (e *envelopes) flush() {
 	source := e.batch[e.end-len(e.run) : e.end]
-	for g := range trigger.Split(e.format, e.run, e.maxBytes) {
+	for g := range envelope.Split(e.format, e.run, e.maxBytes) {
 		first := source[g.From]
 		if g.Err != nil {
 			first.SetError(permanent.Error(g.Err))
@@ -50,13 +50,13 @@ func (e *envelopes) flush() {
 		}
 		msgs := e.run[g.From:g.To]
 		// A copy, not a new message, for the sake of its metadata and its context: tracing, and the way back of a nack.
-		envelope := first.Copy()
-		envelope.SetBytes(trigger.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
-		envelope.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
-		envelope.MetaSetMut(metakey.Messages, int64(len(msgs)))
+		out := first.Copy()
+		out.SetBytes(envelope.AppendEnvelope(make([]byte, 0, g.Size), e.format, msgs))
+		out.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
+		out.MetaSetMut(metakey.Messages, int64(len(msgs)))
 		linkTraces(source[g.From:g.To])
 		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
-		e.done = append(e.done, envelope)
+		e.done = append(e.done, out)
 	}
 	e.run = e.run[:0]
 }

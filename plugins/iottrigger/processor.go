@@ -8,7 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"github.com/iotcast/iotcast/internal/trigger"
+	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
@@ -26,11 +26,11 @@ type processor struct {
 	source   string
 	fields   [fieldCount]field
 	maxBytes int
-	eventIDs *trigger.EventIDs
+	eventIDs *envelope.EventIDs
 }
 
 func newProcessor(conf *service.ParsedConfig) (*processor, error) {
-	p := &processor{eventIDs: trigger.NewEventIDs()}
+	p := &processor{eventIDs: envelope.NewEventIDs()}
 	var err error
 	if p.source, err = conf.FieldString(fieldSource); err != nil {
 		return nil, err
@@ -58,13 +58,13 @@ func newProcessor(conf *service.ParsedConfig) (*processor, error) {
 // ProcessBatch returns one batch of envelopes, with the messages that failed between them.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	values := p.values(batch)
-	out := envelopes{maxBytes: p.maxBytes, batch: batch, run: make([]trigger.Message, 0, len(batch))}
+	out := envelopes{maxBytes: p.maxBytes, batch: batch, run: make([]envelope.Message, 0, len(batch))}
 	for i, msg := range batch {
 		if msg.GetError() != nil {
 			out.pass(i)
 			continue
 		}
-		var m trigger.Message
+		var m envelope.Message
 		format, err := values.read(i, &m)
 		if err != nil {
 			// Benthos counts the error, and logs it at debug level.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/internal/iotcore"
-	"github.com/iotcast/iotcast/internal/trigger"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
@@ -73,7 +73,7 @@ func (p *processor) values(batch service.MessageBatch) values {
 
 // read fills in m from the message at an index of the batch, and returns the format to write it in. Fields that the format
 // does not carry are not resolved, so they cannot fail either.
-func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
+func (v *values) read(index int, m *envelope.Message) (envelope.Format, error) {
 	var err error
 	if m.Topic, err = v.text(topic, index, metakey.Topic); err != nil {
 		return 0, err
@@ -82,7 +82,7 @@ func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
 	if err != nil {
 		return 0, err
 	}
-	if format == trigger.BrokerFormat {
+	if format == envelope.BrokerFormat {
 		// In auto mode the broker ID may be known by now.
 		if m.BrokerID == "" {
 			m.BrokerID, err = v.text(brokerID, index, metakey.BrokerID)
@@ -107,7 +107,7 @@ func (v *values) read(index int, m *trigger.Message) (trigger.Format, error) {
 }
 
 // format decides on the format of a message; on the way it may fill in the broker ID.
-func (v *values) format(index int, m *trigger.Message) (trigger.Format, error) {
+func (v *values) format(index int, m *envelope.Message) (envelope.Format, error) {
 	source, origin := v.source, fieldSource
 	if source == sourceAuto {
 		source, _ = v.batch[index].MetaGet(metakey.Source)
@@ -115,21 +115,21 @@ func (v *values) format(index int, m *trigger.Message) (trigger.Format, error) {
 	}
 	switch source {
 	case sourceDevice:
-		return trigger.DeviceFormat, nil
+		return envelope.DeviceFormat, nil
 	case sourceBroker:
-		return trigger.BrokerFormat, nil
+		return envelope.BrokerFormat, nil
 	case "":
 		var err error
 		if m.BrokerID, err = v.text(brokerID, index, metakey.BrokerID); err != nil || m.BrokerID == "" {
-			return trigger.DeviceFormat, err
+			return envelope.DeviceFormat, err
 		}
-		return trigger.BrokerFormat, nil
+		return envelope.BrokerFormat, nil
 	default:
 		return 0, fmt.Errorf("%s is %q: it must be %s or %s", origin, source, sourceDevice, sourceBroker)
 	}
 }
 
-func (v *values) readDevice(index int, m *trigger.Message) (err error) {
+func (v *values) readDevice(index int, m *envelope.Message) (err error) {
 	if m.RegistryID, err = v.text(registryID, index, metakey.RegistryID); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func encoder(b *Bench) error {
 		duration = "20ms"
 	}
 	out, err := b.Lab.Run("go", "test", "-C", b.Lab.Root, "-run", "^$", "-bench", ".", "-benchmem",
-		"-benchtime", duration, "-count", strconv.Itoa(b.Repetitions), "./internal/trigger", "./plugins/iottrigger")
+		"-benchtime", duration, "-count", strconv.Itoa(b.Repetitions), "./internal/envelope", "./plugins/iottrigger")
 	b.title("encoder: the envelope, by `go test -bench`")
 	if err != nil {
 		b.Report.Add(report.Sample{Key: report.Key{Row: "encoder", Case: "all", Peer: "go test"}, Failure: fmt.Sprintf("%v: %.300s", err, out)})

@@ -1,7 +1,7 @@
-// Package trigger writes envelopes: the JSON documents in which a trigger sends a batch of IoT messages,
+// Package envelope writes envelopes: the JSON documents in which a trigger sends a batch of IoT messages,
 // {"messages":[…]}. The format is a contract with every client, byte for byte, so it is written by hand and in one pass;
 // nothing is parsed on the way. Pure functions.
-package trigger
+package envelope
 
 import (
 	"encoding/base64"
