@@ -17,19 +17,19 @@ import (
 // handshake. The name is the original service's, so that its clients work.
 const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 
-// upgrade answers the visitor's handshake and makes c the connection that it
-// opens.
-func upgrade(w http.ResponseWriter, v *visitor, c *Connection) *refusal {
+// upgrade answers the handshake of a visitor who may connect, and makes c the
+// connection that it opens. Nothing else in this package upgrades.
+func upgrade(w http.ResponseWriter, v *verdict, c *Connection) *refusal {
 	r := v.route
 	w.Header().Set(headerConnectionID, c.ID())
-	up, peer := &upgrader{ResponseWriter: w, visitor: v, conn: c}, new(peer)
+	up, peer := &upgrader{ResponseWriter: w, visitor: v.visitor, conn: c}, new(peer)
 	options := &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // the origin: authorise has checked it
 		OnPingReceived:     peer.pinged,
 		CompressionMode:    websocket.CompressionDisabled,
 	}
-	if v.subprotocol != "" {
-		options.Subprotocols = []string{v.subprotocol}
+	if v.info.Subprotocol != "" {
+		options.Subprotocols = []string{v.info.Subprotocol}
 	}
 	if r.Compression {
 		options.CompressionMode = websocket.CompressionNoContextTakeover
@@ -37,10 +37,6 @@ func upgrade(w http.ResponseWriter, v *visitor, c *Connection) *refusal {
 	ws, err := websocket.Accept(up, v.req, options)
 	if err != nil {
 		r.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
-		if c.socket != nil { // it broke off in the middle
-			r.gateway.connections.remove(c)
-			_ = c.socket.Detach()
-		}
 		return &refusal{up.status, "handshake", ""}
 	}
 	peer.conn = c.socket.Conn // nothing is read before run
