@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/iotcast/iotcast/internal/origin"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -82,7 +81,10 @@ func (v *visitor) decide() (*verdict, *refusal) {
 
 // authorise asks who the visitor is.
 func (v *visitor) authorise() *refusal {
-	if !originAllowed(v.req, v.route.AllowedOrigins) {
+	if !origin.Allowed(v.req, v.route.AllowedOrigins) {
+		if from := v.req.Header.Get("Origin"); v.route.strangers.isNew(from) {
+			v.route.log.Warn("A page was refused for its origin: add that to allowed_origins if its pages may connect", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
+		}
 		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
 	}
 	if v.route.Tokens != nil || v.route.Handlers.Connect != nil {
@@ -114,33 +116,6 @@ func (v *visitor) askOthers() *refusal {
 		return v.ask(ctx)
 	}
 	return nil
-}
-
-// originAllowed holds web pages to the origins from which they may connect (RFC
-// 6455, section 10.2): the gateway's own, and those of the patterns. Only
-// browsers send an origin.
-func originAllowed(req *http.Request, patterns []string) bool {
-	origin := req.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if u.Host != "" && strings.EqualFold(u.Host, req.Host) {
-		return true
-	}
-	for _, pattern := range patterns {
-		subject := u.Host
-		if strings.Contains(pattern, "://") {
-			subject = u.Scheme + "://" + u.Host
-		}
-		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(subject)); ok {
-			return true
-		}
-	}
-	return false
 }
 
 // authenticate verifies the visitor's token, if the route asks for one.

@@ -282,6 +282,7 @@ func TestRefusals(t *testing.T) {
 		{"/a", "http://evil.test", true, 403},
 		{"/a", "http://good.example.com", true, 101},
 		{"/a", url, true, 101},
+		{"/a", strings.ToUpper(url), true, 101},
 		{"/", "", false, 200},
 		{"/iotcast.js", "", false, 200},
 	} {

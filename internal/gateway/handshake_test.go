@@ -110,6 +110,7 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 		status int
 	}{
 		"origin":        {header: "Origin: https://evil.test\r\n", status: 403},
+		"two origins":   {header: "Origin: http://gateway\r\nOrigin: https://evil.test\r\n", status: 403},
 		"no token":      {change: withTokens, status: 401},
 		"a bad token":   {change: withTokens, header: "Authorization: Bearer x\r\n", status: 401},
 		"another route": {change: withTokens, header: "Authorization: Bearer " + other + "\r\n", status: 403},

@@ -17,12 +17,13 @@ import (
 // Route is one path of a gateway, with all connections that are open on it.
 type Route struct {
 	RouteConfig
-	gateway  *Gateway
-	hub      *fanout.Hub
-	observer Observer
-	log      *slog.Logger
-	started  time.Time
-	places   int // taken by connections; guarded by admission.mu
+	gateway   *Gateway
+	hub       *fanout.Hub
+	observer  Observer
+	log       *slog.Logger
+	started   time.Time
+	strangers strangers
+	places    int // taken by connections; guarded by admission.mu
 }
 
 func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {

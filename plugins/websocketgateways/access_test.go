@@ -14,7 +14,7 @@ import (
 const secret = "a secret of thirty-two bytes....."
 
 func fields() []*service.ConfigField {
-	return []*service.ConfigField{tokensField(), bindingsField(), tlsField()}
+	return append(gatewaySettings(), tokensField(), bindingsField(), tlsField())
 }
 
 // lints are what the linter says of a root config with the fields.
@@ -49,15 +49,18 @@ func TestLint(t *testing.T) {
 		"access_bindings: [ { service_account_id: '', roles: [ api-gateway.viewer ] } ]":        "must not be empty",
 		"access_bindings: [ { service_account_id: a, roles: [ api-gateway.viewer, writer ] } ]": "api-gateway.websocketWriter",
 		"access_bindings: [ { service_account_id: a } ]":                                        "roles",
-		"tls: {}":                            "",
-		"tls: { cert_file: a, key_file: b }": "",
-		"tls: { cert_file: a }":              "belong together",
-		"tls: { cert_file: a, key_file: b, client_auth: require }":                         "client_ca_files",
-		"tls: { cert_file: a, key_file: b, client_auth: require, client_ca_files: [ c ] }": "",
-		"tls: { cert_file: a, key_file: b, client_ca_files: [ c ] }":                       "request or require",
-		"tls: { cert_file: a, key_file: b, min_version: '1.3' }":                           "",
-		"tls: { client_auth: require, client_ca_files: [ c ] }":                            "need cert_file",
-		"tls: { cert_file: a, key_file: b, min_version: '1.1' }":                           "1.1",
+		"allowed_origins: [ '*', a.test, 'https://*.a.test', 'http://[::1]:*', 'null', '' ]":    "",
+		"allowed_origins: [ 'https://a.test/' ]":                                                "no page can come from",
+		"allowed_origins: [ 'a.test,b.test' ]":                                                  "in an entry of its own",
+		"tls: {}":                                                                               "",
+		"tls: { cert_file: a, key_file: b }":                                                    "",
+		"tls: { cert_file: a }":                                                                 "belong together",
+		"tls: { cert_file: a, key_file: b, client_auth: require }":                              "client_ca_files",
+		"tls: { cert_file: a, key_file: b, client_auth: require, client_ca_files: [ c ] }":      "",
+		"tls: { cert_file: a, key_file: b, client_ca_files: [ c ] }":                            "request or require",
+		"tls: { cert_file: a, key_file: b, min_version: '1.3' }":                                "",
+		"tls: { client_auth: require, client_ca_files: [ c ] }":                                 "need cert_file",
+		"tls: { cert_file: a, key_file: b, min_version: '1.1' }":                                "1.1",
 	} {
 		if got := lints(t, yaml); (want == "") != (got == "") || !strings.Contains(got, want) {
 			t.Errorf("%s:\n%q, want %q", yaml, got, want)
