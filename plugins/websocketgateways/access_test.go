@@ -128,3 +128,17 @@ tls: { cert_file: /absent/cert, key_file: /absent/key }
 		}
 	}
 }
+
+// TestTrustedProxies: an address or a network, in any of its forms.
+func TestTrustedProxies(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1": "127.0.0.1/32", "10.0.0.0/8": "10.0.0.0/8", "::1": "::1/128", "2001:db8::/32": "2001:db8::/32",
+		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8", "::/0": "::/0",
+		"localhost": "", "10.0.0.1:80": "", "": "", "10.0.0.0/33": "",
+	} {
+		got, err := parseNetwork(in)
+		if (err == nil) != (want != "") || err == nil && got.String() != want {
+			t.Errorf("%q: %v %v, want %q", in, got, err, want)
+		}
+	}
+}
