@@ -5,6 +5,7 @@ package iottrigger
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -14,23 +15,26 @@ import (
 )
 
 func init() {
-	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, _ *service.Resources) (service.BatchProcessor, error) {
-		return newProcessor(conf)
+	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+		return newProcessor(conf, res)
 	})
 }
 
 var _ service.BatchProcessor = (*processor)(nil)
 
-// processor is safe for concurrent use: pipeline threads share nothing but the event IDs.
+// processor is safe for concurrent use: pipeline threads share it.
 type processor struct {
+	res      *service.Resources
 	source   string
 	fields   [fieldCount]field
 	maxBytes int
 	eventIDs *envelope.EventIDs
+
+	unordered sync.Once // to warn
 }
 
-func newProcessor(conf *service.ParsedConfig) (*processor, error) {
-	p := &processor{eventIDs: envelope.NewEventIDs()}
+func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	p := &processor{res: res, eventIDs: envelope.NewEventIDs()}
 	var err error
 	if p.source, err = conf.FieldString(fieldSource); err != nil {
 		return nil, err
@@ -75,8 +79,11 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		out.add(i, format, m)
 	}
 	out.flush()
-	if turn := order.Of(batch); turn != nil {
-		turn.Wait(ctx)
+	if turn := order.Of(batch); turn != nil && !turn.Wait(ctx) {
+		p.unordered.Do(func() {
+			p.res.Logger().Warn("Something behind iot_trigger holds envelopes back, such as an output with batching: " +
+				"in several threads they may overtake each other. Set pipeline.threads to 1, and for larger envelopes the batching of the input")
+		})
 	}
 	return []service.MessageBatch{out.done}, nil
 }

@@ -24,7 +24,7 @@ func build(t testing.TB, conf string) *processor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProcessor(parsed)
+	p, err := newProcessor(parsed, service.MockResources())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,8 +40,7 @@ type output struct {
 	noConnections string
 	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
 	route         *gateway.Route
-	stream        *order.Stream
-	closed        bool
+	place         *order.Output
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
@@ -53,7 +52,6 @@ var _ service.BatchOutput = (*output)(nil)
 func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{
 		res:         res,
-		stream:      order.StreamOf(res),
 		noRecipient: res.Metrics().NewCounter("websocket_broadcast_no_connections"),
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
 		rejected:    res.Metrics().NewCounter("websocket_broadcast_rejected"),
@@ -88,9 +86,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 			return nil, err
 		}
 	}
-	// Now, and not once it is connected: an input that resumes a session may have
-	// batches on their way before that.
-	o.stream.AddOutput(1)
+	o.place = order.StreamOf(res).AddOutput()
 	return o, nil
 }
 
@@ -120,6 +116,7 @@ func (o *output) Connect(context.Context) error {
 	if err := o.route.Err(); err != nil {
 		return err
 	}
+	o.place.Ready(true)
 	return nil
 }
 
@@ -131,11 +128,10 @@ func (o *output) Connect(context.Context) error {
 // after a processor that makes fewer messages of a batch, Benthos cannot tell
 // which of the input's one is about.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	turn := order.Of(batch)
-	if turn != nil {
-		turn.Taken()
-	}
+	turn, done := o.place.Take(batch)
+	defer done()
 	if o.route.Err() != nil {
+		o.place.Ready(false)
 		return service.ErrNotConnected
 	}
 	var rejected *service.BatchError
@@ -243,9 +239,6 @@ func (o *output) wait(ctx context.Context, turn *order.Turn) error {
 // Close implements service.BatchOutput. The connections stay: they belong to
 // the gateway.
 func (o *output) Close(context.Context) error {
-	if !o.closed {
-		o.closed = true
-		o.stream.AddOutput(-1)
-	}
+	o.place.Close()
 	return nil
 }
