@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/envelope"
+	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
@@ -62,7 +63,7 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 // ProcessBatch returns one batch of envelopes, with the messages that failed between them.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	values := p.values(batch)
-	out := envelopes{maxBytes: p.maxBytes, batch: batch, run: make([]envelope.Message, 0, len(batch))}
+	out := envelopes{limit: p.limit(), batch: batch, run: make([]envelope.Message, 0, len(batch))}
 	for i, msg := range batch {
 		if msg.GetError() != nil {
 			out.pass(i)
@@ -86,6 +87,26 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		})
 	}
 	return []service.MessageBatch{out.done}, nil
+}
+
+// limit is that of an envelope's size.
+type limit struct {
+	bytes  int // 0: none
+	strict bool
+}
+
+// limit is the field max_bytes, or else that of the gateways: it ties the size of
+// a batch to what they can send. They are not known before the first batch: a
+// processor resource is made before them. Whether a message that is too large by
+// itself can be sent is for the output to say, which may not be one of a gateway.
+func (p *processor) limit() limit {
+	if p.maxBytes != 0 {
+		return limit{p.maxBytes, true}
+	}
+	if set, ok := p.res.GetGeneric(gateway.Key); ok {
+		return limit{bytes: int(set.(*gateway.Set).MessageBytes())}
+	}
+	return limit{}
 }
 
 // Close has nothing to release.

@@ -3,6 +3,7 @@ package websocketbroadcast_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 	_ "github.com/iotcast/iotcast/plugins/iotmqtt"
 	_ "github.com/iotcast/iotcast/plugins/iottrigger"
@@ -47,7 +49,7 @@ type trigger struct {
 }
 
 // startTrigger runs a trigger of all topics of a broker in a stream of its own; input, processor and output are YAML.
-func startTrigger(t *testing.T, limits gateway.Limits, threads int, input, processor, output string) *trigger {
+func startTrigger(t *testing.T, limits fanout.Limits, threads int, input, processor, output string) *trigger {
 	t.Helper()
 	b, err := devbroker.Start(devbroker.Config{Address: "127.0.0.1:0"}, nil)
 	if err != nil {
@@ -132,7 +134,7 @@ func (tr *trigger) read(t *testing.T) []byte {
 func TestOutputThatBatches(t *testing.T) {
 	for _, threads := range []int{1, 2} {
 		t.Run(fmt.Sprint(threads, " threads"), func(t *testing.T) {
-			tr := startTrigger(t, gateway.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10}, threads, "broker_id: factory", "iot_trigger: {}", `
+			tr := startTrigger(t, fanout.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10}, threads, "broker_id: factory", "iot_trigger: {}", `
 broker:
   outputs: [ websocket_broadcast: { gateway: main, path: /telemetry } ]
   batching: { count: 5 }
@@ -153,5 +155,38 @@ broker:
 				t.Errorf("the log names %s: %v, want %v: %s", warning, got, want, tr.log)
 			}
 		})
+	}
+}
+
+// TestBatchLargerThanTheQueue: however large a batch is, its envelopes are such that the gateway can send them.
+func TestBatchLargerThanTheQueue(t *testing.T) {
+	const (
+		messages = 100
+		queue    = 64 << 10
+	)
+	tr := startTrigger(t, fanout.Limits{QueueBytes: queue}, 2,
+		fmt.Sprintf("broker_id: factory, batching: { count: %d, period: 1m }", messages), "iot_trigger: {}", "websocket_broadcast: { gateway: main, path: /telemetry }")
+	want := make([][]byte, messages)
+	for i := range want {
+		want[i] = fmt.Appendf(nil, "%d %s", i, bytes.Repeat([]byte{'x'}, 2000))
+		tr.publish(t, "hall/press", want[i])
+	}
+	for n := 0; n < messages; {
+		text := tr.read(t)
+		if len(text) > queue {
+			t.Errorf("an envelope of %d bytes: more than may wait for a connection", len(text))
+		}
+		var envelope struct {
+			Messages []struct{ Details struct{ Payload []byte } }
+		}
+		if err := json.Unmarshal(text, &envelope); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range envelope.Messages {
+			if !bytes.Equal(m.Details.Payload, want[n]) {
+				t.Fatalf("message %d is %.20q…", n, m.Details.Payload)
+			}
+			n++
+		}
 	}
 }

@@ -120,13 +120,15 @@ func (o *output) Connect(context.Context) error {
 	return nil
 }
 
-// WriteBatch broadcasts each message of the batch. It waits for no socket: a
-// message counts as sent once it is queued for every connection.
+// WriteBatch broadcasts each message of the batch. It waits for no socket, but
+// for a while when the batch is larger than what may wait for one: a message
+// counts as sent once it is queued for every connection.
 //
 // One that can never be sent does not hold up those behind it; the error tells
 // which they were, for a fallback. Any other error is that of the whole batch:
 // after a processor that makes fewer messages of a batch, Benthos cannot tell
-// which of the input's one is about.
+// which of the input's one is about. What was sent before is not sent again when
+// the batch comes again.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	turn, done := o.place.Take(batch)
 	defer done()
@@ -135,6 +137,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return service.ErrNotConnected
 	}
 	var rejected *service.BatchError
+	pace := pace{route: o.route}
 	for i, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
@@ -155,7 +158,12 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			rejected = rejected.Failed(i, err)
 			continue
 		}
+		if t := order.Of(batch[i:]); t != nil && t.WasSent(o.place, out.ID) {
+			continue
+		}
+		pace.wait(ctx, out)
 		if err := o.broadcast(ctx, turn, out); err != nil {
+			o.noteSent(batch[:i])
 			return err
 		}
 		o.trace(m, out)
@@ -164,6 +172,19 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return rejected
 	}
 	return nil
+}
+
+// noteSent is for the part of a batch that is sent when the rest is not.
+func (o *output) noteSent(batch service.MessageBatch) {
+	for i, m := range batch {
+		turn := order.Of(batch[i:])
+		if turn == nil || m.GetError() != nil {
+			continue
+		}
+		if out, err := o.message(m); err == nil && out.ID != "" {
+			turn.NoteSent(o.place, out.ID)
+		}
+	}
 }
 
 // message is what to broadcast for a Benthos message. It fails for one that can

@@ -32,6 +32,14 @@ type passage struct {
 	taken  chan struct{} // closed when the output has it
 	once   sync.Once
 	thread atomic.Value // of the pipeline that let it go: its <-chan struct{}; nil before
+
+	mu   sync.Mutex
+	sent map[sending]int // guarded by mu
+}
+
+type sending struct {
+	by      *Output
+	eventID string
 }
 
 func (l *Line) turn(before *passage) *Turn {
@@ -69,6 +77,31 @@ func (t *Turn) Ended() context.Context { return t.line.ended }
 // Taken says that the output has the batch, or that it will never get it. It may
 // be called more than once.
 func (t *Turn) Taken() { t.own.once.Do(func() { close(t.own.taken) }) }
+
+// NoteSent says that an output has sent a part of the batch and rejects the rest.
+// The input will hand out the whole of it again: it cannot tell which of its
+// messages were in that part.
+func (t *Turn) NoteSent(by *Output, eventID string) {
+	t.own.mu.Lock()
+	defer t.own.mu.Unlock()
+	if t.own.sent == nil {
+		t.own.sent = make(map[sending]int)
+	}
+	t.own.sent[sending{by, eventID}]++
+}
+
+// WasSent reports whether the output has sent this part of the batch already. Parts
+// may have the same event ID: each call of NoteSent answers for one.
+func (t *Turn) WasSent(by *Output, eventID string) bool {
+	t.own.mu.Lock()
+	defer t.own.mu.Unlock()
+	part := sending{by, eventID}
+	if t.own.sent[part] == 0 {
+		return false
+	}
+	t.own.sent[part]--
+	return true
+}
 
 const (
 	// transit is how long a batch may be on its way to outputs that have nothing
@@ -133,15 +166,12 @@ func (t *Turn) Context() context.Context {
 	return context.WithValue(context.Background(), turnKey{}, t)
 }
 
-// Of is the turn of a batch, nil if its input gave it none.
+// Of is the turn of a batch, by its first message; nil if its input gave it none.
 func Of(batch service.MessageBatch) *Turn {
 	if len(batch) == 0 {
 		return nil
 	}
-	return of(batch[0])
-}
-
-func of(m *service.Message) *Turn {
+	m := batch[0]
 	t, _ := m.Context().Value(turnKey{}).(*Turn)
 	return t
 }

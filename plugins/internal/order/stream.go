@@ -73,8 +73,8 @@ func (o *Output) Ready(ready bool) {
 // take the next.
 func (o *Output) Take(batch service.MessageBatch) (first *Turn, done func()) {
 	gathered := false
-	for _, m := range batch {
-		switch t := of(m); {
+	for i := range batch {
+		switch t := Of(batch[i:]); {
 		case t == nil:
 		case first == nil:
 			first = t
