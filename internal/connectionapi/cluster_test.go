@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 )
 
@@ -17,7 +18,7 @@ func startNode(t *testing.T, id string) *gateway.Gateway {
 	t.Helper()
 	g, err := gateway.Start(gateway.Config{
 		Label: "main", Address: "127.0.0.1:0", NodeID: id, Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second},
-		Routes: []gateway.RouteConfig{{Path: "/a", Limits: gateway.Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}}},
+		Routes: []gateway.RouteConfig{{Path: "/a", Limits: fanout.Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}}},
 	}, func(string, string) gateway.Observer { return deaf{} }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

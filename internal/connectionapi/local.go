@@ -97,7 +97,7 @@ func (c localConnection) Send(_ context.Context, m Message) error {
 
 // Disconnect implements Connection.
 func (c localConnection) Disconnect(context.Context) error {
-	c.Connection.Disconnect("")
+	c.Connection.Disconnect()
 	return nil
 }
 

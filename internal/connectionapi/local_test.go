@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 )
 
@@ -26,7 +27,7 @@ func (deaf) Served(time.Duration)  {}
 
 // TestLocal: the API over a gateway with real connections.
 func TestLocal(t *testing.T) {
-	limits := gateway.Limits{QueueBytes: 64 << 10, MaxMessageBytes: 1 << 10}
+	limits := fanout.Limits{QueueBytes: 64 << 10, MaxMessageBytes: 1 << 10}
 	g, err := gateway.Start(gateway.Config{
 		Label: "main", Address: "127.0.0.1:0", Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second},
 		Routes: []gateway.RouteConfig{{Path: "/a", Limits: limits}, {Path: "/b", Limits: limits}},

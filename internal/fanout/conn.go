@@ -10,9 +10,7 @@ import (
 	"time"
 )
 
-// Conn is one connection of a hub. It is also the net.Conn that the WebSocket
-// library works on: what the library writes are control frames, and they go
-// out between the messages of the queue, never inside one.
+// Conn is one connection of a hub.
 //
 // Whoever holds mu and finds blocked false may write to the socket. A writer
 // that the socket refuses leaves the rest to catchUp and sets blocked.
@@ -23,52 +21,72 @@ type Conn struct {
 	mu      sync.Mutex
 	fd      int // of the socket, -1 where it cannot be written to directly (TLS) or is closed
 	blocked bool
+	ended   bool // the socket is closed, nothing more can be done
 	cur     cursor
 	queue   *queue
 	hub     *Hub
 	shard   *shard
 	resumed uint64       // what is before this position of the queue is not held against it
-	rest    []byte       // of a write that was cut short: goes before all else
+	unsent  []byte       // of a write that was cut short: goes before all else
 	private []byte       // whole frames for this connection alone, before the next message
-	active  atomic.Int64 // when the last data frame went either way, or a ping came
-	closing closing
+	pong    []byte       // the frame that answers the client's last ping, until it is written
+	closing *closing     // nil: it has not begun
+	active  atomic.Int64 // when the last data frame went either way, or a ping came; like all times here, see now
 
 	nc      net.Conn
-	raw     syscall.RawConn // nil where fd is -1 from the beginning
-	cork    *cork           // below TLS; nil: there is none
-	writing int             // bytes that catchUp is writing
-	cause   error           // why it ended; the first reason wins
-	dropped uint64          // messages, by DropOldest
-	untold  uint64          // of these, what the client has not been told of
-	ends    *end            // when it must, at the latest
+	cork    *cork  // below TLS; nil: there is none
+	writing int    // bytes that catchUp is writing
+	cause   error  // why it ended; the first reason wins
+	dropped uint64 // messages, by DropOldest
+	untold  uint64 // of these, what the client has not been told of
+	ends    *end   // when it must, at the latest
 
-	shutting bool // the socket is being closed
-	resting  bool // the hub's watcher has it
+	peer      Peer
+	wants     bool    // the peer: the client's messages
+	deflate   bool    // the client may compress messages
+	listening bool    // somebody waits for what the client sends
+	deaf      bool    // what the client sends now is given up
+	working   bool    // deliver runs
+	reader    *reader // of what the client has begun to send, nil between messages; of whoever reads alone
+	inbox     *inbox  // nil: empty
+	pollKey   uint64  // the poller's, while it watches
 
-	ahead    byte // read before its time; of the reader alone
-	hasAhead bool
-
-	key        uint64 // of the watcher; 0: it never rested
-	onReadable func() // Client.Readable
-
-	opened    int64        // Unix nanoseconds, like all times here
-	heard     atomic.Int64 // last byte from the peer
-	pinged    int64        // last ping of ours; of the shard alone
+	since     int64 // when it was attached
+	openedAt  int64 // the same on the wall clock, for people: Unix nanoseconds
+	heard     int64 // when the last byte came from the client
+	pinged    int64 // when our last ping went out
 	pingsSent bool
 }
 
+// Peer is told what comes from a connection's client. Its methods are called one
+// at a time, in the order of events, and may take their time: reading goes on
+// meanwhile.
+type Peer interface {
+	// Message takes a message, if the Client wants them. data is the peer's.
+	Message(op Opcode, data []byte)
+	// Ended comes last, with the reason: one of this package's errors, a
+	// [ClosedByPeer], or what the connection was closed for.
+	Ended(cause error)
+}
+
+// ClosedByPeer is the cause when the client closed the connection (RFC 6455,
+// section 7.1.5); Code is its status code, 1005 if it gave none.
+type ClosedByPeer struct{ Code uint16 }
+
+// Error implements error.
+func (c ClosedByPeer) Error() string { return fmt.Sprintf("closed by the peer with %d", c.Code) }
+
 // closing is how far the closing handshake has come (RFC 6455, section 7).
 type closing struct {
-	begun  bool
-	sent   bool   // the Close frame is written, nothing may follow
-	frame  []byte // still to be written
-	stopAt mark   // messages before it go out first
-	hangUp bool   // close the socket as soon as all is written
+	frame    []byte    // still to be written; nil: it is, and nothing may follow
+	stopAt   mark      // messages before it go out first
+	hangUp   bool      // close the socket as soon as all is written
+	deadline time.Time // for all of it, and the peer's answer
 }
 
 // end is the end of a connection that is known beforehand.
 type end struct {
-	at    int64
+	at    time.Time // on the wall clock, as whoever sets it means
 	code  uint16
 	cause error
 }
@@ -76,25 +94,33 @@ type end struct {
 var (
 	errEnded = errors.New("connection ended")
 	// ErrSlowConsumer is the cause when what waited for a connection passed
-	// Config.QueueBytes and the policy is Disconnect.
+	// Limits.QueueBytes and the policy is Disconnect.
 	ErrSlowConsumer = errors.New("slow consumer")
-	// ErrLost is the cause when the socket failed.
+	// ErrLost is the cause when the socket failed, or the client broke off.
 	ErrLost = errors.New("connection lost")
-	// ErrIdle, ErrLifetime and ErrNoPong are the causes that Config's durations
-	// give.
+	// ErrIdle, ErrLifetime and ErrNoPong are the causes that the durations of
+	// Limits give.
 	ErrIdle     = errors.New("idle timeout")
 	ErrLifetime = errors.New("lifetime exceeded")
 	ErrNoPong   = errors.New("ping not answered")
 )
 
-func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
-	c := &Conn{nc: nc, fd: -1, hub: h, shard: s, opened: time.Now().UnixNano()}
-	c.active.Store(c.opened)
-	c.heard.Store(c.opened)
-	c.pinged = c.opened
+// now is the time by which durations are measured, in nanoseconds since the
+// process started. The wall clock can be set meanwhile: nobody is idle for that.
+func now() int64 { return int64(time.Since(start)) }
+
+var start = time.Now()
+
+func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
+	c := &Conn{
+		nc: nc, fd: -1, hub: h, shard: s,
+		peer: client.Peer, wants: client.WantsMessages, deflate: client.Compressed,
+		since: now(), openedAt: time.Now().UnixNano(),
+	}
+	c.active.Store(c.since)
+	c.heard, c.pinged = c.since, c.since
 	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
 		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
 			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
@@ -105,12 +131,21 @@ func newConn(h *Hub, s *shard, nc net.Conn) *Conn {
 	return c
 }
 
+// descriptor is the socket's, also below TLS; -1 where there is none any more. The
+// caller must hold c.mu.
+func (c *Conn) descriptor() int {
+	if c.cork != nil {
+		return c.cork.descriptor()
+	}
+	return c.fd
+}
+
 // Send queues a message for this connection alone. It goes out behind what is
 // being written and before the messages that were not begun.
 func (c *Conn) Send(op Opcode, payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing.begun {
+	if c.ended || c.closing != nil {
 		return c.causeOr(errEnded)
 	}
 	c.private = appendMessage(c.private, byte(op), payload, c.hub.cfg.MaxFrame)
@@ -135,7 +170,7 @@ func (c *Conn) CloseWith(code uint16, cause error) {
 func (c *Conn) CloseAt(at time.Time, code uint16, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ends = &end{at: at.UnixNano(), code: code, cause: cause}
+	c.ends = &end{at: at, code: code, cause: cause}
 }
 
 // finish is CloseWith for a caller that holds c.mu.
@@ -146,72 +181,76 @@ func (c *Conn) finish(code uint16, cause error) {
 // newest is the end of what was broadcast so far.
 func (c *Conn) newest() mark { return *c.queue.head.Load() }
 
-// close begins the closing handshake. The caller holds c.mu.
+// close begins the closing handshake. The caller must hold c.mu.
 func (c *Conn) close(stopAt mark, frame []byte, cause error) {
-	if c.closing.begun {
+	if c.ended || c.closing != nil {
 		return
 	}
 	c.cause = cause
-	c.closing = closing{begun: true, frame: frame, stopAt: stopAt}
-	_ = c.nc.SetDeadline(time.Now().Add(c.hub.cfg.CloseTimeout))
+	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg.CloseTimeout)}
+	_ = c.nc.SetWriteDeadline(c.closing.deadline) // for catchUp
 	c.flush(stopAt)
-	c.rouse()
 }
 
-// fail ends a connection whose socket is of no use any more. The caller holds
+// closed reports whether the Close frame is written, after which nothing may
+// follow (RFC 6455, section 5.5.1). The caller must hold c.mu.
+func (c *Conn) closed() bool { return c.closing != nil && c.closing.frame == nil }
+
+// hangUp ends the connection once all is written that can be: the client has said
+// its last word. The caller must hold c.mu.
+func (c *Conn) hangUp() {
+	if c.blocked && c.closing != nil {
+		c.closing.hangUp = true // catchUp writes the rest
+		return
+	}
+	c.end()
+}
+
+// fail ends a connection whose socket is of no use any more. The caller must hold
 // c.mu.
 func (c *Conn) fail(err error) {
 	c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
-	c.closing.begun, c.closing.sent = true, true
-	c.rest, c.private, c.closing.frame = nil, nil, nil
-	_ = c.shut() // wakes the reader, which detaches
+	c.end()
 }
 
-// shut closes the socket. The caller holds c.mu: its descriptor, which another
-// file may get at once, must not be written to any more.
-func (c *Conn) shut() error {
-	c.fd = -1
-	c.rouse()
-	if c.raw != nil || c.cork != nil {
-		return c.nc.Close()
+// end closes the socket, takes the connection out of its hub, and tells the peer,
+// after what the peer has yet to take. The caller must hold c.mu.
+func (c *Conn) end() {
+	if c.ended {
+		return
 	}
-	if !c.shutting {
-		c.shutting = true
+	c.ended = true
+	c.cause = c.causeOr(ErrLost)
+	c.unsent, c.private, c.pong = nil, nil, nil
+	c.stopListening()
+	direct := c.fd >= 0 || c.cork != nil
+	c.fd = -1 // another file may get it at once
+	if direct {
+		_ = c.nc.Close()
+	} else {
 		// TLS says goodbye first (RFC 8446, section 6.1), and waits some seconds for a
 		// peer that does not read: whoever needs c.mu must not wait as long.
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 		go func() { _ = c.nc.Close() }()
 	}
-	return nil
+	c.hub.detach(c)
+	c.work() // at last, Peer.Ended
 }
 
 // abort closes the socket, whatever is left to be written.
 func (c *Conn) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.shut()
+	c.end()
 }
 
+// causeOr is the first reason for the end, err if there is none yet. The caller
+// must hold c.mu.
 func (c *Conn) causeOr(err error) error {
 	if c.cause != nil {
 		return c.cause
 	}
 	return err
-}
-
-// Detach takes the connection out of its hub and closes the socket. It returns
-// why the connection ended, nil if nothing on this side ended it.
-func (c *Conn) Detach() error {
-	c.mu.Lock()
-	cause := c.cause
-	if c.closing.begun && !c.closing.sent && c.blocked {
-		c.closing.hangUp = true // catchUp writes the rest and closes
-	} else {
-		c.fail(net.ErrClosed)
-	}
-	c.mu.Unlock()
-	c.hub.detach(c)
-	return cause
 }
 
 // Dropped is how many messages DropOldest has cost this connection.
@@ -221,72 +260,17 @@ func (c *Conn) Dropped() uint64 {
 	return c.dropped
 }
 
-// Opened is when the connection was attached.
-func (c *Conn) Opened() time.Time { return time.Unix(0, c.opened) }
+// Opened is when the connection was attached, on the wall clock of then.
+func (c *Conn) Opened() time.Time { return time.Unix(0, c.openedAt) }
+
+// OpenFor is how long ago that was.
+func (c *Conn) OpenFor() time.Duration { return time.Duration(now() - c.since) }
 
 // Active is when the last data frame went either way, or a ping came.
-func (c *Conn) Active() time.Time { return time.Unix(0, c.active.Load()) }
-
-// Touch marks the connection as active: its peer has sent a frame that counts
-// for Config.IdleTimeout.
-func (c *Conn) Touch() { c.active.Store(time.Now().UnixNano()) }
-
-// Read reads from the socket. It is for the WebSocket library.
-func (c *Conn) Read(p []byte) (int, error) {
-	if c.hasAhead && len(p) > 0 {
-		p[0], c.hasAhead = c.ahead, false
-		return 1, nil
-	}
-	n, err := c.nc.Read(p)
-	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
-	}
-	return n, err
+func (c *Conn) Active() time.Time {
+	return time.Now().Add(-time.Duration(now() - c.active.Load()))
 }
 
-// Write takes one control frame, whole, from the WebSocket library, and puts
-// it between two messages.
-func (c *Conn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.begun {
-		return len(p), nil // at most a second Close frame, or a pong that nobody needs
-	}
-	frame := append([]byte(nil), p...)
-	if Opcode(p[0]&opcodeSet) == opClose {
-		// An answer to the peer's Close, or the library refuses a frame: either
-		// way nothing that was not begun may follow (RFC 6455, section 5.5.1).
-		c.close(mark{}, frame, nil)
-		return len(p), nil
-	}
-	c.private = append(c.private, frame...)
-	c.flush(mark{})
-	return len(p), nil
-}
-
-// Close is the WebSocket library's: it closes the socket, once the Close frame
-// is written.
-func (c *Conn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.blocked && c.closing.begun && !c.closing.sent {
-		c.closing.hangUp = true
-		return nil
-	}
-	return c.shut()
-}
-
-// LocalAddr is the socket's.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
-
-// RemoteAddr is the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
-
-// SetDeadline is the socket's.
-func (c *Conn) SetDeadline(t time.Time) error { return c.nc.SetDeadline(t) }
-
-// SetReadDeadline is the socket's.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.nc.SetReadDeadline(t) }
-
-// SetWriteDeadline is the socket's.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
+// touch marks the connection as active: its client has sent a frame that counts
+// for Limits.IdleTimeout.
+func (c *Conn) touch() { c.active.Store(now()) }

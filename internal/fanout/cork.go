@@ -2,7 +2,6 @@ package fanout
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"sync"
@@ -45,7 +44,8 @@ type cork struct {
 	buffer   *[]byte
 	draining bool // drain writes what came before sealed
 
-	polling bool // of the reader alone: Read does not wait
+	polling bool // Read does not wait
+	reads   int  // from the socket, before Read finds nothing
 }
 
 // buffers are for what is sealed and taken by the socket in one go.
@@ -74,6 +74,17 @@ func corkOf(nc net.Conn) *cork {
 	return k
 }
 
+// readsAtOnce is how often the socket is read before the poller looks at other
+// connections. A record of TLS takes two.
+const readsAtOnce = 4
+
+// allowRead is called before TLS is read without waiting.
+func (k *cork) allowRead() {
+	k.mu.Lock()
+	k.polling, k.reads = true, readsAtOnce
+	k.mu.Unlock()
+}
+
 // errDry is of the kind after which TLS can be read again.
 type errDry struct{}
 
@@ -83,14 +94,19 @@ func (errDry) Temporary() bool { return true }
 
 // Read implements net.Conn for TLS.
 func (k *cork) Read(p []byte) (int, error) {
+	k.mu.Lock()
 	if !k.polling {
+		k.mu.Unlock()
 		return k.Conn.Read(p)
 	}
-	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fd < 0 {
 		return 0, net.ErrClosed
 	}
+	if k.reads == 0 {
+		return 0, errDry{}
+	}
+	k.reads--
 	n, err := readNow(k.fd, p)
 	switch {
 	case err != nil:
@@ -101,19 +117,6 @@ func (k *cork) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
-}
-
-// dry reports whether neither TLS nor the socket has anything to read. The byte
-// that it takes to find out is what Read gives next. It is the reader's.
-func (c *Conn) dry() bool {
-	var b [1]byte
-	c.cork.polling = true
-	n, err := c.Read(b[:])
-	c.cork.polling = false
-	if n > 0 {
-		c.ahead, c.hasAhead = b[0], true
-	}
-	return errors.Is(err, errDry{})
 }
 
 // descriptor is the socket's, -1 once it is closed.

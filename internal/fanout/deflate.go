@@ -3,6 +3,10 @@ package fanout
 import (
 	"bytes"
 	"compress/flate"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
 )
 
 // deflater compresses messages by themselves (RFC 7692, section 7.2.1, without
@@ -41,3 +45,30 @@ func (d *deflater) deflate(op byte, payload []byte) (first byte, small []byte) {
 	}
 	return op | rsv1Bit, small
 }
+
+// inflate is what a client compressed, which must be at most limit bytes (RFC
+// 7692, section 7.2.2).
+func inflate(p []byte, limit int64) ([]byte, error) {
+	// What the client has left out, and an empty last block, so that the reader
+	// sees an end.
+	const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+	r := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(r)
+	if err := r.(flate.Resetter).Reset(io.MultiReader(bytes.NewReader(p), strings.NewReader(tail)), nil); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: compressed data that is none", ErrProtocol)
+	case int64(len(data)) > limit:
+		return nil, ErrTooBig
+	}
+	return data, nil
+}
+
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+// deflatedSize is the size beyond which nothing compressed can be one of at most
+// n bytes: blocks that are stored as they are have a header of five bytes each.
+func deflatedSize(n int64) int64 { return n + n>>10 + 64 }

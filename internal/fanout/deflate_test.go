@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// inflate is a receiver's part of RFC 7692, section 7.2.2.
-func inflate(t testing.TB, p []byte) string {
+// inflated is a receiver's part of RFC 7692, section 7.2.2.
+func inflated(t testing.TB, p []byte) string {
 	t.Helper()
 	b, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
 	if err != nil {
@@ -53,7 +53,7 @@ func TestCompressedAndPlainConnectionsGetTheSame(t *testing.T) {
 		if compressed := first&rsv1Bit != 0; compressed != (len(payload) >= minDeflate) {
 			t.Fatalf("%d bytes: compressed %v", len(payload), compressed)
 		} else if compressed {
-			if got := inflate(t, p); got != string(payload) {
+			if got := inflated(t, p); got != string(payload) {
 				t.Fatalf("inflated to %d bytes, want %d", len(got), len(payload))
 			}
 			t.Logf("%d bytes became %d", len(payload), len(p))

@@ -18,7 +18,7 @@ func TestEveryConnectionGetsEveryMessageInOrder(t *testing.T) {
 		{1, 1, 0}, {3, 2000, 64}, {50, 500, 300}, {3, 20, 200_000},
 	} {
 		t.Run(fmt.Sprint(tc), func(t *testing.T) {
-			h := newTestHub(t, Config{MaxFrame: 32 << 10, QueueBytes: 8 << 20})
+			h := newTestHub(t, Config{Limits: Limits{QueueBytes: 8 << 20}, MaxFrame: 32 << 10})
 			var wg sync.WaitGroup
 			for range tc.conns {
 				_, client := link(t, h, 0)
@@ -76,17 +76,17 @@ func TestNobodyConnected(t *testing.T) {
 }
 
 func TestControlFramesGoBetweenMessages(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 16 << 20})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 16 << 20}})
 	c, client := link(t, h, smallBuffer)
-	const messages = 300
+	const messages, pings = 300, 100
 	go func() {
 		for i := range messages {
 			broadcast(h, Binary, []byte(message(i, 5000)))
 		}
 	}()
 	go func() {
-		for range 100 {
-			if _, err := c.Write(append([]byte{finBit | 0xA, 4}, "pong"...)); err != nil {
+		for i := range pings {
+			if _, err := client.Write(masked(finBit|byte(opPing), fmt.Sprintf("%02d", i))); err != nil {
 				t.Error(err)
 			}
 			if err := c.Send(Text, []byte("only you")); err != nil {
@@ -94,14 +94,14 @@ func TestControlFramesGoBetweenMessages(t *testing.T) {
 			}
 		}
 	}()
-	next, pongs, own := 0, 0, 0
-	for next < messages || pongs < 100 || own < 100 {
+	next, pong, own := 0, "", 0
+	for next < messages || pong != "99" || own < pings {
 		op, _, p, err := readFrame(client)
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case op == 0xA && string(p) == "pong":
-			pongs++
+		case op == opPong && string(p) > pong: // one can answer several pings
+			pong = string(p)
 		case op == Text && string(p) == "only you":
 			own++
 		case op == Binary && string(p) == message(next, 5000):
@@ -113,7 +113,7 @@ func TestControlFramesGoBetweenMessages(t *testing.T) {
 }
 
 func TestCloseFlushesWhatWasBroadcast(t *testing.T) {
-	h := NewHub(Config{QueueBytes: 8 << 20})
+	h := NewHub(Config{Limits: Limits{QueueBytes: 8 << 20}})
 	_, client := link(t, h, smallBuffer)
 	const messages = 200
 	for i := range messages {
@@ -136,7 +136,7 @@ func TestCloseFlushesWhatWasBroadcast(t *testing.T) {
 // TestChurn lets connections come, go, stall and break in the middle of a frame
 // while messages flow. Whoever stays to the end misses nothing.
 func TestChurn(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 256 << 10, CloseTimeout: 10 * time.Second})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 256 << 10}, CloseTimeout: 10 * time.Second})
 	stop := make(chan struct{})
 	var publisher, clients sync.WaitGroup
 	publisher.Go(func() {
@@ -193,17 +193,13 @@ func TestChurn(t *testing.T) {
 // that was broadcast until then.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := NewHub(Config{QueueBytes: 1 << 20})
+		h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 20}})
 		const n, over = 8, 8 * time.Second
 		began := time.Now()
 		told := make(chan time.Duration, n)
 		for range n {
 			server, client := net.Pipe()
-			c := h.Attach(server, Client{})
-			go func() {
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Detach()
-			}()
+			h.Attach(server, Client{})
 			go func() {
 				for {
 					op, _, _, err := readFrame(client)

@@ -1,6 +1,9 @@
 package fanout
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Opcode is the opcode of a WebSocket frame (RFC 6455, section 5.2).
 type Opcode byte
@@ -16,11 +19,14 @@ const (
 )
 
 const (
-	finBit    = 0x80
-	rsv1Bit   = 0x40
-	maskBit   = 0x80
-	opcodeSet = 0x0f
-	maxHeader = 10 // a server never masks: RFC 6455, section 5.1
+	finBit     = 0x80
+	rsv1Bit    = 0x40
+	rsv2Bit    = 0x20
+	rsv3Bit    = 0x10
+	maskBit    = 0x80
+	opcodeSet  = 0x0f
+	maxHeader  = 10  // a server never masks: RFC 6455, section 5.1
+	maxControl = 125 // bytes of payload: section 5.5
 )
 
 // appendMessage appends payload as one unmasked WebSocket message to dst; first
@@ -55,10 +61,13 @@ func appendHeader(dst []byte, first byte, n int) []byte {
 	}
 }
 
-// closeFrame is a Close frame (RFC 6455, section 5.5.1). Its reason is cut to
-// the 123 bytes that a control frame leaves beside the code.
+// closeFrame is a Close frame (RFC 6455, section 5.5.1). Its reason is cut, at a
+// character, to the bytes that a control frame leaves beside the code.
 func closeFrame(code uint16, reason string) []byte {
-	reason = reason[:min(len(reason), 123)]
+	for len(reason) > maxControl-2 {
+		_, last := utf8.DecodeLastRuneInString(reason[:maxControl-2+1])
+		reason = reason[:maxControl-2+1-last]
+	}
 	f := append(make([]byte, 0, 4+len(reason)), finBit|byte(opClose), byte(2+len(reason)))
 	return append(binary.BigEndian.AppendUint16(f, code), reason...)
 }

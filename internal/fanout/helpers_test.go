@@ -49,7 +49,7 @@ func linkAs(t testing.TB, h *Hub, readBuffer int, as Client) (*Conn, net.Conn) {
 	}
 	client := <-dialed
 	as.Prelude = []byte("hello")
-	c := attachAs(h, server, as)
+	c := h.Attach(server, as)
 	t.Cleanup(func() { _ = client.Close() })
 	if got := make([]byte, 5); readFull(t, client, got) != "hello" {
 		t.Fatalf("prelude %q", got)
@@ -73,26 +73,6 @@ func tcpPair(t *testing.T) (server, client net.Conn) {
 		t.Fatal(err)
 	}
 	return server, client
-}
-
-// attachAs attaches a connection, with the reader that Attach asks for.
-func attachAs(h *Hub, nc net.Conn, as Client) (c *Conn) {
-	as.Readable = func() {
-		buffer := make([]byte, 1024)
-		for {
-			if _, err := c.Read(buffer); err != nil {
-				_ = c.Detach()
-				return
-			}
-			if c.Rest() {
-				return
-			}
-		}
-	}
-	if c = h.Attach(nc, as); !c.Rest() {
-		go as.Readable()
-	}
-	return c
 }
 
 func readFull(t testing.TB, r io.Reader, p []byte) string {
@@ -175,4 +155,11 @@ func eventually(t *testing.T, ok func() bool) {
 
 func broadcast(h *Hub, op Opcode, payload []byte) int {
 	return h.Broadcast(Message{Opcode: op, Payload: payload})
+}
+
+// masked is a frame from a client.
+func masked(first byte, payload string) []byte {
+	f := appendHeader(nil, first, len(payload))
+	f[1] |= maskBit
+	return append(append(f, 0, 0, 0, 0), payload...) // a key that changes nothing
 }

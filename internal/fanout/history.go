@@ -156,12 +156,12 @@ const (
 	GapSlowConsumer
 )
 
-// tell queues the message that tells the client of a gap. The caller holds c.mu.
+// tell queues the message that tells the client of a gap. The caller must hold c.mu.
 func (c *Conn) tell(reason GapReason, dropped uint64) {
 	c.private = append(c.private, c.gapMessage(reason, dropped)...)
 }
 
-// gapMessage is that message, nil if clients are not told. The caller holds c.mu.
+// gapMessage is that message, nil if clients are not told. The caller must hold c.mu.
 func (c *Conn) gapMessage(reason GapReason, dropped uint64) []byte {
 	c.untold = 0
 	if c.hub.cfg.Gap == nil {

@@ -61,7 +61,7 @@ func TestResume(t *testing.T) {
 }
 
 func TestHistoryForgetsByAge(t *testing.T) {
-	h := newTestHub(t, Config{History: History{MaxAge: 50 * time.Millisecond}, IdleTimeout: time.Minute, Gap: gapText, PingInterval: 40 * time.Millisecond})
+	h := newTestHub(t, Config{Limits: Limits{IdleTimeout: time.Minute, PingInterval: 40 * time.Millisecond}, History: History{MaxAge: 50 * time.Millisecond}, Gap: gapText})
 	keep(h, 1, 0)
 	keep(h, 2, 0)
 	eventually(t, func() bool { return h.Stats().History == 0 })
@@ -77,7 +77,7 @@ func TestCompressedConnectionsResumeToo(t *testing.T) {
 	_, client := linkAs(t, h, 0, Client{Compressed: true, ResumeFrom: "id-0"})
 	for i := 1; i < 3; i++ {
 		first, p, err := readMessage(client)
-		if err != nil || first&rsv1Bit == 0 || inflate(t, p) != message(i, 1000) {
+		if err != nil || first&rsv1Bit == 0 || inflated(t, p) != message(i, 1000) {
 			t.Fatalf("message %d: %x %v", i, first, err)
 		}
 	}
@@ -85,7 +85,7 @@ func TestCompressedConnectionsResumeToo(t *testing.T) {
 
 // A history larger than what may wait for a connection is no slow consumer.
 func TestHistoryLargerThanTheQueue(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 64 << 10, History: History{MaxMessages: 1000}, Gap: gapText})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 64 << 10}, History: History{MaxMessages: 1000}, Gap: gapText})
 	for i := range 1000 {
 		keep(h, i, 5000)
 	}
@@ -101,7 +101,7 @@ func TestHistoryLargerThanTheQueue(t *testing.T) {
 }
 
 func TestDropOldestTellsOfTheGap(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 64 << 10, SlowConsumer: DropOldest, Gap: gapText})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 64 << 10, SlowConsumer: DropOldest}, Gap: gapText})
 	c, client := link(t, h, smallBuffer)
 	const messages = 5000
 	for i := range messages {
@@ -155,7 +155,7 @@ func TestWaitForMessage(t *testing.T) {
 // messages flow.
 func TestNeitherGapNorRepeatAtTheSeam(t *testing.T) {
 	const messages, size = 20_000, 200
-	h := newTestHub(t, Config{QueueBytes: 4 << 20, History: History{MaxMessages: messages}, Gap: gapText})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 4 << 20}, History: History{MaxMessages: messages}, Gap: gapText})
 	var clients sync.WaitGroup
 	for range 6 {
 		clients.Go(func() {

@@ -3,32 +3,28 @@ package fanout
 import (
 	"context"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Config says how a hub treats its connections. Zero durations switch the
-// respective rule off.
+// Config says how a hub treats its connections.
 type Config struct {
-	QueueBytes   int64         // what may wait for one connection, in bytes
-	SlowConsumer Policy        // what happens when it is more
+	Limits
 	MaxFrame     int           // larger messages go out in several frames; 0: never
-	PingInterval time.Duration // a connection that answers no ping for as long is dead
-	IdleTimeout  time.Duration // no frame either way but pongs and our pings
-	MaxLifetime  time.Duration
 	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
 	Compression  bool          // prepare for connections that take compressed messages
 	History      History       // what later connections can resume from
-	Shards       int           // 0: one for every second core
 
 	// Gap makes the payload of the text message that tells a client of a gap,
 	// before anything that comes after it; nil: clients are not told.
 	Gap func(GapReason, uint64) []byte
 	// Served is told after a pass over connections how long ago the oldest of
-	// its messages was received; nil: nobody. A shard waits for it.
+	// its messages was received; nil: nobody. All connections wait for it.
 	Served func(time.Duration)
+	// Received is told the size of each message of a client; nil: nobody. The
+	// reading of all connections waits for it.
+	Received func(bytes int)
 }
 
 // Message is what a hub broadcasts.
@@ -42,14 +38,14 @@ type Message struct {
 // Hub broadcasts to the connections of one route. Its methods may be called
 // concurrently.
 type Hub struct {
-	cfg      Config
-	shards   []*shard
-	watcher  *watcher // set when the first connection attaches that can rest; nil: none does
-	watching sync.Once
-	conns    atomic.Int64
-	turn     atomic.Uint64 // deals connections to shards
-	messages atomic.Int64  // broadcast to anyone
-	repeated atomic.Int64  // not broadcast, since they had been
+	cfg         Config
+	mostWaiting int64 // bytes, for one connection: a message of Limits.QueueBytes with its headers
+	engine      *engine
+	shards      []*shard
+	conns       atomic.Int64
+	turn        atomic.Uint64 // deals connections to shards
+	messages    atomic.Int64  // broadcast to anyone
+	repeated    atomic.Int64  // not broadcast, since they had been
 
 	mu       sync.Mutex // serialises broadcasting and attaching
 	plain    *queue
@@ -59,7 +55,8 @@ type Hub struct {
 	arrived  chan struct{} // closed when the first connection attaches
 	news     chan struct{} // closed by the next broadcast; nil if nobody waits for it
 	goodbye  func(*Conn)   // set by Close, for those that attach still
-	gone     chan struct{} // closed after Close, with the last connection
+	peers    int           // that were not told of the end of their connections
+	gone     chan struct{} // closed after Close, when all were
 
 	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
 	lag       sync.Mutex    // guards passed of all shards, with room
@@ -67,26 +64,22 @@ type Hub struct {
 	stopped   bool
 }
 
-// NewHub starts a hub: one goroutine a shard, until Close.
+// NewHub returns a hub, which must be closed.
 func NewHub(cfg Config) *Hub {
-	if cfg.Shards <= 0 {
-		// The kernel's part of a loopback write, and the pipeline, want the rest:
-		// two shards on two cores cost a quarter more a delivery than one.
-		cfg.Shards = max(1, runtime.GOMAXPROCS(0)/2)
-	}
 	if cfg.CloseTimeout <= 0 {
 		cfg.CloseTimeout = 5 * time.Second
 	}
-	h := &Hub{cfg: cfg, plain: newQueue(), arrived: make(chan struct{}), gone: make(chan struct{})}
+	h := &Hub{
+		cfg: cfg, mostWaiting: int64(messageSize(int(cfg.QueueBytes), cfg.MaxFrame)), engine: startEngine(),
+		plain: newQueue(), arrived: make(chan struct{}), gone: make(chan struct{}),
+	}
 	if cfg.Compression {
 		h.deflated = newQueue()
 	}
 	h.history = newHistory(cfg.History, h.place())
 	h.room = sync.NewCond(&h.lag)
-	for range cfg.Shards {
-		s := newShard(h)
-		h.shards = append(h.shards, s)
-		go s.run()
+	for _, l := range h.engine.loops {
+		h.shards = append(h.shards, newShard(h, l))
 	}
 	return h
 }
@@ -98,12 +91,12 @@ func (h *Hub) Len() int { return int(h.conns.Load()) }
 // resume, and returns the number of connections. With none, and no history, it
 // does nothing. One whose ID is in the history was broadcast before: it is
 // counted, and not sent again. Broadcast never waits for a socket: only, when
-// messages come faster than the shards can make a pass, for the shards.
+// messages come faster than the loops can make a pass, for the loops.
 func (h *Hub) Broadcast(m Message) int {
 	h.waitForRoom(uint64(len(m.Payload)))
-	now := time.Now()
+	at := time.Now()
 	if m.Received.IsZero() {
-		m.Received = now
+		m.Received = at
 	}
 	h.mu.Lock()
 	n, keep := h.plain.conns, h.history.enabled()
@@ -121,7 +114,7 @@ func (h *Hub) Broadcast(m Message) int {
 		h.deflated.append(first, small, h.cfg.MaxFrame)
 	}
 	if keep {
-		h.history.add(m.ID, h.place(), now)
+		h.history.add(m.ID, h.place(), at)
 		if h.news != nil {
 			close(h.news)
 			h.news = nil
@@ -134,13 +127,13 @@ func (h *Hub) Broadcast(m Message) int {
 	h.messages.Add(1)
 	h.broadcast.Add(uint64(len(m.Payload)))
 	for _, s := range h.shards {
-		s.oldest.CompareAndSwap(0, m.Received.UnixNano())
-		s.wakeUp()
+		s.oldest.CompareAndSwap(0, int64(m.Received.Sub(start)))
+		s.loop.wakeUp(s)
 	}
 	return n
 }
 
-// place is the end of the queues. The caller holds h.mu.
+// place is the end of the queues. The caller must hold h.mu.
 func (h *Hub) place() place {
 	p := place{plain: h.plain.newest()}
 	if h.deflated != nil {
@@ -165,7 +158,7 @@ func (h *Hub) waitForRoom(need uint64) {
 }
 
 // behind is how many bytes the slowest shard has yet to offer to its
-// connections. The caller holds h.lag.
+// connections. The caller must hold h.lag.
 func (h *Hub) behind() uint64 {
 	all := h.broadcast.Load()
 	slowest := all
@@ -196,26 +189,39 @@ func (h *Hub) WaitForConnection(ctx context.Context) error {
 // Client is what a hub must know of a connection that it is to take.
 type Client struct {
 	Prelude    []byte // goes out before all else: the answer to the handshake
-	Compressed bool   // takes compressed messages (RFC 7692, without context takeover)
+	Early      []byte // came in already, behind the handshake; Attach overwrites it
+	Compressed bool   // takes and may send compressed messages (RFC 7692, without context takeover)
 	ResumeFrom string // the ID of the last message that it has seen; "": it starts anew
-	// Attached gets the connection before the first byte goes out to the peer, so
+
+	Peer          Peer // nil: nobody hears of the connection
+	WantsMessages bool // the Peer, or else they are only counted
+	// Attached gets the connection before the first byte goes out to the client, so
 	// that whoever hears of the connection from there can find it. It must not call
 	// the connection's methods.
 	Attached func(*Conn)
-	// Readable is called, in a goroutine of its own, when a connection that rests
-	// has something to read: see [Conn.Rest].
-	Readable func()
 }
 
-// Attach adds a connection. It gets every message that is broadcast after the
-// one that it resumes from, or else from now on. A client that has seen the
-// prelude misses nothing. The caller must read from the connection until that
-// fails, with rests between, and then call [Conn.Detach].
+// Attach adds a connection, and reads from it until it ends. It gets every message
+// that is broadcast after the one that it resumes from, or else from now on. A
+// client that has seen the prelude misses nothing.
 func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
-	c := newConn(h, h.shards[h.turn.Add(1)%uint64(len(h.shards))], nc)
+	c := h.attach(nc, client)
+	if len(client.Early) > 0 {
+		c.received(client.Early, nil)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.private, c.onReadable = client.Prelude, client.Readable
+	if c.inbox == nil || !c.inbox.paused {
+		c.listen()
+	}
+	return c
+}
+
+func (h *Hub) attach(nc net.Conn, client Client) *Conn {
+	c := newConn(h, h.shards[h.turn.Add(1)%uint64(len(h.shards))], nc, client)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.private = client.Prelude
 	h.mu.Lock()
 	c.queue = h.plain
 	if client.Compressed && h.deflated != nil {
@@ -228,23 +234,21 @@ func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 	}
 	c.cur = from.of(c.queue, h)
 	c.resumed = c.newest().pos
+	h.peers++
 	if h.conns.Add(1) == 1 {
 		close(h.arrived)
 		h.arrived = make(chan struct{})
 	}
+	c.shard.add(c) // with h.mu: either Close finds it, or it finds goodbye
 	goodbye := h.goodbye
-	if goodbye == nil && c.onReadable != nil && c.descriptor() >= 0 {
-		h.watching.Do(func() { h.watcher = newWatcher() })
-	}
 	h.mu.Unlock()
 
-	c.shard.add(c)
 	if client.Attached != nil {
 		client.Attached(c)
 	}
 	c.flush(mark{})
 	if c.cur.pos() < c.resumed {
-		c.shard.wakeUp()
+		c.shard.loop.wakeUp(c.shard)
 	}
 	if goodbye != nil {
 		goodbye(c)
@@ -253,8 +257,8 @@ func (h *Hub) Attach(nc net.Conn, client Client) *Conn {
 }
 
 // resume is where a client that has seen the message id goes on. If that is not
-// known any more, it is told so, and gets what there is. The caller holds h.mu
-// and c.mu.
+// known any more, it is told so, and gets what there is. The caller must hold h.mu and
+// c.mu.
 func (h *Hub) resume(c *Conn, id string) place {
 	if p, ok := h.history.after(id, time.Now()); ok {
 		return p
@@ -263,19 +267,29 @@ func (h *Hub) resume(c *Conn, id string) place {
 	return h.history.oldest(h.place())
 }
 
+// detach takes out a connection that has ended. The caller must hold c.mu.
 func (h *Hub) detach(c *Conn) {
 	c.shard.remove(c)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.queue.conns--
-	if h.conns.Add(-1) == 0 && h.goodbye != nil {
-		h.closeGone()
-	}
+	h.conns.Add(-1)
 }
 
-// closeGone may be called more than once: a connection can attach after the last
-// has gone. The caller holds h.mu.
+// leave is for when a connection's peer has been told of the end.
+func (h *Hub) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.peers--
+	h.closeGone()
+}
+
+// closeGone closes gone if it is time, perhaps not for the first: a connection can
+// attach after the last has gone. The caller must hold h.mu.
 func (h *Hub) closeGone() {
+	if h.peers > 0 || h.goodbye == nil {
+		return
+	}
 	select {
 	case <-h.gone:
 	default:
@@ -308,14 +322,13 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration, code uint16, cause 
 }
 
 // Close closes every connection with code and cause, each after all that was
-// broadcast before, waits until they are gone or ctx ends, and stops the
-// shards. Nothing may be broadcast any more.
+// broadcast before, and waits until their peers have been told of the end. When ctx
+// ends it closes the sockets, and does not wait for peers any more. Nothing may be
+// broadcast any more.
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	h.mu.Lock()
 	h.goodbye = func(c *Conn) { c.finish(code, cause) }
-	if h.Len() == 0 {
-		h.closeGone()
-	}
+	h.closeGone()
 	h.mu.Unlock()
 	for _, s := range h.shards {
 		s.each(func(c *Conn) { c.CloseWith(code, cause) })
@@ -323,19 +336,22 @@ func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	select {
 	case <-h.gone:
 	case <-ctx.Done():
-		for _, s := range h.shards {
-			s.each((*Conn).abort)
-		}
-		<-h.gone
+	}
+	h.mu.Lock()
+	h.goodbye = func(c *Conn) { // nobody looks after who comes now
+		c.finish(code, cause)
+		c.hangUp()
+	}
+	h.mu.Unlock()
+	for _, s := range h.shards {
+		s.each((*Conn).abort)
 	}
 	h.lag.Lock()
 	h.stopped = true
 	h.room.Broadcast()
 	h.lag.Unlock()
 	for _, s := range h.shards {
-		s.stop()
+		s.loop.remove(s)
 	}
-	if h.watcher != nil {
-		h.watcher.stop()
-	}
+	h.engine.release()
 }

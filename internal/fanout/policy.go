@@ -6,7 +6,7 @@ import (
 )
 
 // Policy is what happens to a connection for which more than
-// Config.QueueBytes wait because its peer does not read.
+// Limits.QueueBytes wait because its peer does not read.
 type Policy uint8
 
 const (
@@ -21,30 +21,34 @@ const (
 // The close codes that a hub uses by itself (RFC 6455, section 7.4.1, and the
 // IANA registry that it opens).
 const (
-	GoingAway     = 1001
-	TryAgainLater = 1013
+	GoingAway      = 1001
+	ProtocolError  = 1002
+	InvalidPayload = 1007
+	MessageTooBig  = 1009
+	TryAgainLater  = 1013
 )
 
 // enforce applies the policy to a connection that catchUp is serving. The
-// caller holds c.mu.
+// caller must hold c.mu.
 func (c *Conn) enforce(limit mark) {
-	if c.closing.begun {
+	if c.closing != nil {
 		return
 	}
+	most := c.hub.mostWaiting
 	waiting := c.waiting(limit)
-	if waiting <= c.hub.cfg.QueueBytes {
+	if waiting <= most {
 		return
 	}
 	// Frames for this connection alone are never dropped: there only the end is
 	// left.
-	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)) > c.hub.cfg.QueueBytes {
+	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)) > most {
 		c.shard.count.slow.Add(1)
 		c.private = nil
 		c.close(mark{}, closeFrame(TryAgainLater,
 			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
 		return
 	}
-	for waiting > c.hub.cfg.QueueBytes && c.cur.seq+1 < limit.seq {
+	for waiting > most && c.cur.seq+1 < limit.seq {
 		waiting -= int64(c.cur.skip(limit))
 		c.dropped++
 		c.untold++
@@ -54,31 +58,35 @@ func (c *Conn) enforce(limit mark) {
 
 // waiting is how many bytes wait for the connection, but for what it got from
 // the history: that is the hub's choice and not the client's slowness. The caller
-// holds c.mu.
+// must hold c.mu.
 func (c *Conn) waiting(limit mark) int64 {
 	from := max(c.cur.pos(), c.resumed)
-	return int64(len(c.rest)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, from))
+	return int64(len(c.unsent)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, from))
 }
 
-// check applies the durations of Config, and returns how many bytes wait for the
-// connection. It is the shard's, on its tick.
-func (c *Conn) check(now time.Time) (waiting int64) {
+// check applies the limits in time, and returns how many bytes wait for the
+// connection. It is the loop's, on its tick.
+func (c *Conn) check(wall time.Time) (waiting int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing.begun {
-		return 0
-	}
-	cfg, at := &c.hub.cfg, now.UnixNano()
+	cfg, at := &c.hub.cfg, now()
 	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
 	switch {
-	case c.ends != nil && at >= c.ends.at:
+	case c.ended:
+		return 0
+	case c.closing != nil:
+		if wall.After(c.closing.deadline) {
+			c.end()
+		}
+		return 0
+	case c.ends != nil && !wall.Before(c.ends.at):
 		c.finish(c.ends.code, c.ends.cause)
-	case older(c.opened, cfg.MaxLifetime):
+	case older(c.since, cfg.MaxLifetime):
 		c.finish(GoingAway, ErrLifetime)
 	case older(c.active.Load(), cfg.IdleTimeout):
 		c.finish(GoingAway, ErrIdle)
-	case !older(c.pinged, cfg.PingInterval):
-	case c.pingsSent && c.heard.Load() < c.pinged:
+	case !older(c.pinged, cfg.PingInterval), !c.listening: // who is not listened to cannot answer
+	case c.pingsSent && c.heard < c.pinged:
 		c.finish(GoingAway, ErrNoPong)
 	default:
 		c.pinged, c.pingsSent = at, true
@@ -86,16 +94,4 @@ func (c *Conn) check(now time.Time) (waiting int64) {
 		c.flush(mark{})
 	}
 	return c.waiting(c.newest())
-}
-
-// tick is how often a shard checks: a quarter of the shortest duration, so
-// that none is overrun by more, but at most once in ten milliseconds.
-func (cfg *Config) tick() time.Duration {
-	tick := 4 * time.Second
-	for _, d := range []time.Duration{cfg.PingInterval, cfg.IdleTimeout, cfg.MaxLifetime} {
-		if d > 0 {
-			tick = min(tick, d)
-		}
-	}
-	return max(tick/4, 10*time.Millisecond)
 }

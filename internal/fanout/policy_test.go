@@ -8,7 +8,7 @@ import (
 )
 
 func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 1 << 20, CloseTimeout: 5 * time.Second})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 1 << 20}, CloseTimeout: 5 * time.Second})
 	_, slow := link(t, h, smallBuffer)
 	_, fast := link(t, h, 0)
 	const messages = 5000
@@ -57,7 +57,7 @@ func TestSlowConsumerIsDisconnectedAndOthersAreNot(t *testing.T) {
 }
 
 func TestDropOldestCountsWhatItDrops(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 64 << 10, SlowConsumer: DropOldest})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 64 << 10, SlowConsumer: DropOldest}})
 	c, slow := link(t, h, smallBuffer)
 	const messages = 5000
 	for i := range messages {
@@ -90,9 +90,9 @@ func TestDurations(t *testing.T) {
 		cfg  Config
 		want error
 	}{
-		"idle":     {Config{IdleTimeout: 50 * time.Millisecond}, ErrIdle},
-		"lifetime": {Config{MaxLifetime: 50 * time.Millisecond}, ErrLifetime},
-		"no pong":  {Config{PingInterval: 50 * time.Millisecond}, ErrNoPong},
+		"idle":     {Config{Limits: Limits{IdleTimeout: 50 * time.Millisecond}}, ErrIdle},
+		"lifetime": {Config{Limits: Limits{MaxLifetime: 50 * time.Millisecond}}, ErrLifetime},
+		"no pong":  {Config{Limits: Limits{PingInterval: 50 * time.Millisecond}}, ErrNoPong},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newTestHub(t, tc.cfg)

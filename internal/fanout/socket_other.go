@@ -10,8 +10,3 @@ const canWriteDirectly = false
 func writeNow(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func readNow(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
-
-// WaitReadable returns at once: the read that follows waits.
-func (c *Conn) WaitReadable() {}
-
-func (c *Conn) readable(uintptr) bool { return true }

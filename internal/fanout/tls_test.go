@@ -59,21 +59,17 @@ func tlsPair(t *testing.T) (server, client net.Conn) {
 	return s, c
 }
 
-// attach adds the server's end of a connection to h, with the reader that Attach
-// asks for.
-func attach(h *Hub, nc net.Conn) *Conn { return attachAs(h, nc, Client{}) }
-
 // TestTLSUnderLoad: over TLS the socket takes records, and a hub cannot tell which
 // message one that it does not take belongs to. Order, control frames between messages
 // and the policy for slow connections are the same.
 func TestTLSUnderLoad(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 1 << 20, CloseTimeout: time.Second, Shards: 2, MaxFrame: 4 << 10})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 1 << 20}, CloseTimeout: time.Second, MaxFrame: 4 << 10})
 	const messages, clients = 3000, 8
 	var all sync.WaitGroup
 	var received [clients]atomic.Int64
 	for n := range clients {
 		s, c := tlsPair(t)
-		conn := attach(h, s)
+		h.Attach(s, Client{})
 		all.Go(func() {
 			for i, pongs := 0, 0; i < messages; {
 				first, p, err := readMessage(c)
@@ -94,12 +90,12 @@ func TestTLSUnderLoad(t *testing.T) {
 		})
 		all.Go(func() {
 			for range 500 {
-				_, _ = conn.Write([]byte{finBit | byte(opPong), 0})
+				_, _ = c.Write(masked(finBit|byte(opPing), ""))
 			}
 		})
 	}
 	stalled, peer := tlsPair(t)
-	attach(h, stalled)
+	h.Attach(stalled, Client{})
 	for i := range messages {
 		broadcast(h, Text, []byte(message(i, 1000+i%9000)))
 		if i%100 == 0 { // who reads must not be taken for slow
@@ -123,9 +119,9 @@ func TestTLSUnderLoad(t *testing.T) {
 // TestCloseFrameOverTLS: the Close frame comes before the end of the TLS
 // connection.
 func TestCloseFrameOverTLS(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 1 << 20})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 1 << 20}})
 	s, c := tlsPair(t)
-	conn := attach(h, s)
+	conn := h.Attach(s, Client{})
 	broadcast(h, Text, []byte("last"))
 	conn.CloseWith(4000, errEnded)
 	if _, _, p, err := readFrame(c); err != nil || string(p) != "last" {
@@ -151,12 +147,12 @@ func (c clinging) Close() error {
 }
 
 func TestAConnectionThatIsSlowToCloseHoldsUpNobody(t *testing.T) {
-	h := newTestHub(t, Config{QueueBytes: 1 << 20, Shards: 1})
+	h := newTestHub(t, Config{Limits: Limits{QueueBytes: 1 << 20}})
 	a, b := net.Pipe()
 	slow := clinging{a, make(chan struct{})}
 	defer close(slow.release)
 	defer func() { _ = b.Close() }()
-	conn := attach(h, slow)
+	conn := h.Attach(slow, Client{})
 	_, fast := link(t, h, 0)
 	conn.abort()
 	eventually(t, func() bool { return h.Len() == 1 })

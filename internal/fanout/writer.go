@@ -1,9 +1,7 @@
 package fanout
 
-import "time"
-
 // serve gives the connection all messages before the limit of its queue. It is
-// the shard's.
+// the loop's.
 func (c *Conn) serve(limits *limits, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -15,14 +13,14 @@ func (c *Conn) serve(limits *limits, now int64) {
 		c.enforce(limit)
 		return
 	}
-	if c.cur.seq < limit.seq && !c.closing.begun {
+	if c.cur.seq < limit.seq && c.closing == nil {
 		c.active.Store(now)
 	}
 	c.flush(limit)
 }
 
 // flush writes until nothing is left before limit or the socket takes no more;
-// then catchUp goes on. The caller holds c.mu.
+// then catchUp goes on. The caller must hold c.mu.
 func (c *Conn) flush(limit mark) {
 	for !c.blocked {
 		p, shared := c.next(limit)
@@ -54,7 +52,7 @@ func (c *Conn) flush(limit mark) {
 			if shared {
 				p = c.unread(p, n)
 			}
-			c.rest = p[n:]
+			c.unsent = p[n:]
 			c.blocked = true
 			go c.catchUp()
 		}
@@ -62,7 +60,7 @@ func (c *Conn) flush(limit mark) {
 }
 
 // seal encrypts p and writes of it what the socket takes. It returns how many
-// bytes are left. The caller holds c.mu.
+// bytes are left. The caller must hold c.mu.
 func (c *Conn) seal(p []byte) (left int, err error) {
 	if _, err := c.nc.Write(p); err != nil {
 		return 0, err
@@ -119,28 +117,33 @@ func (c *Conn) catchUp() {
 			c.fail(err)
 			return
 		}
-		if !c.closing.begun {
-			c.active.Store(time.Now().UnixNano())
+		if c.closing == nil {
+			c.touch()
 		}
 	}
 }
 
 // next takes what must be written next: the rest of a cut write, frames for
 // this connection alone, messages before limit (shared), and at last the Close
-// frame. All but a rest begin at the boundary of a frame. The caller holds c.mu.
+// frame. All but a rest begin at the boundary of a frame. The caller must hold
+// c.mu.
 func (c *Conn) next(limit mark) (p []byte, shared bool) {
-	if p := c.rest; len(p) > 0 {
-		c.rest = nil
+	if p := c.unsent; len(p) > 0 {
+		c.unsent = nil
 		return p, false
+	}
+	if c.ended || c.closed() {
+		return nil, false
 	}
 	if p := c.private; p != nil {
 		c.private = nil
 		return p, false
 	}
-	if c.closing.sent {
-		return nil, false
+	if p := c.pong; p != nil {
+		c.pong = nil
+		return p, false
 	}
-	if c.closing.begun {
+	if c.closing != nil {
 		limit = c.closing.stopAt
 	}
 	if c.untold > 0 && c.cur.seq < limit.seq { // just before what it comes before
@@ -154,15 +157,14 @@ func (c *Conn) next(limit mark) (p []byte, shared bool) {
 		c.shard.count.bytes.Add(int64(len(p)))
 		return p, true
 	}
-	if p := c.closing.frame; p != nil {
-		c.closing.frame, c.closing.sent = nil, true
-		return p, false
+	if c.closing != nil {
+		p, c.closing.frame = c.closing.frame, nil
 	}
-	return nil, false
+	return p, false
 }
 
 // unread puts back all messages of p but those that begin in its first keep
-// bytes, which it returns. The caller holds c.mu.
+// bytes, which it returns. The caller must hold c.mu.
 func (c *Conn) unread(p []byte, keep int) []byte {
 	seq := c.cur.seq
 	kept := c.cur.unread(p, keep)
@@ -171,10 +173,10 @@ func (c *Conn) unread(p []byte, keep int) []byte {
 	return kept
 }
 
-// maybeHangUp closes the socket where Close or Detach came before the last
-// byte was written. The caller holds c.mu.
+// maybeHangUp ends the connection where hangUp came before the last byte was
+// written. The caller must hold c.mu.
 func (c *Conn) maybeHangUp() {
-	if c.closing.hangUp {
-		_ = c.shut()
+	if c.closing != nil && c.closing.hangUp {
+		c.end()
 	}
 }

@@ -49,7 +49,7 @@ type RouteConfig struct {
 	MaxConnections int     // zero: no limit
 	Compression    bool    // offer permessage-deflate (RFC 7692)
 	History        History
-	Limits         Limits
+	Limits         fanout.Limits
 	Handlers       Handlers
 }
 
@@ -67,17 +67,6 @@ type Tokens struct {
 	SubprotocolPrefix string // of a subprotocol that is the token; empty: not from there
 	RoutesClaim       string // claim that lists the paths that the token opens; empty: it opens all
 	Optional          bool   // a client without a token may connect, too
-}
-
-// Limits bound what one connection may cost. A zero duration means no limit.
-type Limits struct {
-	QueueBytes      int64         // what may wait for a connection that reads slowly
-	SlowConsumer    fanout.Policy // what happens when it is more
-	MaxMessageBytes int64         // of a message from the client; larger: close 1009
-	MaxFrameBytes   int64         // of a frame from the client; larger: close 1009
-	PingInterval    time.Duration
-	IdleTimeout     time.Duration
-	MaxLifetime     time.Duration
 }
 
 // maxFrame is the size above which an outgoing message is sent in several

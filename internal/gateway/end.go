@@ -2,17 +2,33 @@ package gateway
 
 import (
 	"errors"
-	"io"
-	"net"
-
-	"github.com/coder/websocket"
 
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// statusTokenExpired is a code of our own (RFC 6455, section 7.4.2), after the
-// HTTP status that a new handshake with the same token would get.
-const statusTokenExpired = 4401
+// The close codes that are not fanout's (RFC 6455, section 7.4.1, and IANA's
+// registry). The last is our own (section 7.4.2), after the HTTP status that a new
+// handshake with the same token would get.
+const (
+	normalClosure      = 1000
+	abnormalClosure    = 1006
+	internalError      = 1011
+	serviceRestart     = 1012
+	statusTokenExpired = 4401
+)
+
+// What this side ends connections for, beside what fanout does.
+var (
+	errShutdown = errors.New("server is shutting down")
+	errRestart  = errors.New("service restart: connect again")
+	errExpired  = errors.New("token expired")
+)
+
+// End is how a connection ended.
+type End struct {
+	Code   int    // of RFC 6455, section 7.4; 1006 if it broke off
+	Reason string // from a fixed set, as metrics and logs give it
+}
 
 // The reasons for the end of a connection, as metrics and logs give them.
 const (
@@ -47,43 +63,25 @@ var causes = []struct {
 	{fanout.ErrIdle, End{fanout.GoingAway, reasonIdle}},
 	{fanout.ErrLifetime, End{fanout.GoingAway, reasonLifetime}},
 	{fanout.ErrNoPong, End{fanout.GoingAway, reasonNoPong}},
-	{fanout.ErrLost, End{int(websocket.StatusAbnormalClosure), reasonLost}},
-	{errShutdown, End{int(websocket.StatusGoingAway), reasonShutdown}},
-	{errRestart, End{int(websocket.StatusServiceRestart), reasonShutdown}},
+	{fanout.ErrTooBig, End{fanout.MessageTooBig, reasonTooBig}},
+	{fanout.ErrUTF8, End{fanout.InvalidPayload, reasonUTF8}},
+	{fanout.ErrProtocol, End{fanout.ProtocolError, reasonProtocol}},
+	{fanout.ErrLost, End{abnormalClosure, reasonLost}},
+	{errShutdown, End{fanout.GoingAway, reasonShutdown}},
+	{errRestart, End{serviceRestart, reasonShutdown}},
 	{errExpired, End{statusTokenExpired, reasonExpired}},
-	{errDisconnect, End{int(websocket.StatusNormalClosure), reasonServer}},
-	{errFrameSize, End{int(websocket.StatusMessageTooBig), reasonTooBig}},
-	{errUTF8, End{int(websocket.StatusInvalidFramePayloadData), reasonUTF8}},
-	{errProtocol, End{int(websocket.StatusProtocolError), reasonProtocol}},
+	{errDisconnect, End{normalClosure, reasonServer}},
 }
 
-// endOf says how a connection ended: cause is what this side ended it for, if it
-// did, err what its reader ended with.
-func endOf(cause, err error) End {
-	if errors.Is(err, websocket.ErrMessageTooBig) {
-		return End{int(websocket.StatusMessageTooBig), reasonTooBig}
-	}
-	if cause == nil {
-		switch status := websocket.CloseStatus(err); {
-		case status != -1:
-			return End{int(status), reasonClient}
-		case lost(err):
-			return End{int(websocket.StatusAbnormalClosure), reasonLost}
-		default: // answered by the library
-			return End{int(websocket.StatusProtocolError), reasonProtocol}
-		}
+// endOf says how a connection ended that ended for the cause.
+func endOf(cause error) End {
+	if by, ok := errors.AsType[fanout.ClosedByPeer](cause); ok {
+		return End{int(by.Code), reasonClient}
 	}
 	for _, known := range causes {
 		if errors.Is(cause, known.cause) {
 			return known.end
 		}
 	}
-	return End{int(websocket.StatusInternalError), reasonServer}
-}
-
-// lost reports whether a read error means that the socket is gone, rather than
-// that the peer sent something wrong.
-func lost(err error) bool {
-	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+	return End{internalError, reasonServer}
 }

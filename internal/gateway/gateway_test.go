@@ -3,7 +3,6 @@ package gateway
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,7 +68,7 @@ func start(t testing.TB, change func(*Config)) (*Gateway, *record) {
 
 func startGateway(t testing.TB, observe Observe, change func(*Config)) *Gateway {
 	t.Helper()
-	limits := Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10}
+	limits := fanout.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 128 << 10}
 	cfg := Config{
 		Label: "main", Address: "127.0.0.1:0", Viewer: "/",
 		Admission: Admission{HandshakeTimeout: 10 * time.Second},
@@ -353,23 +352,23 @@ func TestUnknownRoutesAreListed(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	lostConn := fmt.Errorf("%w: %w", fanout.ErrLost, io.EOF)
-	for want, tc := range map[string]struct{ cause, err error }{
-		reasonSlow:     {fanout.ErrSlowConsumer, io.EOF},
-		reasonIdle:     {fanout.ErrIdle, io.EOF},
-		reasonLifetime: {fanout.ErrLifetime, websocket.CloseError{Code: 1001}},
-		reasonNoPong:   {fanout.ErrNoPong, io.EOF},
-		reasonClient:   {nil, websocket.CloseError{Code: 1000}},
-		reasonLost:     {lostConn, io.EOF},
-		reasonShutdown: {errShutdown, io.EOF},
-		reasonServer:   {disconnected("bye"), io.EOF},
+	for want, cause := range map[string]error{
+		reasonSlow:     fanout.ErrSlowConsumer,
+		reasonIdle:     fanout.ErrIdle,
+		reasonLifetime: fanout.ErrLifetime,
+		reasonNoPong:   fanout.ErrNoPong,
+		reasonTooBig:   fanout.ErrTooBig,
+		reasonUTF8:     fanout.ErrUTF8,
+		reasonProtocol: fmt.Errorf("%w: reserved bits", fanout.ErrProtocol),
+		reasonExpired:  errExpired,
+		reasonClient:   fanout.ClosedByPeer{Code: 1000},
+		reasonLost:     fmt.Errorf("%w: %w", fanout.ErrLost, io.EOF),
+		reasonShutdown: errShutdown,
+		reasonServer:   errDisconnect,
 	} {
-		if got := endOf(tc.cause, tc.err).Reason; got != want {
-			t.Errorf("%v, %v: %s, want %s", tc.cause, tc.err, got, want)
+		if got := endOf(cause).Reason; got != want {
+			t.Errorf("%v: %s, want %s", cause, got, want)
 		}
-	}
-	if got := endOf(nil, errors.New("reserved bit")).Reason; got != reasonProtocol {
-		t.Error(got)
 	}
 }
 

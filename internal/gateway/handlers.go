@@ -44,12 +44,6 @@ type Message struct {
 	Data []byte
 }
 
-// End is how a connection ended.
-type End struct {
-	Code   int    // of RFC 6455, section 7.4; 1006 if it broke off
-	Reason string // from a fixed set, as metrics and logs give it
-}
-
 // Info is what is known of a connection.
 type Info struct {
 	ID, Gateway, Path, SourceIP, UserAgent, Subprotocol string

@@ -74,7 +74,7 @@ func TestOnDisconnect(t *testing.T) {
 	}{
 		"by the client": {func(c *websocket.Conn, _ *Connection) { _ = c.Close(4000, "") }, End{4000, reasonClient}},
 		"broken off":    {func(c *websocket.Conn, _ *Connection) { _ = c.CloseNow() }, End{1006, reasonLost}},
-		"by us":         {func(_ *websocket.Conn, c *Connection) { c.Disconnect("go away") }, End{1000, reasonServer}},
+		"by us":         {func(_ *websocket.Conn, c *Connection) { c.Disconnect() }, End{1000, reasonServer}},
 	} {
 		c := dial(t, g, "/a")
 		all := set.Connections()

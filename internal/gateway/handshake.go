@@ -3,7 +3,6 @@ package gateway
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,62 +19,33 @@ const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 // upgrade answers the handshake of a visitor who may connect, and makes c the
 // connection that it opens. Nothing else in this package upgrades.
 func upgrade(w http.ResponseWriter, v *verdict, c *Connection) *refusal {
-	r := v.route
 	w.Header().Set(headerConnectionID, c.ID())
-	up, peer := &upgrader{ResponseWriter: w, visitor: v.visitor, conn: c}, new(peer)
+	up := &upgrader{ResponseWriter: w, visitor: v.visitor, conn: c}
 	options := &websocket.AcceptOptions{
-		InsecureSkipVerify: true, // the origin: authorise has checked it
-		OnPingReceived:     peer.pinged,
-		CompressionMode:    websocket.CompressionDisabled,
+		InsecureSkipVerify: true,                          // the origin: authorise has checked it
+		CompressionMode:    websocket.CompressionDisabled, // answer negotiates it
 	}
 	if v.info.Subprotocol != "" {
 		options.Subprotocols = []string{v.info.Subprotocol}
 	}
-	if r.Compression {
-		options.CompressionMode = websocket.CompressionNoContextTakeover
-	}
-	ws, err := websocket.Accept(up, v.req, options)
-	if err != nil {
-		r.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
+	// What the library returns is of no use: it has no socket.
+	if _, err := websocket.Accept(up, v.req, options); err != nil {
+		v.route.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{up.status, "handshake", ""}
 	}
-	peer.conn = c.socket.Conn // nothing is read before run
-	ws.SetReadLimit(r.Limits.MaxMessageBytes)
-	c.ws = ws
 	return nil
 }
 
-// upgrader stands between websocket.Accept and net/http. It hands the library a
-// socket that is already a connection of the hub, with buffers as small as they
-// can be, and sends the answer to the handshake through that connection: so no
-// message can be missed between the answer and the first broadcast.
+// upgrader stands between websocket.Accept, which checks the handshake and makes
+// the answer, and net/http. It makes the socket a connection of the hub before the
+// answer goes out, and sends the answer through that connection: so no message can
+// be missed between the answer and the first broadcast.
 type upgrader struct {
 	http.ResponseWriter
 	visitor *visitor
 	conn    *Connection
 	status  int
 }
-
-// peer is what the library keeps of us for as long as the connection lives. It
-// must not lead back to the upgrader, which leads to the request and to the
-// buffers of net/http: 9 KiB a connection.
-type peer struct{ conn *fanout.Conn }
-
-// pinged is called for each ping from the client; a ping counts against the idle
-// timeout. True lets the library answer.
-func (p *peer) pinged(context.Context, []byte) bool {
-	p.conn.Touch()
-	return true
-}
-
-// The library never writes data frames for us, so its writer needs room for one
-// control frame only (RFC 6455, section 5.5), which thus reaches the socket
-// whole. Its reader is on the way of the rare inbound frame; bufio's minimum
-// does.
-const (
-	readBuffer  = 16
-	writeBuffer = 2 + 125
-)
 
 // WriteHeader holds the 101 back: Hijack sends it.
 func (u *upgrader) WriteHeader(status int) {
@@ -87,7 +57,7 @@ func (u *upgrader) WriteHeader(status int) {
 	}
 }
 
-// Hijack implements http.Hijacker.
+// Hijack implements http.Hijacker. The library gets a socket that is closed.
 func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
@@ -95,21 +65,33 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// A client may send frames right behind its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	s := &socket{early: bytes.Clone(early), maxFrame: uint64(u.visitor.route.Limits.MaxFrameBytes)}
-	s.in = bufio.NewReaderSize(s, readBuffer)
-	u.visitor.route.hub.Attach(nc, fanout.Client{
-		Prelude: u.answer(),
-		// The library has negotiated permessage-deflate (RFC 7692) if it says so.
-		Compressed: u.Header().Get("Sec-Websocket-Extensions") != "",
-		ResumeFrom: u.visitor.resumeFrom,
+	compressed := u.negotiate()
+	route := u.visitor.route
+	route.hub.Attach(nc, fanout.Client{
+		Prelude:       u.answer(),
+		Early:         early,
+		Compressed:    compressed,
+		ResumeFrom:    u.visitor.resumeFrom,
+		Peer:          (*peer)(u.conn),
+		WantsMessages: route.Handlers.Message != nil,
 		Attached: func(conn *fanout.Conn) {
-			s.Conn = conn
-			u.conn.socket = s
-			u.visitor.route.gateway.connections.add(u.conn)
+			u.conn.conn = conn
+			route.gateway.connections.add(u.conn)
 		},
-		Readable: u.conn.run,
 	})
-	return s, bufio.NewReadWriter(s.in, bufio.NewWriterSize(s, writeBuffer)), nil
+	return closed{}, bufio.NewReadWriter(bufio.NewReaderSize(closed{}, 0), bufio.NewWriterSize(closed{}, 0)), nil
+}
+
+// negotiate decides on compression, and puts it into the answer.
+func (u *upgrader) negotiate() bool {
+	if !u.visitor.route.Compression {
+		return false
+	}
+	answer := deflateAnswer(u.visitor.req.Header)
+	if answer != "" {
+		u.Header().Set("Sec-Websocket-Extensions", answer)
+	}
+	return answer != ""
 }
 
 // answer is the 101 with its headers.
@@ -122,46 +104,9 @@ func (u *upgrader) answer() []byte {
 	return b.Bytes()
 }
 
-// socket is what the library reads from: first the bytes that net/http had read
-// already.
-type socket struct {
-	*fanout.Conn
-	early    []byte
-	in       *bufio.Reader // the library's
-	ended    bool          // nothing more can be read
-	maxFrame uint64
-	frames   frameGuard
-}
+// closed is a socket that is closed.
+type closed struct{ net.Conn }
 
-// Read implements io.Reader. It fails with errFrameSize at a frame that is too
-// large.
-func (s *socket) Read(p []byte) (n int, err error) {
-	if len(s.early) > 0 {
-		n = copy(p, s.early)
-		s.early = s.early[n:]
-	} else {
-		if n, err = s.Conn.Read(p); n > 0 {
-			err = nil // TLS gives both; it comes again
-		}
-		s.ended = err != nil
-	}
-	if s.maxFrame > 0 && s.frames.pass(p[:n]) > s.maxFrame {
-		return 0, errFrameSize
-	}
-	return n, err
-}
-
-// rest returns true when there is nothing to read, and run will be called when
-// there is.
-func (s *socket) rest() bool { return s.empty() && s.Rest() }
-
-// waitReadable returns when a read will not block. Until then it holds no
-// buffer and a small stack.
-func (s *socket) waitReadable() {
-	if s.empty() {
-		s.WaitReadable()
-	}
-}
-
-// empty: all that has come was read by the library.
-func (s *socket) empty() bool { return len(s.early) == 0 && s.in.Buffered() == 0 }
+func (closed) Read([]byte) (int, error)  { return 0, net.ErrClosed }
+func (closed) Write([]byte) (int, error) { return 0, net.ErrClosed }
+func (closed) Close() error              { return nil }

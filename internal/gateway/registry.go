@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -108,9 +107,7 @@ func (s *Set) Connections() []*Connection {
 	for _, g := range s.gateways {
 		all = append(all, g.connections.all()...)
 	}
-	slices.SortFunc(all, func(a, b *Connection) int {
-		return cmp.Or(strings.Compare(a.route.gateway.cfg.NodeID, b.route.gateway.cfg.NodeID), slices.Compare(a.id[:], b.id[:]))
-	})
+	slices.SortFunc(all, func(a, b *Connection) int { return strings.Compare(a.ID(), b.ID()) })
 	return all
 }
 

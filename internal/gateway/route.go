@@ -7,7 +7,6 @@ import (
 	"time"
 	"unique"
 
-	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
 	"github.com/iotcast/iotcast/internal/access"
@@ -34,17 +33,14 @@ func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
 		log:         g.log.With("path", rc.Path),
 		started:     time.Now(),
 		hub: fanout.NewHub(fanout.Config{
-			QueueBytes:   rc.Limits.QueueBytes,
-			SlowConsumer: rc.Limits.SlowConsumer,
+			Limits:       rc.Limits,
 			MaxFrame:     maxFrame,
-			PingInterval: rc.Limits.PingInterval,
-			IdleTimeout:  rc.Limits.IdleTimeout,
-			MaxLifetime:  rc.Limits.MaxLifetime,
 			CloseTimeout: closeTimeout,
 			Compression:  rc.Compression,
 			History:      rc.History.Bounds,
 			Gap:          gapMessage,
 			Served:       observer.Served,
+			Received:     observer.Received,
 		}),
 	}
 }
@@ -74,14 +70,14 @@ func (r *Route) Connections() int { return r.hub.Len() }
 func (r *Route) Stats() fanout.Stats { return r.hub.Stats() }
 
 func (r *Route) close(ctx context.Context) {
-	code, cause := websocket.StatusGoingAway, errShutdown
+	code, cause := uint16(fanout.GoingAway), errShutdown
 	if r.gateway.cfg.Shutdown.Restart {
-		code, cause = websocket.StatusServiceRestart, errRestart
+		code, cause = serviceRestart, errRestart
 	}
 	if over := r.gateway.cfg.Shutdown.Drain; over > 0 {
-		r.hub.Drain(ctx, over, uint16(code), cause)
+		r.hub.Drain(ctx, over, code, cause)
 	}
-	r.hub.Close(ctx, uint16(code), cause)
+	r.hub.Close(ctx, code, cause)
 }
 
 // ServeHTTP opens a connection, or refuses it. It returns at once after the
@@ -111,7 +107,7 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 	r.awaitHistory(v.req.Context(), v.resumeFrom)
 	c := &Connection{
-		id: v.id, route: r, ip: v.ip,
+		id: v.id, home: r, ip: v.ip,
 		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
 	if r.Handlers.Message != nil || r.Handlers.Disconnect != nil {
@@ -121,13 +117,10 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 		return refused
 	}
 	if at, ok := v.info.Claims.Expires(); ok {
-		c.socket.CloseAt(at, statusTokenExpired, errExpired)
+		c.conn.CloseAt(at, statusTokenExpired, errExpired)
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
 	r.gateway.settle.handshakes.Add(1)
-	if !c.socket.rest() {
-		go c.run()
-	}
 	return nil
 }
 
@@ -143,8 +136,13 @@ func (r *Route) awaitHistory(ctx context.Context, resumeFrom string) {
 	_ = r.hub.WaitForMessage(ctx, resumeFrom) // or else the client is told of a gap
 }
 
-// handle hands a client's message to the handler, and what comes back to the
-// client.
+// describe implements home.
+func (r *Route) describe(info *Info, id uuid.UUID) {
+	info.ID, info.Gateway, info.Path = r.gateway.connectionID(id), r.gateway.Label(), r.Path
+}
+
+// handle implements home: it hands a client's message to the handler, and what
+// comes back to the client.
 func (r *Route) handle(c *Connection, m Message) {
 	m.ID = uuid.Must(uuid.NewV7()).String()
 	ctx, cancel := context.WithTimeout(context.Background(), r.Handlers.Timeout)
@@ -161,7 +159,7 @@ func (r *Route) handle(c *Connection, m Message) {
 	}
 }
 
-// ended is told of the end of a connection.
+// ended implements home.
 func (r *Route) ended(c *Connection, end End) {
 	r.gateway.connections.remove(c)
 	r.gateway.admission.leave(r, c.ip)
@@ -173,7 +171,7 @@ func (r *Route) ended(c *Connection, end End) {
 			level = slog.LevelWarn
 		}
 		r.log.Log(context.Background(), level, "Connection closed", "connection_id", info.ID, "code", end.Code, "reason", end.Reason,
-			"source_ip", info.SourceIP, "user_agent", info.UserAgent, "open_for", c.openFor().String(), "dropped", c.socket.Dropped())
+			"source_ip", info.SourceIP, "user_agent", info.UserAgent, "open_for", c.conn.OpenFor().Round(time.Millisecond).String(), "dropped", c.conn.Dropped())
 	}
 	if r.Handlers.Disconnect == nil {
 		return

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // refuse asks for a connection as a page of another origin does.
@@ -21,7 +23,7 @@ func refuse(t *testing.T, g *Gateway, origin string) {
 // them than a log bears.
 func TestRefusedOriginsAreNamed(t *testing.T) {
 	var lines bytes.Buffer
-	cfg := Config{Label: "main", Address: "127.0.0.1:0", Routes: []RouteConfig{{Path: "/a", Limits: Limits{QueueBytes: 1 << 20}}}}
+	cfg := Config{Label: "main", Address: "127.0.0.1:0", Routes: []RouteConfig{{Path: "/a", Limits: fanout.Limits{QueueBytes: 1 << 20}}}}
 	g, err := Start(cfg, new(record).observe, slog.New(slog.NewTextHandler(&lines, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 )
 
@@ -39,7 +40,7 @@ func breakListener(t *testing.T, addr net.Addr) {
 // TestReady: a gateway on which no connection can be opened any more makes its
 // streams not ready, and what is to be broadcast waits.
 func TestReady(t *testing.T) {
-	set := startGateway(t, gateway.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
+	set := startGateway(t, fanout.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

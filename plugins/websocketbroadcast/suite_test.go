@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/redpanda-data/benthos/v4/public/service/integration"
 
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 	_ "github.com/iotcast/iotcast/plugins/websocketbroadcast"
 )
@@ -24,7 +25,7 @@ func (silent) Received(int)          {}
 func (silent) HandlerFailed(string)  {}
 func (silent) Served(time.Duration)  {}
 
-func startGateway(t testing.TB, limits gateway.Limits) *gateway.Set {
+func startGateway(t testing.TB, limits fanout.Limits) *gateway.Set {
 	t.Helper()
 	g, err := gateway.Start(gateway.Config{
 		Label:   "main",
@@ -60,7 +61,7 @@ input:
 		integration.StreamTestStreamSequential(500),
 		integration.StreamTestStreamParallel(500),
 	} {
-		set := startGateway(t, gateway.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
+		set := startGateway(t, fanout.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
 		_, port, _ := net.SplitHostPort(set.All()[0].Addr().String())
 		integration.StreamTests(test).Run(t, template,
 			integration.StreamTestOptPort(port),

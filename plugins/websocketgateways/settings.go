@@ -175,7 +175,7 @@ func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
 }
 
 // checkLimits checks again what lint rules have: lints can be switched off.
-func checkLimits(l *gateway.Limits) error {
+func checkLimits(l *fanout.Limits) error {
 	switch {
 	case l.QueueBytes < minQueueBytes:
 		return fmt.Errorf("%s", errQueueBytes)

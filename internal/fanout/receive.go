@@ -1,0 +1,207 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// listen begins to wait for what the client sends: in the engine's poller, which
+// takes no goroutine, or else in one. The caller must hold c.mu.
+func (c *Conn) listen() {
+	if c.ended || c.listening {
+		return
+	}
+	c.listening = true
+	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c) {
+		go c.readAll()
+	}
+}
+
+// stopListening is for a connection that has ended, or whose inbox is full. The
+// caller must hold c.mu.
+func (c *Conn) stopListening() {
+	if c.pollKey != 0 {
+		c.hub.engine.poll().forget(c)
+	}
+	c.listening = false
+}
+
+// readable is the poller's: there is something to read. It takes a part of it; the
+// poller comes again for the rest.
+func (c *Conn) readable(buffer []byte) {
+	if c.cork != nil {
+		c.cork.allowRead()
+	}
+	for {
+		n, err := c.readNow(buffer)
+		// TLS may hold back what the poller does not know of: it is read until it is dry.
+		if n < 0 || !c.received(buffer[:n], err) || c.cork == nil {
+			return
+		}
+	}
+}
+
+// readNow reads without waiting; -1 is for nothing.
+func (c *Conn) readNow(p []byte) (n int, err error) {
+	if c.cork != nil {
+		if n, err = c.nc.Read(p); errors.Is(err, errDry{}) {
+			return -1, nil
+		}
+		return n, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	if n, err = readNow(c.fd, p); n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readAll reads, and waits for it, until the connection has ended or its inbox is
+// full. It is for connections that the poller cannot watch.
+func (c *Conn) readAll() {
+	buffer := make([]byte, 1024)
+	for {
+		if n, err := c.nc.Read(buffer); !c.received(buffer[:n], err) {
+			return
+		}
+	}
+}
+
+// received takes what was read. It returns false when no more is to be read, for
+// now or for ever.
+func (c *Conn) received(p []byte, err error) bool {
+	if len(p) > 0 {
+		c.feed(p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+	case err != nil:
+		c.stopListening()
+		c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
+		c.hangUp()
+	case c.inbox.full(&c.hub.cfg.Limits):
+		c.inbox.paused = true
+		c.stopListening()
+	default:
+		return true
+	}
+	return false
+}
+
+// readers are for the time in which something comes in. Most of it, such as the
+// answer to a ping, is complete at once.
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// feed reads the frames of p. It is of whoever reads alone.
+func (c *Conn) feed(p []byte) {
+	c.mu.Lock()
+	c.heard = now()
+	deaf := c.ended || c.deaf
+	c.mu.Unlock()
+	if deaf {
+		return
+	}
+	r := c.reader
+	if r == nil {
+		r = readers.Get().(*reader)
+		r.deflate, r.gather = c.deflate, c.wants
+	}
+	err := r.feed(p, &c.hub.cfg.Limits, c)
+	if err == nil && !r.idle() {
+		c.reader = r
+		return
+	}
+	c.reader = nil
+	*r = reader{control: r.control[:0]}
+	readers.Put(r)
+	if err != nil && !errors.Is(err, errClosed) {
+		c.refuse(err)
+	}
+}
+
+// refuse closes the connection for a breach of the protocol. What the client still
+// sends is read and given up, until it closes or Config.CloseTimeout is over: a
+// socket that is closed with bytes unread resets the connection, and the client
+// loses the Close frame (RFC 6455, section 7.1.1).
+func (c *Conn) refuse(err error) {
+	code := uint16(ProtocolError)
+	switch {
+	case errors.Is(err, ErrUTF8):
+		code = InvalidPayload
+	case errors.Is(err, ErrTooBig):
+		code = MessageTooBig
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = true
+	c.finish(code, err)
+}
+
+// onPing implements events. One pong answers all pings before it (RFC 6455,
+// section 5.5.3), so that a client that does not read cannot heap them up.
+func (c *Conn) onPing(payload []byte) {
+	c.touch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing == nil {
+		c.pong = append(appendHeader(nil, finBit|byte(opPong), len(payload)), payload...)
+		c.flush(mark{})
+	}
+}
+
+// onClose implements events. It answers, unless the frame is the answer to ours,
+// after the messages that came before.
+func (c *Conn) onClose(code uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = true
+	switch {
+	case c.ended:
+	case c.closing != nil:
+		c.hangUp()
+	case c.working:
+		c.inbox.closeCode = code
+	default:
+		c.answerClose(code)
+	}
+}
+
+// answerClose sends the client's Close frame back, and ends the connection: it is
+// the server that closes the socket (RFC 6455, section 7.1.1). The caller must hold
+// c.mu.
+func (c *Conn) answerClose(code uint16) {
+	frame := closeFrame(code, "")
+	if code == noStatus {
+		frame = []byte{finBit | byte(opClose), 0}
+	}
+	// Nothing that was not begun may follow (section 5.5.1).
+	c.close(mark{}, frame, ClosedByPeer{code})
+	c.hangUp()
+}
+
+// onMessage implements events.
+func (c *Conn) onMessage(op Opcode, data []byte, size int64) {
+	c.touch()
+	if count := c.hub.cfg.Received; count != nil {
+		count(int(size))
+	}
+	if data == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inbox == nil {
+		c.inbox = new(inbox)
+	}
+	c.inbox.add(received{op, data})
+	c.work()
+}
