@@ -32,7 +32,7 @@ func TestOutOfFileDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer nc.Close()
+		t.Cleanup(func() { _ = nc.Close() })
 	}
 	cast.waitLog("Out of file descriptors")
 	cast.waitLog("LimitNOFILE")
