@@ -1,7 +1,9 @@
 package tests
 
 import (
+	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -119,5 +121,31 @@ func TestMaxLifetime(t *testing.T) {
 	}
 	if lived := time.Since(began); lived < 2*time.Second {
 		t.Errorf("closed after %v, the lifetime is 2 s", lived)
+	}
+}
+
+// A batch that is larger than what may wait for a connection arrives, in as many
+// envelopes as it takes.
+func TestBatchLargerThanTheQueue(t *testing.T) {
+	t.Parallel()
+	const messages = 800
+	b := startMosquitto(t, "max_inflight_messages 0")
+	cast := runStreams(t)
+	cast.must(http.MethodPost, "/streams/trigger", trigger(b, fmt.Sprintf("broker_id: factory\nbatching: { count: %d, period: 30s }", messages), ""))
+	cast.waitReady()
+	c := connectGo(t, cast.url("/telemetry"))
+	all := make([]message, messages)
+	for i := range all {
+		all[i] = message{topic: "hall/press", payload: fmt.Appendf(nil, "%d %s", i, bytes.Repeat([]byte("x"), 10_000))}
+	}
+	b.publish(1, all...)
+	entries, sizes := c.waitEntries(messages)
+	if len(sizes) != 2 {
+		t.Errorf("%d envelopes for 11 MB, and 8 MiB may wait for a connection", len(sizes))
+	}
+	for i, e := range entries {
+		if !bytes.Equal(e.payload, all[i].payload) {
+			t.Fatalf("message %d is %.20q…", i, e.payload)
+		}
 	}
 }

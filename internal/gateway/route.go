@@ -57,6 +57,10 @@ func (r *Route) Keeps() bool { return r.hub.Keeps() }
 // WaitForConnection returns once a connection is open, or with ctx's error.
 func (r *Route) WaitForConnection(ctx context.Context) error { return r.hub.WaitForConnection(ctx) }
 
+// WaitForQueues returns when another size bytes make no connection a slow one, or
+// when ctx ends.
+func (r *Route) WaitForQueues(ctx context.Context, size int) { r.hub.WaitForQueues(ctx, size) }
+
 // Bindings say what service accounts may do on the route.
 func (r *Route) Bindings() access.Bindings { return r.gateway.Bindings() }
 

@@ -62,6 +62,20 @@ func (s *Set) Route(label, path string) (*Route, error) {
 	return r, nil
 }
 
+// MessageBytes is the size of the largest message that every route can hold for a
+// connection, 0 if there is none.
+func (s *Set) MessageBytes() int64 {
+	least := int64(0)
+	for _, g := range s.gateways {
+		for _, r := range g.routes {
+			if limit := r.Limits.QueueBytes; least == 0 || limit < least {
+				least = limit
+			}
+		}
+	}
+	return least
+}
+
 func quoted(names []string) string {
 	q := make([]string, len(names))
 	for i, n := range names {

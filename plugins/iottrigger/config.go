@@ -49,7 +49,7 @@ A message of a broker source has the `+"`details`"+` `+"`broker_id`, `mqtt_topic
 
 After an `+"`iot_mqtt`"+` input no field needs to be set. After any other input, set the fields, or the metadata that they default to.
 
-The processor gathers nothing: the size of an envelope is the size of the batch, so set `+"`batching`"+` on the input. A batch gives more than one envelope, in the order of the messages, when it mixes sources, when `+"`max_bytes`"+` is passed, or when a message within it fails.
+The processor gathers nothing: the size of an envelope is the size of the batch, so set `+"`batching`"+` on the input. A batch gives more than one envelope, in the order of the messages, when it mixes sources, when `+"`max_bytes`"+` would be passed, or when a message within it fails.
 
 == Metadata
 
@@ -123,7 +123,7 @@ func fields() []*service.ConfigField {
 			Example(`${! json("time") }`).
 			Example(`${! now() }`),
 		service.NewIntField(fieldMaxBytes).
-			Description("The largest envelope, in bytes: a batch that would make a larger one goes out as several, and a message too large for any fails. Set it to the largest message that the clients accept. 0 means no limit.").
+			Description("The largest envelope, in bytes: a batch that would make a larger one goes out as several, and a message too large for any fails. Set it to the largest message that the clients accept. 0 means the smallest `queue_bytes` of the gateways of this process, so that `websocket_broadcast` can send the envelopes of any batch; then a message too large for any makes one of its own, and the output says whether it can be sent. Where there are no gateways, 0 means no limit.").
 			Default(0).
 			Example(131072).
 			LintRule(fmt.Sprintf(`root = if this.type() == "number" && this != 0 && this < %d { [ %q ] }`, minMaxBytes, errMaxBytes)),
@@ -138,7 +138,7 @@ func idField(name, description, meta, example string) *service.ConfigField {
 		Example(example)
 }
 
-var errMaxBytes = fmt.Sprintf("%s must be 0, for no limit, or at least %d: the text around a payload takes about 300 bytes", fieldMaxBytes, minMaxBytes)
+var errMaxBytes = fmt.Sprintf("%s must be 0, for the limit of the gateways, or at least %d: the text around a payload takes about 300 bytes", fieldMaxBytes, minMaxBytes)
 
 func errSource(source string) error {
 	return fmt.Errorf("%s is %q: it must be %s, %s or %s", fieldSource, source, sourceAuto, sourceDevice, sourceBroker)

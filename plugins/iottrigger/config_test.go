@@ -48,7 +48,7 @@ func TestConstructorChecks(t *testing.T) {
 	} {
 		parsed, err := Spec().ParseYAML(conf, nil)
 		if err == nil {
-			_, err = newProcessor(parsed)
+			_, err = newProcessor(parsed, service.MockResources())
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", conf, err, want)

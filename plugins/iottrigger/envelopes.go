@@ -12,8 +12,8 @@ import (
 // envelopes writes the messages of a batch as envelopes. It gathers a run of neighbours of one format, and writes the run
 // when a message of another format or a failed message ends it.
 type envelopes struct {
-	maxBytes int
-	batch    service.MessageBatch
+	limit limit
+	batch service.MessageBatch
 
 	run    []envelope.Message // the last of them is at end-1 of the batch
 	end    int
@@ -41,9 +41,9 @@ func (e *envelopes) pass(index int) {
 // flush writes the run.
 func (e *envelopes) flush() {
 	source := e.batch[e.end-len(e.run) : e.end]
-	for g := range envelope.Split(e.format, e.run, e.maxBytes) {
+	for g := range envelope.Split(e.format, e.run, e.limit.bytes) {
 		first := source[g.From]
-		if g.Err != nil {
+		if g.Err != nil && e.limit.strict {
 			first.SetError(permanent.Error(g.Err))
 			e.done = append(e.done, first)
 			continue

@@ -5,32 +5,37 @@ package iottrigger
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/envelope"
+	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
 func init() {
-	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, _ *service.Resources) (service.BatchProcessor, error) {
-		return newProcessor(conf)
+	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+		return newProcessor(conf, res)
 	})
 }
 
 var _ service.BatchProcessor = (*processor)(nil)
 
-// processor is safe for concurrent use: pipeline threads share nothing but the event IDs.
+// processor is safe for concurrent use: pipeline threads share it.
 type processor struct {
+	res      *service.Resources
 	source   string
 	fields   [fieldCount]field
 	maxBytes int
 	eventIDs *envelope.EventIDs
+
+	unordered sync.Once // to warn
 }
 
-func newProcessor(conf *service.ParsedConfig) (*processor, error) {
-	p := &processor{eventIDs: envelope.NewEventIDs()}
+func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
+	p := &processor{res: res, eventIDs: envelope.NewEventIDs()}
 	var err error
 	if p.source, err = conf.FieldString(fieldSource); err != nil {
 		return nil, err
@@ -58,7 +63,7 @@ func newProcessor(conf *service.ParsedConfig) (*processor, error) {
 // ProcessBatch returns one batch of envelopes, with the messages that failed between them.
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	values := p.values(batch)
-	out := envelopes{maxBytes: p.maxBytes, batch: batch, run: make([]envelope.Message, 0, len(batch))}
+	out := envelopes{limit: p.limit(), batch: batch, run: make([]envelope.Message, 0, len(batch))}
 	for i, msg := range batch {
 		if msg.GetError() != nil {
 			out.pass(i)
@@ -75,10 +80,33 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		out.add(i, format, m)
 	}
 	out.flush()
-	if turn := order.Of(batch); turn != nil {
-		turn.Wait(ctx)
+	if turn := order.Of(batch); turn != nil && !turn.Wait(ctx) {
+		p.unordered.Do(func() {
+			p.res.Logger().Warn("Something behind iot_trigger holds envelopes back, such as an output with batching: " +
+				"in several threads they may overtake each other. Set pipeline.threads to 1, and for larger envelopes the batching of the input")
+		})
 	}
 	return []service.MessageBatch{out.done}, nil
+}
+
+// limit is that of an envelope's size.
+type limit struct {
+	bytes  int // 0: none
+	strict bool
+}
+
+// limit is the field max_bytes, or else that of the gateways: it ties the size of
+// a batch to what they can send. They are not known before the first batch: a
+// processor resource is made before them. Whether a message that is too large by
+// itself can be sent is for the output to say, which may not be one of a gateway.
+func (p *processor) limit() limit {
+	if p.maxBytes != 0 {
+		return limit{p.maxBytes, true}
+	}
+	if set, ok := p.res.GetGeneric(gateway.Key); ok {
+		return limit{bytes: int(set.(*gateway.Set).MessageBytes())}
+	}
+	return limit{}
 }
 
 // Close has nothing to release.

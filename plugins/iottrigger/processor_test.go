@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 )
 
@@ -24,7 +27,7 @@ func build(t testing.TB, conf string) *processor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProcessor(parsed)
+	p, err := newProcessor(parsed, service.MockResources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,5 +274,42 @@ func TestEnvelopeKeepsMetadataAndContext(t *testing.T) {
 	}
 	if got, _ := first.MetaGet(metakey.EventID); got != "id-a" || content(t, first) != "a" {
 		t.Errorf("the first message was changed: event ID %q, content %q", got, content(t, first))
+	}
+}
+
+type observer struct{ gateway.Observer }
+
+func (observer) Received(int)         {}
+func (observer) Served(time.Duration) {}
+
+// The limit of the gateways divides a batch, and fails no message: that is the output's to say.
+func TestLimitOfTheGateways(t *testing.T) {
+	p := build(t, "{}")
+	route := func(path string, queueBytes int64) gateway.RouteConfig {
+		return gateway.RouteConfig{Path: path, Limits: fanout.Limits{QueueBytes: queueBytes}}
+	}
+	g, err := gateway.Start(gateway.Config{
+		Address: "127.0.0.1:0", Routes: []gateway.RouteConfig{route("/large", 1<<20), route("/small", 2000)},
+	}, func(string, string) gateway.Observer { return observer{} }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := gateway.NewSet(g)
+	t.Cleanup(func() { set.Close(context.Background()) })
+	p.res.SetGeneric(gateway.Key, set) // as the process does, once the resources are made
+
+	payload := strings.Repeat("x", 900)
+	batches, err := p.ProcessBatch(t.Context(), service.MessageBatch{message(payload), message(strings.Repeat("x", 3000)), message(payload)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := batches[0]; len(out) != 3 {
+		t.Fatalf("%d envelopes, want 3", len(out))
+	}
+	for i, m := range batches[0] {
+		content, _ := m.AsBytes()
+		if err := m.GetError(); err != nil || !json.Valid(content) {
+			t.Errorf("envelope %d: %v %.100s", i, err, content)
+		}
 	}
 }

@@ -40,8 +40,7 @@ type output struct {
 	noConnections string
 	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
 	route         *gateway.Route
-	stream        *order.Stream
-	closed        bool
+	place         *order.Output
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
@@ -53,7 +52,6 @@ var _ service.BatchOutput = (*output)(nil)
 func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{
 		res:         res,
-		stream:      order.StreamOf(res),
 		noRecipient: res.Metrics().NewCounter("websocket_broadcast_no_connections"),
 		failed:      res.Metrics().NewCounter("websocket_broadcast_failed"),
 		rejected:    res.Metrics().NewCounter("websocket_broadcast_rejected"),
@@ -88,9 +86,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 			return nil, err
 		}
 	}
-	// Now, and not once it is connected: an input that resumes a session may have
-	// batches on their way before that.
-	o.stream.AddOutput(1)
+	o.place = order.StreamOf(res).AddOutput()
 	return o, nil
 }
 
@@ -120,25 +116,28 @@ func (o *output) Connect(context.Context) error {
 	if err := o.route.Err(); err != nil {
 		return err
 	}
+	o.place.Ready(true)
 	return nil
 }
 
-// WriteBatch broadcasts each message of the batch. It waits for no socket: a
-// message counts as sent once it is queued for every connection.
+// WriteBatch broadcasts each message of the batch. It waits for no socket, but
+// for a while when the batch is larger than what may wait for one: a message
+// counts as sent once it is queued for every connection.
 //
 // One that can never be sent does not hold up those behind it; the error tells
 // which they were, for a fallback. Any other error is that of the whole batch:
 // after a processor that makes fewer messages of a batch, Benthos cannot tell
-// which of the input's one is about.
+// which of the input's one is about. What was sent before is not sent again when
+// the batch comes again.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
-	turn := order.Of(batch)
-	if turn != nil {
-		turn.Taken()
-	}
+	turn, done := o.place.Take(batch)
+	defer done()
 	if o.route.Err() != nil {
+		o.place.Ready(false)
 		return service.ErrNotConnected
 	}
 	var rejected *service.BatchError
+	pace := pace{route: o.route}
 	for i, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
@@ -159,7 +158,12 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			rejected = rejected.Failed(i, err)
 			continue
 		}
+		if t := order.Of(batch[i:]); t != nil && t.WasSent(o.place, out.ID) {
+			continue
+		}
+		pace.wait(ctx, out)
 		if err := o.broadcast(ctx, turn, out); err != nil {
+			o.noteSent(batch[:i])
 			return err
 		}
 		o.trace(m, out)
@@ -168,6 +172,19 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		return rejected
 	}
 	return nil
+}
+
+// noteSent is for the part of a batch that is sent when the rest is not.
+func (o *output) noteSent(batch service.MessageBatch) {
+	for i, m := range batch {
+		turn := order.Of(batch[i:])
+		if turn == nil || m.GetError() != nil {
+			continue
+		}
+		if out, err := o.message(m); err == nil && out.ID != "" {
+			turn.NoteSent(o.place, out.ID)
+		}
+	}
 }
 
 // message is what to broadcast for a Benthos message. It fails for one that can
@@ -243,9 +260,6 @@ func (o *output) wait(ctx context.Context, turn *order.Turn) error {
 // Close implements service.BatchOutput. The connections stay: they belong to
 // the gateway.
 func (o *output) Close(context.Context) error {
-	if !o.closed {
-		o.closed = true
-		o.stream.AddOutput(-1)
-	}
+	o.place.Close()
 	return nil
 }
