@@ -6,7 +6,6 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,12 +14,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway/viewer"
+	"github.com/iotcast/iotcast/internal/listen"
 )
 
 // Gateway is a listener with its routes. It lives as long as the process;
@@ -34,7 +33,7 @@ type Gateway struct {
 	admission *admission
 
 	connections registry
-	listener    net.Listener
+	listener    *listen.Listener
 	server      *http.Server
 	served      sync.WaitGroup
 	failed      atomic.Pointer[error]
@@ -46,16 +45,13 @@ type Gateway struct {
 
 // Start binds the address and begins to accept connections.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
-	l, err := listenConfig(cfg.Routes).Listen(context.Background(), "tcp", cfg.Address)
+	log = log.With("gateway", cfg.Label)
+	l, err := listen.TCP(cfg.Address, listenConfig(cfg.Routes), log)
 	if err != nil {
-		hint := ""
-		if errors.Is(err, syscall.EADDRINUSE) {
-			hint = ": another program listens there, choose another address or end it"
-		}
-		return nil, fmt.Errorf("binding websocket_gateways %q to address %s: %w%s", cfg.Label, cfg.Address, err, hint)
+		return nil, fmt.Errorf("binding websocket_gateways %q %w", cfg.Label, err)
 	}
 	g := &Gateway{
-		cfg: cfg, log: log.With("gateway", cfg.Label),
+		cfg: cfg, log: log,
 		routes:  make(map[string]*Route),
 		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
 		listener: l, quit: make(chan struct{}),
@@ -79,11 +75,12 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		// handshake has no body, and a connection limits of its own.
 		g.server.ReadTimeout, g.server.WriteTimeout = 2*d, 2*d
 	}
+	var accepted net.Listener = l
 	if cfg.TLS != nil {
-		l = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
+		accepted = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
 	}
 	g.served.Go(func() {
-		if err := g.server.Serve(l); !g.ending.Load() {
+		if err := g.server.Serve(accepted); !g.ending.Load() {
 			g.failed.Store(&err)
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
@@ -160,6 +157,13 @@ func (g *Gateway) Err() error {
 	}
 	return nil
 }
+
+// Accepts reports whether the gateway accepts connections: it listens, and has
+// file descriptors for them.
+func (g *Gateway) Accepts() bool { return g.Err() == nil && g.listener.Accepts() }
+
+// AcceptFailed is how often a connection could not be accepted.
+func (g *Gateway) AcceptFailed() int64 { return g.listener.Failed() }
 
 // Close stops accepting, closes every connection as Config.Shutdown says, after
 // all that was broadcast to it, and returns when they are gone or, by force,

@@ -120,8 +120,10 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 	if refused := upgrade(w, v, c); refused != nil {
 		return refused
 	}
-	if at, ok := v.info.Claims.Expires(); ok {
-		c.conn.CloseAt(at, statusTokenExpired, errExpired)
+	if v.info.Claims != nil {
+		if at, ok := r.Tokens.Verifier.Until(v.info.Claims); ok {
+			c.conn.CloseAt(at, statusTokenExpired, errExpired)
+		}
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
 	r.gateway.settle.handshakes.Add(1)

@@ -43,6 +43,7 @@ type Verifier struct {
 	parser   *jwt.Parser
 	issuer   string
 	required map[string]string
+	leeway   time.Duration
 }
 
 // New returns a verifier. It neither reads files nor uses the network.
@@ -65,7 +66,7 @@ func New(cfg Config) (*Verifier, error) {
 	if len(cfg.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(cfg.Audiences...))
 	}
-	return &Verifier{keys: keys, remote: remote, parser: jwt.NewParser(options...), issuer: cfg.Issuer, required: cfg.RequiredClaims}, nil
+	return &Verifier{keys: keys, remote: remote, parser: jwt.NewParser(options...), issuer: cfg.Issuer, required: cfg.RequiredClaims, leeway: cfg.Leeway}, nil
 }
 
 // Start reads the key files, with an error if one cannot be used, and begins to
@@ -227,6 +228,13 @@ func (c Claims) Expires() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return d.Time, true
+}
+
+// Until is until when Verify takes the token with these claims, if it ends: its
+// expiry, and the leeway.
+func (v *Verifier) Until(c Claims) (time.Time, bool) {
+	at, ok := c.Expires()
+	return at.Add(v.leeway), ok
 }
 
 // Strings is a claim that lists something: an array of strings, or one string
