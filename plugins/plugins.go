@@ -48,7 +48,8 @@ func Schema() *service.ConfigSchema {
 }
 
 // Options are for service.RunCLI: they teach Benthos' command line the top-level
-// fields, and start what these describe before the first stream.
+// fields, and start what these describe before the first stream. They look for a
+// config that is not named in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast.
 //
 // Benthos has no hook for the end of the process. Prefer Run, which closes the
 // connections properly; with service.RunCLI they break off when it exits.
@@ -109,7 +110,7 @@ func (p *process) prepare(c *cli.Context) error {
 		return files
 	}))
 	path := mainConfig(c)
-	if c.Command.Name == "streams" || path == "" {
+	if path == "" {
 		return nil
 	}
 	w, err := newWatch(path, c.Bool("chilled"))
@@ -117,7 +118,13 @@ func (p *process) prepare(c *cli.Context) error {
 		return err
 	}
 	p.watch = w
+	if c.Command.Name == "streams" {
+		return nil
+	}
 	p.atStop(w.remove)
+	if err := w.makeCopy(); err != nil {
+		return err
+	}
 	return c.Set("config", w.copy)
 }
 

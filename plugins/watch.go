@@ -30,7 +30,7 @@ const lookEvery = 500 * time.Millisecond
 // the stream, and says that it has updated all.
 type watch struct {
 	path     string // as the user named it
-	copy     string // what Benthos reads
+	copy     string // what Benthos reads, if it does so again
 	chilled  bool
 	outcomes chan bool // of what was handed over: whether Benthos has made the stream
 
@@ -44,29 +44,35 @@ type watch struct {
 	running []byte // the last that Benthos has made a stream of
 }
 
-// newWatch makes the copy, under the same name, since the log shows it.
+// newWatch watches without a copy: it says what changed, and changes nothing. That is
+// for the root config of streams mode, which Benthos does not look at again.
 func newWatch(path string, chilled bool) (*watch, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration file read error: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "iotcast-watch-")
-	if err != nil {
-		return nil, fmt.Errorf("run -w copies the config, to a directory that TMPDIR names: %w", err)
-	}
-	w := &watch{
-		path: path, copy: filepath.Join(dir, filepath.Base(path)), chilled: chilled, outcomes: make(chan bool, 8),
-		seen: text, judged: text, running: text,
-	}
-	w.atStart, _ = fieldsOf(text) // what is no YAML does not start
-	if err := w.handOver(text); err != nil {
-		w.remove()
-		return nil, err
-	}
-	return w, nil
+	fields, _ := fieldsOf(text) // what is no YAML does not start
+	return &watch{
+		path: path, chilled: chilled, outcomes: make(chan bool, 8),
+		atStart: fields, seen: text, judged: text, handed: text, running: text,
+	}, nil
 }
 
-func (w *watch) remove() { _ = os.RemoveAll(filepath.Dir(w.copy)) }
+// makeCopy makes the copy, under the same name, since the log shows it.
+func (w *watch) makeCopy() error {
+	dir, err := os.MkdirTemp("", "iotcast-watch-")
+	if err != nil {
+		return fmt.Errorf("run -w copies the config, to a directory that TMPDIR names: %w", err)
+	}
+	w.copy = filepath.Join(dir, filepath.Base(w.path))
+	return w.handOver(w.handed)
+}
+
+func (w *watch) remove() {
+	if w.copy != "" {
+		_ = os.RemoveAll(filepath.Dir(w.copy))
+	}
+}
 
 func (w *watch) handOver(text []byte) error {
 	if err := os.WriteFile(w.copy, text, 0o600); err != nil {
@@ -107,18 +113,22 @@ func (w *watch) look() {
 // what runs, and says what it has beside that.
 func (w *watch) judge(text []byte) {
 	fields, err := fieldsOf(text)
-	if err == nil {
+	if err == nil && w.copy != "" {
 		err = w.check(text, fields)
 	}
 	if err != nil {
 		w.log.Error("The changed config is refused, the old one runs on", "error", err)
 		return
 	}
-	if changed := differences("", forStart(w.atStart), forStart(fields)); len(changed) > 0 {
+	changed := differences("", forStart(w.atStart), forStart(fields))
+	if w.copy == "" {
+		changed = differences("", w.atStart, fields)
+	}
+	if len(changed) > 0 {
 		w.log.Error("Fields changed that take effect at a restart only, the old ones stay in force", "fields", strings.Join(changed, ", "))
 	}
 	old, _ := fieldsOf(w.handed)
-	if len(differences("", forStream(old), forStream(fields))) == 0 {
+	if w.copy == "" || len(differences("", forStream(old), forStream(fields))) == 0 {
 		return
 	}
 	if err := w.handOver(text); err != nil {

@@ -127,7 +127,8 @@ func TestWatchStreams(t *testing.T) {
 	m := &configMap{t: t, dir: t.TempDir()}
 	c := newIotcast(t)
 	m.swap("one.yaml", ticking("one", toTelemetry))
-	c.launch("streams", "-w", "-o", writeFile(t, root(c.gateway, c.http)), m.path("one.yaml"))
+	main := writeFile(t, root(c.gateway, c.http))
+	c.launch("streams", "-w", "-o", main, m.path("one.yaml"))
 	c.waitLog("Launching")
 	c.waitReady()
 	ws := c.page("/telemetry")
@@ -136,4 +137,11 @@ func TestWatchStreams(t *testing.T) {
 		m.swap("one.yaml", ticking(text, toTelemetry))
 		receive(t, ws, text)
 	}
+
+	// The root config is for the next start, and the log says so.
+	if err := os.WriteFile(main, []byte(root(c.gateway, c.http, "queue_bytes: 20000")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.waitLog("take effect at a restart only")
+	c.waitLog("websocket_gateways.0.queue_bytes")
 }
