@@ -39,8 +39,6 @@ type Gateway struct {
 	failed      atomic.Pointer[error]
 	closing     sync.Once
 	ending      atomic.Bool // it is to stop listening
-	quit        chan struct{}
-	settle      settle
 }
 
 // Start binds the address and begins to accept connections.
@@ -54,7 +52,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		cfg: cfg, log: log,
 		routes:  make(map[string]*Route),
 		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
-		listener: l, quit: make(chan struct{}),
+		listener: l,
 	}
 	for _, rc := range cfg.Routes {
 		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
@@ -85,7 +83,6 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
 	})
-	g.served.Go(func() { g.settle.run(g.quit) })
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 	return g, nil
 }
@@ -179,6 +176,5 @@ func (g *Gateway) close(ctx context.Context) {
 	}
 	routes.Wait()
 	_ = g.server.Close()
-	close(g.quit)
 	g.served.Wait()
 }

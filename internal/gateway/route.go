@@ -126,7 +126,6 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 		}
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
-	r.gateway.settle.handshakes.Add(1)
 	return nil
 }
 
