@@ -20,21 +20,24 @@ type flow struct {
 	gap   time.Duration // from one to the next, smoothed
 	tries int           // stalls at this peak that were none
 
-	stalled int // how many there were when acknowledgements ended what may have been a stall; else 0
-	limit   int // how many the broker sends; 0 while it is not known
-	proofs  int // how often that has shown
+	stalled int       // how many there were when acknowledgements ended what may have been a stall; else 0
+	ended   time.Time // when that was
+	follow  int       // received since
+	limit   int       // how many the broker sends, as it seems; 0 while it is not known
+	seen    int       // the last limit that has shown for sure
 }
 
 const (
-	// A shorter silence may be chance, or Nagle's algorithm in the broker with a
-	// delayed acknowledgement here: 40 ms. Fewer than fewOut are what no broker takes
-	// by default, and so more probably chance.
-	leastSilence    = 50 * time.Millisecond
-	silenceOfFew    = 250 * time.Millisecond
-	silenceOfOne    = time.Second
-	fewOut          = 10
-	silenceInGaps   = 8
-	sureOfFlowAfter = 3 // proofs
+	// Where silence is taken for a stall by mistake, a batch goes that could have
+	// grown. Fewer than fewOut are what no broker takes by default, and more probably
+	// chance.
+	leastSilence  = 10 * time.Millisecond
+	silenceOfFew  = 250 * time.Millisecond
+	silenceOfOne  = time.Second
+	fewOut        = 10
+	silenceInGaps = 8
+	// soon is how soon a broker that has waited goes on, beside the way there and back.
+	soon = 5 * time.Millisecond
 
 	never = time.Duration(math.MaxInt64)
 )
@@ -55,17 +58,19 @@ func (f *flow) received(now time.Time, n int) {
 	if n == 0 {
 		return
 	}
-	proved := f.stalled > 0 && now.Sub(f.moved) <= 25*time.Millisecond+4*f.answer
+	proved := f.stalled > 0 && now.Sub(f.ended) <= soon+2*f.answer
 	switch {
-	case f.stalled == 0:
-	case !proved:
+	case proved:
+		f.limit = f.stalled
+		if f.follow += n; f.follow >= min(2, f.stalled) { // as those that were held back do
+			f.seen, f.stalled = f.stalled, 0
+		}
+	case f.stalled > 0 && f.follow == 0:
 		f.tries++
-	case f.stalled == f.limit:
-		f.proofs++
+		fallthrough
 	default:
-		f.limit, f.proofs = f.stalled, 1
+		f.stalled = 0
 	}
-	f.stalled = 0
 	if !f.last.IsZero() && !proved { // a stall says nothing about the gaps
 		f.gap += (now.Sub(f.last) - f.gap) / 4
 	}
@@ -77,7 +82,7 @@ func (f *flow) received(now time.Time, n int) {
 		f.peak, f.tries = f.out, 0
 	}
 	if f.limit > 0 && f.out > f.limit {
-		f.limit, f.proofs = 0, 0 // so it is not
+		f.limit = 0 // so it is not
 	}
 }
 
@@ -88,7 +93,7 @@ func (f *flow) acknowledged(now time.Time, n int, mine bool) {
 		return
 	}
 	if !mine && f.wait(now) <= 0 {
-		f.stalled = f.out
+		f.stalled, f.ended, f.follow = f.out, now, 0
 	}
 	f.out -= n
 	f.moved = now

@@ -226,15 +226,12 @@ func (s *Session) Stall() time.Duration {
 	return s.flow.wait(time.Now())
 }
 
-// Window is how many messages the broker sends before it waits for acknowledgements,
-// and 0 while that is not known for sure.
+// Window is how many messages the broker has sent when it waited for
+// acknowledgements, and 0 if it has not been seen to wait.
 func (s *Session) Window() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flow.proofs < sureOfFlowAfter {
-		return 0
-	}
-	return s.flow.limit
+	return s.flow.seen
 }
 
 // Lost reports whether the connection is gone.

@@ -239,8 +239,8 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			if in.wait(ctx, s) {
 				continue
 			}
-			in.tellOfWindow(s)
 		}
+		in.tellOfWindow(s)
 		b := in.flush(ctx, s)
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
@@ -307,16 +307,18 @@ func (in *input) due(s *mqttclient.Session) time.Duration {
 
 // tellOfWindow says, once, why batches are not full.
 func (in *input) tellOfWindow(s *mqttclient.Session) {
-	n, window := len(in.gathered), s.Window()
+	if in.told {
+		return
+	}
+	count, window, most := in.cfg.batching.Count, s.Window(), in.cfg.session.MaxUnacked
 	switch {
-	case in.told:
-	case window > 0 && n >= window:
+	case window > 0 && (count == 0 || count > window):
 		in.told = true
-		in.log.Warn("The MQTT broker sends no more messages than these before they are acknowledged, so batches hold no more: lower batching.count, or raise the limit of the broker, "+
-			"such as max_inflight_messages of Mosquitto, mqtt.prefetch of RabbitMQ or mqtt.max_inflight of EMQX (see docs/brokers.md)", "messages", window)
-	case n >= in.cfg.session.MaxUnacked:
+		in.log.Warn("The MQTT broker waited for acknowledgements before a batch was full, which then went as it was: lower batching.count, or raise the limit of the broker, "+
+			"such as max_inflight_messages of Mosquitto, mqtt.prefetch of RabbitMQ or mqtt.max_inflight of EMQX (see docs/brokers.md)", "messages", window, "count", count)
+	case len(in.gathered) >= most && (count == 0 || count > most):
 		in.told = true
-		in.log.Warn("A batch holds no more messages than max_unacked allows: raise max_unacked, or lower batching.count", "max_unacked", in.cfg.session.MaxUnacked)
+		in.log.Warn("A batch holds no more messages than max_unacked allows: raise max_unacked, or lower batching.count", "max_unacked", most, "count", count)
 	}
 }
 
