@@ -347,6 +347,7 @@ func (s *Session) Close() {
 func (s *Session) abandon() {
 	s.close()
 	_ = s.socket.Close()
+	s.paho.Disconnect(0) // which does not mind a connection that was closed on this side
 }
 
 func signal(ch chan struct{}) {
