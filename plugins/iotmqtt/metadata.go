@@ -25,6 +25,7 @@ type metadata struct {
 	eventIDs *envelope.EventIDs
 	models   map[kind]*service.Message
 	sharing  sharing
+	filters  []string
 }
 
 // kind is what messages have in common that a model serves for.
@@ -41,7 +42,7 @@ func newMetadata(c config) *metadata {
 	return &metadata{
 		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
 		eventIDs: envelope.NewEventIDs(), models: make(map[kind]*service.Message),
-		sharing: c.sharing,
+		sharing: c.sharing, filters: c.session.Filters,
 	}
 }
 
@@ -128,6 +129,16 @@ func (md *metadata) parse(topic string) (string, iotcore.Topic) {
 		}
 	}
 	return topic, iotcore.ParseTopic(topic)
+}
+
+// covers reports whether a topic, or what it stands for, is one that was asked for.
+// RabbitMQ goes on sending what a resumed session was subscribed to.
+func (md *metadata) covers(topic string) bool {
+	if match(md.filters, topic) {
+		return true
+	}
+	standard, _ := md.parse(topic)
+	return standard != topic && match(md.filters, standard)
 }
 
 // concerns reports whether a message belongs to the source. Some brokers send
