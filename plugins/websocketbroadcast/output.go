@@ -206,7 +206,10 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 	} else if out.ID, err = o.eventID.TryString(m); err != nil {
 		return out, fmt.Errorf("%s: %w", fieldEventID, err)
 	}
-	if at, ok := m.MetaGet(metakey.ReceivedAt); ok {
+	switch at, _ := m.MetaGetMut(metakey.ReceivedAt); at := at.(type) {
+	case time.Time:
+		out.Received = at
+	case string: // from another process
 		out.Received, _ = time.Parse(time.RFC3339Nano, at)
 	}
 	return out, nil
