@@ -11,8 +11,10 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,10 +57,19 @@ func Run(ctx context.Context, more ...service.CLIOptFunc) int {
 	p := new(process)
 	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, withoutSecret(err))
 	}
 	p.stop()
 	return code
+}
+
+// withoutSecret is the error without the value of a secret that is no text, which
+// Benthos quotes. checkConfigs finds it in files; this is for what --set sets.
+func withoutSecret(err error) error {
+	if strings.Contains(err.Error(), "failed to generate sanitised config") {
+		return errors.New("a field that holds a secret, such as a password, is set to something else than text: put it in quotes, as --set input.iot_mqtt.password='\"12345\"'")
+	}
+	return err
 }
 
 // process is what lives as long as the process: longer than any stream.
@@ -73,6 +84,8 @@ const requestTimeout = time.Second
 func (p *process) options() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
 		service.CLIOptSetMainSchemaFrom(Schema),
+		service.CLIOptSetDefaultConfigPaths(defaultConfigs...),
+		service.CLIOptCustomRunFlags(nil, checkConfigs),
 		service.CLIOptOnConfigParse(p.start),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,14 +18,13 @@ const screenshot = "artefacts/quickstart.png"
 
 var printedURL = regexp.MustCompile(`http://127\.0\.0\.1:\d+/\n`)
 
-// The quickstart, as its first user sees it: one command, then a browser.
+// The quickstart, as its first user sees it: one command, then a browser. Its
+// devices follow the address of its broker: they must not come to another.
 func TestQuickstart(t *testing.T) {
 	t.Parallel()
 	c := newIotcast(t)
-	mqttAddress := freeAddress(t)
 	cmd := exec.Command(binary, "quickstart")
-	cmd.Env = append(os.Environ(), "GATEWAY_ADDRESS="+c.gateway, "MQTT_ADDRESS="+mqttAddress,
-		"MQTT_URL=tcp://"+mqttAddress, "HTTP_ADDRESS="+c.http)
+	cmd.Env = append(os.Environ(), "GATEWAY_ADDRESS="+c.gateway, "MQTT_ADDRESS="+freeAddress(t), "HTTP_ADDRESS="+c.http)
 	c.process = start(t, "iotcast quickstart", cmd)
 	eventually(t, "the URL is printed", func() bool { return printedURL.MatchString(c.out.String()) })
 	c.waitReady()
@@ -50,6 +50,30 @@ func TestQuickstart(t *testing.T) {
 		}
 	}
 	c.terminate()
+}
+
+// A port that is taken: a user of the quickstart has no fields, but variables.
+func TestQuickstartWithoutPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, variable := range []string{"GATEWAY_ADDRESS", "MQTT_ADDRESS", "HTTP_ADDRESS"} {
+		addresses := map[string]string{"GATEWAY_ADDRESS": freeAddress(t), "MQTT_ADDRESS": freeAddress(t), "HTTP_ADDRESS": freeAddress(t)}
+		addresses[variable] = taken.Addr().String()
+		cmd := exec.CommandContext(t.Context(), binary, "quickstart")
+		cmd.Env = os.Environ()
+		for name, address := range addresses {
+			cmd.Env = append(cmd.Env, name+"="+address)
+		}
+		printed, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Errorf("%s: exit code 0", variable)
+		}
+		mustName(t, string(printed), taken.Addr().String(), "address already in use", variable+"=")
+	}
 }
 
 // page is what the browser saw.

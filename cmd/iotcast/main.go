@@ -43,6 +43,5 @@ func branding() []service.CLIOptFunc {
 		service.CLIOptSetVersion(version, date),
 		service.CLIOptSetBinaryName("iotcast"),
 		service.CLIOptSetProductName("iotcast"),
-		service.CLIOptSetDefaultConfigPaths("./iotcast.yaml", "/iotcast.yaml", "/etc/iotcast/iotcast.yaml"),
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -13,7 +14,33 @@ import (
 	"github.com/iotcast/iotcast/plugins"
 )
 
-const gatewayAddressVariable = "GATEWAY_ADDRESS"
+// address is one on which the quickstart listens.
+type address struct{ variable, byDefault string }
+
+var (
+	gatewayAddress = address{"GATEWAY_ADDRESS", "127.0.0.1:8080"}
+	// mqttAddress is not MQTT's port 1883: where a broker runs, it is taken.
+	mqttAddress = address{"MQTT_ADDRESS", "127.0.0.1:11883"}
+	httpAddress = address{"HTTP_ADDRESS", "127.0.0.1:4195"}
+)
+
+func (a address) String() string {
+	if value := os.Getenv(a.variable); value != "" {
+		return value
+	}
+	return a.byDefault
+}
+
+// check says which variable to set where the address cannot be had: the errors of
+// those who listen name fields of files that a user of the quickstart never saw.
+func (a address) check() error {
+	l, err := net.Listen("tcp", a.String())
+	if err != nil {
+		return fmt.Errorf("%w: choose another address with the environment variable %s, as in %s=127.0.0.1:12345 iotcast quickstart",
+			err, a.variable, a.variable)
+	}
+	return l.Close()
+}
 
 func quickstartCommand() *cli.Command {
 	return &cli.Command{
@@ -24,8 +51,9 @@ Runs the files of config/quickstart, which are part of this binary, in streams
 mode. Nothing is needed beside it, and all of it listens on 127.0.0.1 only.
 
 Change the addresses with the environment variables GATEWAY_ADDRESS (default
-127.0.0.1:8080), MQTT_ADDRESS (127.0.0.1:1883) and HTTP_ADDRESS (127.0.0.1:4195),
-and write the files to a directory, to change them, with --write.`[1:],
+127.0.0.1:8080), MQTT_ADDRESS (127.0.0.1:11883) and HTTP_ADDRESS (127.0.0.1:4195),
+and write the files to a directory, to change them, with --write. The devices and
+the trigger connect to the broker at MQTT_ADDRESS, and to no other.`[1:],
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "write", Usage: "Write the files to this `directory` instead of running them"},
 		},
@@ -47,6 +75,11 @@ func writeQuickstart(dir string) error {
 }
 
 func runQuickstart(ctx context.Context) error {
+	for _, a := range []address{gatewayAddress, mqttAddress, httpAddress} {
+		if err := a.check(); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "iotcast-quickstart-")
 	if err != nil {
 		return fmt.Errorf("making a directory for the quickstart files: %w", err)
@@ -58,11 +91,7 @@ func runQuickstart(ctx context.Context) error {
 	code := plugins.Run(ctx, append(branding(),
 		service.CLIOptSetArgs("iotcast", "streams", "-o", filepath.Join(dir, "root.yaml"), filepath.Join(dir, "streams")),
 		service.CLIOptOnStreamStart(func(*service.RunningStreamSummary) error {
-			address := os.Getenv(gatewayAddressVariable)
-			if address == "" {
-				address = "127.0.0.1:8080"
-			}
-			fmt.Printf("\n  Four simulated devices are sending. See their readings live:\n\n      http://%s/\n\n  CTRL+C ends it.\n\n", address)
+			fmt.Printf("\n  Four simulated devices are sending. See their readings live:\n\n      http://%s/\n\n  CTRL+C ends it.\n\n", gatewayAddress)
 			return nil
 		}))...)
 	if code != 0 {

@@ -108,6 +108,9 @@ func scalar(text string) *yaml.Node {
 // plain is the node without the quotes and brackets of JSON, where YAML needs none.
 func plain(n yaml.Node) *yaml.Node {
 	n.Style = 0
+	if strings.Contains(n.Value, "${") && !strings.Contains(n.Value, "${!") { // a value of the environment may need them
+		n.Style = yaml.SingleQuotedStyle
+	}
 	n.Line, n.Column = 0, 0
 	n.Content = slices.Clone(n.Content)
 	for i, c := range n.Content {

@@ -8,13 +8,12 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/url"
-	"path"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/iotcast/iotcast/internal/origin"
 )
 
 // webSocketListener accepts MQTT connections over WebSocket (MQTT 3.1.1 section 6).
@@ -33,7 +32,7 @@ func newWebSocketListener(ln net.Listener, cfg WebSocket) *webSocketListener {
 	upgrader := &websocket.Upgrader{
 		Subprotocols:     []string{"mqtt"}, // [MQTT-6.0.0-4]
 		HandshakeTimeout: connectTimeout,
-		CheckOrigin:      func(r *http.Request) bool { return allowedOrigin(r, cfg.AllowedOrigins) },
+		CheckOrigin:      func(r *http.Request) bool { return origin.Allowed(r, cfg.AllowedOrigins) },
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc(cfg.Path, func(w http.ResponseWriter, r *http.Request) {
@@ -82,32 +81,6 @@ func (l *webSocketListener) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (l *webSocketListener) Close() error { return l.close() }
-
-// allowedOrigin lets in what is not a browser, pages of this host, and pages of the origins that are allowed: host patterns,
-// or with a scheme.
-func allowedOrigin(r *http.Request, allowed []string) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(u.Host, r.Host) {
-		return true
-	}
-	for _, pattern := range allowed {
-		target := u.Host
-		if strings.Contains(pattern, "://") {
-			target = u.Scheme + "://" + u.Host
-		}
-		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)); ok {
-			return true
-		}
-	}
-	return false
-}
 
 // webSocketConn makes a stream of the binary messages of a WebSocket connection: MQTT packets need not be aligned with them
 // [MQTT-6.0.0-2].

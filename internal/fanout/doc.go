@@ -11,24 +11,26 @@
 // connections, and a connection that waits costs nothing but its place. What
 // lies behind the slowest cursor is garbage, and Go's collector takes it.
 //
-// Each shard of a hub is one goroutine, and there is one for every second core.
-// Woken by a broadcast, it passes over its connections and gives each all that
-// has been appended since the last pass, in one write(2) straight to the
-// non-blocking socket. Then it rests for as long as the pass took. Meanwhile
-// broadcasts gather, so the busier the hub the fewer writes a delivery costs: at
-// a trickle it is one write a delivery, as cheap as a bare socket; in a flood one
-// write carries dozens.
+// All hubs of a process share a few goroutines: loops, one for every second core,
+// which write, and a poller, which reads. Each hub has a shard of its connections
+// in each loop. Woken by a broadcast, a loop passes over the shard and gives each
+// connection all that has been appended since the last pass, in one write(2)
+// straight to the non-blocking socket. Then the shard rests for as long as the pass
+// took. Meanwhile broadcasts gather, so the busier the hub the fewer writes a
+// delivery costs: at a trickle it is one write a delivery, as cheap as a bare
+// socket; in a flood one write carries dozens.
 //
-// A write that would block does not stop the shard: the connection gets a
+// A write that would block does not stop the loop: the connection gets a
 // goroutine of its own until it has caught up. On Linux the kernel is told to take
 // no more than 128 KiB that it cannot send yet: with a tenth of the connections
 // stalled a flood cost 1.05 times what it does with none, 1.10 times without that
 // limit.
 //
-// At rest a connection holds no goroutine and no buffer: on Linux one goroutine
-// for all, in epoll_wait(2), waits for something to read, which made 3.3 KiB of
-// 5.6. It waits below TLS as well. On other systems each connection has a
-// goroutine that does.
+// What clients send is read by the poller, in epoll_wait(2), and taken apart as it
+// comes: a connection needs no goroutine and no buffer, not even in the middle of a
+// frame, and not over TLS either. Only the messages that somebody wants are handed
+// over in a goroutine, which lasts as long as there are any. On other systems than
+// Linux each connection has a goroutine that reads.
 //
 // With [Config.History] the hub remembers the places of recent messages in that
 // log, and so holds their frames, shared by all. A connection that resumes gets its
@@ -41,6 +43,18 @@
 // once and in order, or is closed with a reason, or, with [DropOldest], loses
 // the oldest frames, which are counted and which it is told of. A connection that
 // does not read costs the others nothing: what waits for it is bounded by
-// [Config.QueueBytes], and because the log is shared, so is the memory of all slow
+// [Limits.QueueBytes], and because the log is shared, so is the memory of all slow
 // connections together.
+//
+// # Where to find what
+//
+//   - frame.go writes frames, reader.go reads them, deflate.go compresses both ways
+//   - queue.go is the log of frames, history.go the places in it to resume from
+//   - conn.go is a connection, policy.go its limits; writer.go writes to it,
+//     receive.go reads from it, inbox.go hands over what it sent
+//   - shard.go, loop.go, poller_linux.go and engine.go are the goroutines
+//   - hub.go ties them together
+//
+// Locks are taken in this order: Conn.mu, Hub.mu, then one of shard.mu, loop.mu and
+// poller.mu. Hub.lag is taken with none of them held.
 package fanout

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 func TestLimits(t *testing.T) {
@@ -113,6 +115,17 @@ func TestSourceIP(t *testing.T) {
 		{"10.0.0.1:5", "203.0.113.7", "203.0.113.7"},
 		{"10.0.0.1:5", "1.1.1.1, 203.0.113.7, 10.2.2.2", "203.0.113.7"},
 		{"10.0.0.1:5", "1.1.1.1, forged", "10.0.0.1"},
+		{"10.0.0.1:5", "1.1.1.1, unknown", "10.0.0.1"},
+		{"10.0.0.1:5", "1.1.1.1, unknown, 10.2.2.2", "10.2.2.2"},
+		{"10.0.0.1:5", "203.0.113.3:50123", "203.0.113.3"},
+		{"10.0.0.1:5", "203.0.113.3:50123, 10.2.2.2:80", "203.0.113.3"},
+		{"10.0.0.1:5", "[2001:db8::1]:443", "2001:db8::1"},
+		{"10.0.0.1:5", "[2001:DB8::1]", "2001:db8::1"},
+		{"10.0.0.1:5", "2001:db8:0::1", "2001:db8::1"},
+		{"10.0.0.1:5", "::ffff:203.0.113.3", "203.0.113.3"},
+		{"10.0.0.1:5", "[::ffff:203.0.113.3]:80", "203.0.113.3"},
+		{"10.0.0.1:5", "203.0.113.3:", "10.0.0.1"},
+		{"10.0.0.1:5", "1.1.1.1,", "10.0.0.1"},
 		{"10.0.0.1:5", "", "10.0.0.1"},
 		{"[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
 		{"[fe80::1%eth0]:5", "", "fe80::1"},
@@ -126,4 +139,31 @@ func TestSourceIP(t *testing.T) {
 			t.Errorf("%+v: %s", tc, got)
 		}
 	}
+}
+
+// TestNetworksOfIPv6 count as one client: whoever has an address there has 2^64.
+func TestNetworksOfIPv6(t *testing.T) {
+	g, events := start(t, func(c *Config) {
+		c.Admission.MaxConnectionsPerIP = 2
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	for i, tc := range []struct {
+		from   string
+		status int
+	}{
+		{"2001:db8:0:1::1", 101},
+		{"[2001:db8:0:1:a:b:c:d]:5", 101},
+		{"2001:db8:0:1::2", 429},
+		{"2001:db8:0:2::1", 101},
+		{"203.0.113.1", 101},
+		{"203.0.113.1", 101},
+		{"203.0.113.2", 101},
+		{"::ffff:203.0.113.1", 429},
+	} {
+		_, res := attempt(t, g, "/a", &websocket.DialOptions{HTTPHeader: http.Header{"X-Forwarded-For": {tc.from}}})
+		if res.StatusCode != tc.status {
+			t.Errorf("%d, %s: status %d", i, tc.from, res.StatusCode)
+		}
+	}
+	events.waitFor(t, "main/a 429 max_connections_per_ip")
 }

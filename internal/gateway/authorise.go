@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/iotcast/iotcast/internal/origin"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -23,17 +22,22 @@ type refusal struct {
 	text   string // for the client
 }
 
-// visitor is a request for a connection that is being decided on.
+// visitor is a request for the path of a route: for a connection, or for
+// something else, which is found out only when it has been decided that it may
+// connect.
 type visitor struct {
-	route       *Route
-	req         *http.Request
-	id          uuid.UUID // of the connection that it may become
-	ip          netip.Addr
-	info        Info
-	resumeFrom  string // the event ID of the last message that the client has seen
-	subprotocol string // that the answer selects
-	tokenFrom   string // the subprotocol that carried the token
+	route      *Route
+	req        *http.Request
+	id         uuid.UUID // of the connection that it may become
+	ip         netip.Addr
+	info       Info
+	resumeFrom string // the event ID of the last message that the client has seen
+	tokenFrom  string // the subprotocol that carried the token
 }
+
+// verdict is that a visitor may connect. Only decide makes one, and nothing opens
+// a connection without one.
+type verdict struct{ *visitor }
 
 // parameterLastEventID is how a client asks to go on where it left off: in the
 // query, since browsers can set nothing else.
@@ -59,15 +63,28 @@ func (r *Route) visitor(req *http.Request) *visitor {
 	return v
 }
 
-// isHandshake tells a request for a connection (RFC 6455, section 4.1) from
-// another, about which nobody need be asked.
-func isHandshake(req *http.Request) bool {
-	return req.Method == http.MethodGet && strings.EqualFold(req.Header.Get("Upgrade"), "websocket")
+// decide asks all who have a say, the cheap questions first, and whatever the
+// request is for: how a handshake may be written only the library knows, and it
+// is not asked before. With the verdict comes a place on the route, which must be
+// left.
+func (v *visitor) decide() (*verdict, *refusal) {
+	places := v.route.gateway.admission
+	if refused := places.enter(v.route, v.ip); refused != nil {
+		return nil, refused
+	}
+	if refused := v.authorise(); refused != nil {
+		places.leave(v.route, v.ip)
+		return nil, refused
+	}
+	return &verdict{v}, nil
 }
 
-// authorise decides whether the visitor may connect, the cheap questions first.
+// authorise asks who the visitor is.
 func (v *visitor) authorise() *refusal {
-	if !originAllowed(v.req, v.route.AllowedOrigins) {
+	if !origin.Allowed(v.req, v.route.AllowedOrigins) {
+		if from := v.req.Header.Get("Origin"); v.route.strangers.isNew(from) {
+			v.route.log.Warn("A page was refused for its origin: add that to allowed_origins if its pages may connect", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
+		}
 		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
 	}
 	if v.route.Tokens != nil || v.route.Handlers.Connect != nil {
@@ -75,17 +92,16 @@ func (v *visitor) authorise() *refusal {
 			return refused
 		}
 	}
-	if v.subprotocol == "" && v.tokenFrom != "" {
+	if v.info.Subprotocol == "" && v.tokenFrom != "" {
 		// A browser that offers subprotocols wants one selected.
-		v.subprotocol = v.tokenFrom
+		v.info.Subprotocol = v.tokenFrom
 		for _, offered := range offers(v.req) {
 			if offered != v.tokenFrom {
-				v.subprotocol = offered
+				v.info.Subprotocol = offered
 				break
 			}
 		}
 	}
-	v.info.Subprotocol = v.subprotocol
 	return nil
 }
 
@@ -100,33 +116,6 @@ func (v *visitor) askOthers() *refusal {
 		return v.ask(ctx)
 	}
 	return nil
-}
-
-// originAllowed holds web pages to the origins from which they may connect (RFC
-// 6455, section 10.2): the gateway's own, and those of the patterns. Only
-// browsers send an origin.
-func originAllowed(req *http.Request, patterns []string) bool {
-	origin := req.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if u.Host != "" && strings.EqualFold(u.Host, req.Host) {
-		return true
-	}
-	for _, pattern := range patterns {
-		subject := u.Host
-		if strings.Contains(pattern, "://") {
-			subject = u.Scheme + "://" + u.Host
-		}
-		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(subject)); ok {
-			return true
-		}
-	}
-	return false
 }
 
 // authenticate verifies the visitor's token, if the route asks for one.
@@ -203,6 +192,6 @@ func (v *visitor) ask(ctx context.Context) *refusal {
 		v.route.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
 		return nil
 	}
-	v.subprotocol = answer.Subprotocol
+	v.info.Subprotocol = answer.Subprotocol
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 const secret = "a secret of thirty-two bytes....."
 
-func verifier(t *testing.T) *token.Verifier {
+func verifier(t testing.TB) *token.Verifier {
 	t.Helper()
 	v, err := token.New(token.Config{Secret: []byte(secret)})
 	if err == nil {
@@ -161,20 +162,37 @@ func TestOnConnect(t *testing.T) {
 	events.waitFor(t, "main/a failed on_connect")
 }
 
-func TestOnConnectIsNotAskedForWhatIsNoHandshake(t *testing.T) {
-	g, _ := start(t, func(c *Config) {
+// TestWhatIsNoHandshakeIsAskedForToo: its answer tells a page what is wrong, and
+// nobody need know beforehand how a handshake may be written.
+func TestWhatIsNoHandshakeIsAskedForToo(t *testing.T) {
+	var status atomic.Int64
+	g, events := start(t, func(c *Config) {
+		c.Admission.MaxConnections = 1
+		c.Routes[0].Tokens = &Tokens{Verifier: verifier(t), QueryParameter: "t"}
 		c.Routes[0].Handlers.Connect = func(context.Context, *Request) (Answer, error) {
-			t.Error("asked")
-			return Answer{}, nil
+			return Answer{Status: int(status.Load())}, nil
 		}
 	})
-	res, err := http.Get("http://" + g.Addr().String() + "/a")
-	if err != nil {
-		t.Fatal(err)
+	get := func(query string, want int, event string) {
+		t.Helper()
+		res, err := http.Get("http://" + g.Addr().String() + "/a" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%q: status %d, want %d", query, res.StatusCode, want)
+		}
+		events.waitFor(t, event)
 	}
-	_ = res.Body.Close()
+	good := "?t=" + sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()})
+	get("", 401, "main/a 401 token_missing")
+	status.Store(403)
+	get(good, 403, "main/a 403 on_connect")
+	status.Store(0)
+	get(good, 426, "main/a 426 handshake") // and none of them keeps the one place
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	if res.StatusCode != http.StatusUpgradeRequired {
-		t.Fatal(res.StatusCode)
+	if _, res := attempt(t, g, "/a"+good, nil); res.StatusCode != 101 {
+		t.Error(res.Status)
 	}
 }

@@ -9,10 +9,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -180,6 +182,65 @@ func FuzzFrames(f *testing.F) {
 			bystander(t)
 		}
 	})
+}
+
+// FuzzHandshake sends a gateway that lets nobody in anything in place of a
+// request. Nothing opens a connection.
+func FuzzHandshake(f *testing.F) {
+	for _, way := range ways() {
+		f.Add([]byte(way + "\r\n"))
+	}
+	f.Add([]byte("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxGET /b/c HTTP/1.1\r\nHost: x\r\n" + // a request behind another
+		"Upgrade: websocket, x\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+	g, _ := start(f, func(c *Config) {
+		c.Routes[0].Tokens = &Tokens{Verifier: verifier(f), QueryParameter: "t", SubprotocolPrefix: "t."}
+		c.Routes[1].Handlers.Connect = func(context.Context, *Request) (Answer, error) { return Answer{Status: 403}, nil }
+	})
+	pairs := &pairListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: g, Protocols: http1(), ErrorLog: log.New(io.Discard, "", 0)}
+	served := make(chan struct{})
+	go func() { _ = server.Serve(pairs); close(served) }()
+	f.Cleanup(func() { _ = server.Close(); <-served })
+	f.Fuzz(func(t *testing.T, p []byte) {
+		there, here := socketPair(t)
+		defer func() { _ = here.Close() }()
+		pairs.conns <- there
+		_ = here.SetDeadline(time.Now().Add(10 * time.Second))
+		go func() { // the answers to many requests do not fit into the socket
+			_, _ = here.Write(p)
+			_ = here.(*net.UnixConn).CloseWrite()
+		}()
+		answers, err := io.ReadAll(here)
+		if isTimeout(err) {
+			t.Fatalf("the connection does not end: %q", answers)
+		}
+		if bytes.Contains(append([]byte("\n"), answers...), []byte("\nHTTP/1.1 101")) {
+			t.Fatalf("a connection without a verdict: %q", answers)
+		}
+	})
+}
+
+// pairListener accepts what it is given.
+type pairListener struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *pairListener) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (l *pairListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pairListener) Accept() (net.Conn, error) {
+	select {
+	case nc := <-l.conns:
+		return nc, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
 }
 
 // breaksRules tells of a first frame that no client may send, whatever follows

@@ -20,7 +20,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")) // for half a second after a bad request
 }
 
 // record is an Observer that remembers.
@@ -281,6 +282,7 @@ func TestRefusals(t *testing.T) {
 		{"/a", "http://evil.test", true, 403},
 		{"/a", "http://good.example.com", true, 101},
 		{"/a", url, true, 101},
+		{"/a", strings.ToUpper(url), true, 101},
 		{"/", "", false, 200},
 		{"/iotcast.js", "", false, 200},
 	} {

@@ -16,12 +16,13 @@ import (
 // Route is one path of a gateway, with all connections that are open on it.
 type Route struct {
 	RouteConfig
-	gateway  *Gateway
-	hub      *fanout.Hub
-	observer Observer
-	log      *slog.Logger
-	started  time.Time
-	places   int // taken by connections; guarded by admission.mu
+	gateway   *Gateway
+	hub       *fanout.Hub
+	observer  Observer
+	log       *slog.Logger
+	started   time.Time
+	strangers strangers
+	places    int // taken by connections; guarded by admission.mu
 }
 
 func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
@@ -87,16 +88,16 @@ func (r *Route) close(ctx context.Context) {
 // handshake, so that net/http's goroutine and buffers are free, and leaves the
 // reading to another.
 func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	v := r.visitor(req)
-	refused := r.gateway.admission.enter(r, v.ip)
+	visitor := r.visitor(req)
+	v, refused := visitor.decide()
 	if refused == nil {
-		if refused = r.admit(w, v); refused == nil {
+		if refused = r.open(w, v); refused == nil {
 			return
 		}
 		r.gateway.admission.leave(r, v.ip)
 	}
 	r.observer.Handshake(refused.status, refused.reason)
-	r.log.Debug("Handshake refused", "source_ip", v.info.SourceIP, "status", refused.status, "reason", refused.reason)
+	r.log.Debug("Handshake refused", "source_ip", visitor.info.SourceIP, "status", refused.status, "reason", refused.reason)
 	if refused.text == "" { // the library has answered
 		return
 	}
@@ -106,23 +107,17 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	http.Error(w, refused.text, refused.status)
 }
 
-// admit authorises the visitor, upgrades the connection and starts it.
-func (r *Route) admit(w http.ResponseWriter, v *visitor) *refusal {
-	if isHandshake(v.req) { // or else the library refuses it
-		if refused := v.authorise(); refused != nil {
-			return refused
-		}
-		r.awaitHistory(v.req.Context(), v.resumeFrom)
-	}
+// open upgrades the connection and starts it.
+func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
+	r.awaitHistory(v.req.Context(), v.resumeFrom)
 	c := &Connection{
 		id: v.id, home: r, ip: v.ip,
-		agent: unique.Make(identity{v.info.UserAgent, v.subprotocol}),
+		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
 	if r.Handlers.Message != nil || r.Handlers.Disconnect != nil {
 		c.claims = v.info.Claims
 	}
-	refused := upgrade(w, v, c)
-	if refused != nil {
+	if refused := upgrade(w, v, c); refused != nil {
 		return refused
 	}
 	if at, ok := v.info.Claims.Expires(); ok {

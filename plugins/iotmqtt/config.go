@@ -133,7 +133,7 @@ input:
   iot_mqtt:
     urls: [ ssl://mqtt.example.com:8883 ]
     user: iotcast
-    password: ${MQTT_PASSWORD:}
+    password: '${MQTT_PASSWORD:}'
     broker_id: my-broker
 `)
 }

@@ -56,7 +56,7 @@ With it a node of a cluster answers what the `+"`connection_api`"+` of another f
 input:
   nats:
     urls: [ nats://localhost:4222 ]
-    subject: iotcast.connections.${NODE_ID:a}
+    subject: 'iotcast.connections.${NODE_ID:a}'
     send_ack: false
 
 pipeline:

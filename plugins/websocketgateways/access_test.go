@@ -14,7 +14,7 @@ import (
 const secret = "a secret of thirty-two bytes....."
 
 func fields() []*service.ConfigField {
-	return []*service.ConfigField{tokensField(), bindingsField(), tlsField()}
+	return append(gatewaySettings(), tokensField(), bindingsField(), tlsField())
 }
 
 // lints are what the linter says of a root config with the fields.
@@ -49,15 +49,18 @@ func TestLint(t *testing.T) {
 		"access_bindings: [ { service_account_id: '', roles: [ api-gateway.viewer ] } ]":        "must not be empty",
 		"access_bindings: [ { service_account_id: a, roles: [ api-gateway.viewer, writer ] } ]": "api-gateway.websocketWriter",
 		"access_bindings: [ { service_account_id: a } ]":                                        "roles",
-		"tls: {}":                            "",
-		"tls: { cert_file: a, key_file: b }": "",
-		"tls: { cert_file: a }":              "belong together",
-		"tls: { cert_file: a, key_file: b, client_auth: require }":                         "client_ca_files",
-		"tls: { cert_file: a, key_file: b, client_auth: require, client_ca_files: [ c ] }": "",
-		"tls: { cert_file: a, key_file: b, client_ca_files: [ c ] }":                       "request or require",
-		"tls: { cert_file: a, key_file: b, min_version: '1.3' }":                           "",
-		"tls: { client_auth: require, client_ca_files: [ c ] }":                            "need cert_file",
-		"tls: { cert_file: a, key_file: b, min_version: '1.1' }":                           "1.1",
+		"allowed_origins: [ '*', a.test, 'https://*.a.test', 'http://[::1]:*', 'null', '' ]":    "",
+		"allowed_origins: [ 'https://a.test/' ]":                                                "no page can come from",
+		"allowed_origins: [ 'a.test,b.test' ]":                                                  "in an entry of its own",
+		"tls: {}":                                                                               "",
+		"tls: { cert_file: a, key_file: b }":                                                    "",
+		"tls: { cert_file: a }":                                                                 "belong together",
+		"tls: { cert_file: a, key_file: b, client_auth: require }":                              "client_ca_files",
+		"tls: { cert_file: a, key_file: b, client_auth: require, client_ca_files: [ c ] }":      "",
+		"tls: { cert_file: a, key_file: b, client_ca_files: [ c ] }":                            "request or require",
+		"tls: { cert_file: a, key_file: b, min_version: '1.3' }":                                "",
+		"tls: { client_auth: require, client_ca_files: [ c ] }":                                 "need cert_file",
+		"tls: { cert_file: a, key_file: b, min_version: '1.1' }":                                "1.1",
 	} {
 		if got := lints(t, yaml); (want == "") != (got == "") || !strings.Contains(got, want) {
 			t.Errorf("%s:\n%q, want %q", yaml, got, want)
@@ -122,6 +125,20 @@ tls: { cert_file: /absent/cert, key_file: /absent/key }
 		}
 		if tokensErr == nil && bindingsErr == nil && tlsErr == nil {
 			t.Errorf("%s is accepted", yaml)
+		}
+	}
+}
+
+// TestTrustedProxies: an address or a network, in any of its forms.
+func TestTrustedProxies(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1": "127.0.0.1/32", "10.0.0.0/8": "10.0.0.0/8", "::1": "::1/128", "2001:db8::/32": "2001:db8::/32",
+		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8", "::/0": "::/0",
+		"localhost": "", "10.0.0.1:80": "", "": "", "10.0.0.0/33": "",
+	} {
+		got, err := parseNetwork(in)
+		if (err == nil) != (want != "") || err == nil && got.String() != want {
+			t.Errorf("%q: %v %v, want %q", in, got, err, want)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func admissionFields() []*service.ConfigField {
 			Example(50_000).
 			LintRule(notNegative(fieldMaxConnections)),
 		service.NewIntField(fieldMaxConnectionsPerIP).
-			Description("How many connections may be open from one IP address. A request for one more is answered with 429. `0` means no limit. Behind a proxy, set `trusted_proxies` as well, or all clients have the proxy's address.").
+			Description("How many connections may be open from one IP address; an IPv6 address counts with its /64 network, all of which a client has. A request for one more is answered with 429. `0` means no limit. Behind a proxy, set `trusted_proxies` as well, or all clients have the proxy's address.").
 			Default(0).
 			Example(20).
 			LintRule(notNegative(fieldMaxConnectionsPerIP)),
@@ -50,7 +50,7 @@ func admissionFields() []*service.ConfigField {
 			LintRule(`root = if this.type() == "number" && this < 1024 { [ "` + errMaxHeader + `" ] }`).
 			Advanced(),
 		service.NewStringListField(fieldTrustedProxies).
-			Description("Addresses or networks of reverse proxies in front of the gateway. From these, the header `X-Forwarded-For` tells the address of the client.").
+			Description("Addresses or networks of reverse proxies in front of the gateway. From these, the header `X-Forwarded-For` tells the address of the client: the last one in it that is no trusted proxy, with or without a port. Where it says anything else, such as `unknown`, the client counts with the address of the proxy.").
 			Default([]any{}).
 			Example([]string{"127.0.0.1", "10.0.0.0/8"}).
 			Advanced(),
@@ -96,8 +96,12 @@ func parseAdmission(conf *service.ParsedConfig, cfg *gateway.Config) (err error)
 }
 
 func parseNetwork(s string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return ip.Prefix(ip.BitLen())
+	p, err := netip.ParsePrefix(s)
+	if ip, ipErr := netip.ParseAddr(s); ipErr == nil {
+		p, err = ip.Prefix(ip.BitLen())
 	}
-	return netip.ParsePrefix(s)
+	if ip := p.Addr(); ip.Is4In6() && p.Bits() >= 96 { // clients have the address that is in it
+		return ip.Unmap().Prefix(p.Bits() - 96)
+	}
+	return p, err
 }

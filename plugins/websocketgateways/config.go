@@ -67,12 +67,15 @@ func Field() *service.ConfigField {
 			"label": "main", "address": "127.0.0.1:8080",
 			"routes": []any{map[string]any{"path": "/telemetry"}},
 		}}).
-		LintRule(`root = if this.type() == "array" && this.map_each(g -> g.label.or("")).unique().length() != this.length() { [ "` + errSameLabel + `" ] }`)
+		LintRule(`let paths = if this.type() == "object" { this.routes.or([]).map_each(r -> r.path.or("")).append(this.viewer.or("")).filter(p -> p != "").catch([]) } else { [] }
+let twice = $paths.filter(p -> $paths.filter(q -> q == p).length() > 1).unique()
+root = if this.type() == "array" && this.map_each(g -> g.label.or("")).unique().length() != this.length() { [ "` + errSameLabel + `" ] } else { $twice.map_each(p -> "` + errSamePath + `".format(p)) }`)
 }
 
 const (
 	errNoLabel   = "label must not be empty: outputs find the gateway by it"
 	errSameLabel = "two websocket_gateways have the same label: outputs could not tell them apart"
+	errSamePath  = "path %s is there twice: every route, and the viewer, needs a path of its own"
 	errNodeID    = "node_id must have 1 to 12 lower-case letters and digits: it is part of connection IDs, which have at most 50 characters"
 	errNoRoute   = "routes needs at least one path, such as /telemetry"
 )
@@ -179,7 +182,7 @@ func check(cfg *gateway.Config) error {
 			return fmt.Errorf("path %q must begin with / and hold neither white space nor any of { } ? #", path)
 		}
 		if seen[path] {
-			return fmt.Errorf("path %q is there twice: every route, and the viewer, needs a path of its own", path)
+			return fmt.Errorf(errSamePath, path)
 		}
 		seen[path] = true
 	}

@@ -44,7 +44,7 @@ The reasons of ` + "`websocket_handshakes`" + `:
 | Status | Reason | |
 |---|---|---|
 | 101 | none | the connection is open |
-| 400, 405, 426 | ` + "`handshake`" + ` | no proper WebSocket handshake |
+| 400, 405, 426 | ` + "`handshake`" + ` | no proper WebSocket handshake, of a client that may connect |
 | 401 | ` + "`token_missing`, `token_malformed`, `token_algorithm`, `token_unknown_key`, `token_signature`, `token_expired`, `token_not_yet_valid`, `token_issuer`, `token_audience`, `token_claim`" + ` | what is wrong with the token; the log has the details at debug level |
 | 403 | ` + "`origin`" + ` | a page of this origin may not connect: ` + "`allowed_origins`" + ` |
 | 403 | ` + "`token_route`" + ` | the token does not open the path: ` + "`routes_claim`" + ` |

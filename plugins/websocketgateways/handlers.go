@@ -47,7 +47,7 @@ const (
 func handlerFields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewProcessorListField(fieldOnConnect).
-			Description("Processors that decide on each request for a connection, after origins, limits and tokens have. They get an object with `connection_id`, `gateway`, `path`, `source_ip`, `user_agent`, `headers`, `query`, `claims` (of the token), `subprotocols` and `certificate_subject`. The connection is refused with 403 if the message is dropped, or with 401 or 403 if the metadata `websocket_status` says so, and with 500 if a processor fails. The metadata `websocket_subprotocol` selects one of the client's subprotocols.").
+			Description("Processors that decide on each request for the path, after limits, origins and tokens have. Whether it is a proper WebSocket handshake is looked at last: one that is none, such as a plain GET, is asked about, too. They get an object with `connection_id`, `gateway`, `path`, `source_ip`, `user_agent`, `headers`, `query`, `claims` (of the token), `subprotocols` and `certificate_subject`. The connection is refused with 403 if the message is dropped, or with 401 or 403 if the metadata `websocket_status` says so, and with 500 if a processor fails. The metadata `websocket_subprotocol` selects one of the client's subprotocols.").
 			Optional().
 			Example([]any{map[string]any{"mapping": `root = if this.query.room != "lobby" { deleted() }`}}),
 		service.NewProcessorListField(fieldOnMessage).

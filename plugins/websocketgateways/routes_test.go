@@ -78,6 +78,7 @@ func TestMistakesOfRoutes(t *testing.T) {
 		"path: /a, history: { warm_up: 1s }":      "without a history to wait for",
 		"path: /a, handler_timeout: 0s":           "handler_timeout",
 		"path: /a }, { path: /a":                  "is there twice",
+		"path: /a, allowed_origins: [ a.test/x ]": "allowed_origins: no page",
 		"path: /a, tokens: { secret: too short }": "tokens: secret",
 	} {
 		_, err := parseAll(t, "websocket_gateways: [ { label: main, routes: [ { "+route+" } ] } ]")

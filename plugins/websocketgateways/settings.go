@@ -2,12 +2,14 @@ package websocketgateways
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/origin"
 )
 
 const (
@@ -38,8 +40,9 @@ func settings() []setting {
 	return []setting{
 		{
 			service.NewStringListField(fieldAllowedOrigins).
-				Description("Web pages of other origins that may connect: host patterns such as `*.example.com`, or with a scheme, `https://example.com`. Pages that come from the gateway's own host may always, and so may clients that are not browsers. `*` lets every page in.").
-				Example([]string{"dashboard.example.com", "http://localhost:*"}),
+				Description("Web pages of other origins that may connect: host patterns such as `*.example.com`, or with a scheme, `https://example.com`. A port must be named if it is not that of the scheme: `localhost:*` stands for all. Pages that come from the gateway's own host and port may always, and so may clients that are not browsers. `*` lets every page in, `null` those without an origin, such as files in some browsers. The log names each origin that was refused, once.").
+				Example([]string{"dashboard.example.com", "http://localhost:*", "http://[::1]:8000"}).
+				LintRule(`root = if this.type() == "string" && !this.re_match(` + strconv.Quote(origin.Pattern) + `) { [ "no page can come from \"%s\": ` + origin.Hint + `".format(this) ] }`),
 			[]any{},
 		},
 		{
@@ -134,6 +137,9 @@ func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
 		if rc.AllowedOrigins, err = l.gateway.FieldStringList(fieldAllowedOrigins); err != nil {
 			return err
 		}
+	}
+	if err := origin.Check(rc.AllowedOrigins); err != nil {
+		return fmt.Errorf("%s: %w", fieldAllowedOrigins, err)
 	}
 	if rc.Compression, err = l.of(fieldCompression).FieldBool(fieldCompression); err != nil {
 		return err

@@ -46,7 +46,7 @@ func New(ctx context.Context) (*Lab, error) {
 	if limit.Cur < files {
 		return nil, fmt.Errorf("only %d files may be open here (ulimit -Hn): %d are needed", limit.Cur, files)
 	}
-	root, err := moduleRoot("iotcast")
+	root, err := moduleRoot("github.com/iotcast/iotcast")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,156 @@
+package configtext_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/iotcast/iotcast/internal/configtext"
+)
+
+const schema = `{
+	"definitions": { "input": { "allOf": [ { "anyOf": [
+		{ "type": "object", "properties": { "mqtt": { "type": "object", "properties": {
+			"urls": { "type": "array", "items": { "type": "string" } },
+			"password": { "type": "string", "is_secret": true },
+			"client_id": { "type": "string" },
+			"count": { "type": "number" },
+			"clean": { "type": "boolean" }
+		} } } },
+		{ "type": "object", "properties": { "list": { "type": "array", "items": { "$ref": "#/definitions/input" } } } }
+	] } ] } },
+	"properties": { "input": { "$ref": "#/definitions/input" } }
+}`
+
+func load(t *testing.T) *configtext.Schema {
+	t.Helper()
+	s, err := configtext.NewSchema([]byte(schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func texts(all []configtext.Finding) string {
+	var lines []string
+	for _, f := range all {
+		lines = append(lines, f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestUnquoted: an empty want is for what is right.
+func TestUnquoted(t *testing.T) {
+	s := load(t)
+	for text, want := range map[string]string{
+		"input:\n  mqtt:\n    password: ${P:}":                   "(3,1) field input.mqtt.password: variable P stands without quotes",
+		"input: { mqtt: { password: ${P} } }":                    "write '${P}'",
+		"input: { list: [ { mqtt: { client_id: a-${N:0} } } ] }": "field input.list.0.mqtt.client_id: variable N",
+		"input: { mqtt: { urls: [ ${U} ] } }":                    "field input.mqtt.urls.0",
+		"input: { mqtt: { password: '${P}' } }":                  "",
+		`input: { mqtt: { password: "${P:}" } }`:                 "",
+		"input:\n  mqtt:\n    password: |-\n      ${P}":          "",
+		"input: { mqtt: { count: ${N} } }":                       "",
+		"input: { mqtt: { clean: ${C:true} } }":                  "",
+		"input: { mqtt: { urls: ${URLS} } }":                     "",
+		"input: { mqtt: { password: '${! x }' } }":               "",
+		"input: { mqtt: { password: $${{P}} } }":                 "",
+		"unknown: ${N:10}":                                       "",
+		"unknown: ${N}":                                          "",
+		"unknown: ${N:text}":                                     "field unknown",
+		"unknown: [ ${N:text":                                    "",
+	} {
+		if got := texts(s.Unquoted([]byte(text))); (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s:\n%s, want %q", text, got, want)
+		}
+	}
+}
+
+// TestMisread: by value, what it does where it stands. No finding tells the value.
+func TestMisread(t *testing.T) {
+	s := load(t)
+	const (
+		plain  = "input:\n  mqtt:\n    password: ${P:}"
+		flow   = "input: { mqtt: { password: ${P:} } }"
+		quoted = "input:\n  mqtt:\n    password: '${P:}'"
+		double = "input:\n  mqtt:\n    password: \"${P:}\""
+		block  = "input:\n  mqtt:\n    password: |-\n      ${P:}"
+		count  = "input: { mqtt: { count: ${P:1} } }"
+		urls   = "input: { mqtt: { urls: ${P} } }"
+		list   = "input: { mqtt: { urls: [ ${P} ] } }"
+		mixed  = "input:\n  mqtt:\n    client_id: a-${P}"
+	)
+	for _, test := range []struct {
+		config, value string
+		misread       bool
+	}{
+		{plain, "s3cr3t", false},
+		{plain, "", false},
+		{plain, "12345678", true},
+		{plain, "0x1F", true},
+		{plain, "null", true},
+		{plain, "~", true},
+		{plain, "true", true},
+		{plain, "abc #def", true},
+		{plain, "abc: def", true},
+		{plain, `"abc`, true},
+		{plain, `"abc"`, true},
+		{plain, "*abc", true},
+		{plain, "&abc def", true},
+		{plain, "@abc", true},
+		{plain, "!abc def", true},
+		{plain, "{abc", true},
+		{plain, "[ abc ]", true},
+		{plain, " abc", true},
+		{plain, `a\b'c"d`, false},
+		{plain, "a,b", false},
+		{flow, "a,b", true},
+		{flow, "a}b", true},
+		{flow, "s3cr3t", false},
+		{flow, "12345678", true},
+		{quoted, "12345678", false},
+		{quoted, `abc #"def\n{`, false},
+		{quoted, "null", false},
+		{quoted, "ab'c", true},
+		{quoted, "ab''c", true},
+		{quoted, "two\nlines", true},
+		{double, "12345678", false},
+		{double, `ab"c`, true},
+		{double, `ab\sc`, true},
+		{double, "two\nlines", false},
+		{double, "it's", false},
+		{block, `'"\ #: 12`, false},
+		{count, "12", false},
+		{count, "12 # twelve", true},
+		{urls, "[ a, b ]", false},
+		{list, "a, b", false},
+		{list, "tcp://localhost:1883", false},
+		{mixed, "12", false},
+		{mixed, "b #c", true},
+	} {
+		got := texts(s.Misread([]byte(test.config), func(string) (string, bool) { return test.value, true }))
+		if test.misread != (got != "") {
+			t.Errorf("%s with %s: %q", test.config, test.value, got)
+		}
+		if test.misread && !strings.Contains(got, "variable P ") || len(test.value) > 4 && strings.Contains(got, test.value) {
+			t.Errorf("%s with %s: %q must name the variable, not its value", test.config, test.value, got)
+		}
+	}
+}
+
+// TestSecrets: what stands in the file itself.
+func TestSecrets(t *testing.T) {
+	s := load(t)
+	for text, want := range map[string]string{
+		"input: { mqtt: { password: 12345678 } }":   "(1,1) field input.mqtt.password: a secret must be text",
+		"input: { mqtt: { password: true } }":       "a secret must be text",
+		"input: { mqtt: { password: '12345678' } }": "",
+		"input: { mqtt: { password: } }":            "",
+		"input: { mqtt: { client_id: 12345678 } }":  "",
+		"input: { mqtt: { count: 12345678 } }":      "",
+	} {
+		got := texts(s.Misread([]byte(text), func(string) (string, bool) { return "", false }))
+		if (want == "") != (got == "") || !strings.Contains(got, want) || strings.Contains(got, "12345678") {
+			t.Errorf("%s:\n%s, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package plugins
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotcast/iotcast/internal/configtext"
+)
+
+// defaultConfigs are where a config is looked for that is not named.
+var defaultConfigs = []string{"./iotcast.yaml", "/iotcast.yaml", "/etc/iotcast/iotcast.yaml"}
+
+// checkConfigs looks at the text of the configs of a command before Benthos does.
+// What it refuses, Benthos would read as something else than is meant, or refuse
+// with an error that shows the value.
+func checkConfigs(c *cli.Context) error {
+	lint := c.Command.Name == "lint"
+	files, err := configsOf(c)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	text, err := Schema().MarshalJSONSchema()
+	if err != nil {
+		return fmt.Errorf("writing the schema of configs: %w", err)
+	}
+	schema, err := configtext.NewSchema(text)
+	if err != nil {
+		return err
+	}
+	var all []error
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // Benthos says so
+		}
+		for _, part := range yamlIn(file, content) {
+			findings := schema.Misread(part.text, os.LookupEnv)
+			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
+				findings = append(findings, schema.Unquoted(part.text)...)
+			}
+			for _, f := range findings {
+				f.Line += part.line
+				all = append(all, fmt.Errorf("%s%v", file, f))
+			}
+		}
+	}
+	if err := errors.Join(all...); err != nil && c.Bool("chilled") {
+		fmt.Fprintln(c.App.ErrWriter, err)
+		return nil
+	}
+	return errors.Join(all...)
+}
+
+// configsOf are the files that a command reads its configs from.
+func configsOf(c *cli.Context) (files []string, err error) {
+	patterns := append(c.StringSlice("resources"), c.Args().Slice()...)
+	for _, flag := range []string{"config", "observability"} {
+		if path := c.String(flag); path != "" {
+			patterns = append(patterns, path)
+		}
+	}
+	switch c.Command.Name {
+	case "lint":
+	case "streams":
+		if c.String("config") == "" && c.String("observability") == "" {
+			patterns = append(patterns, found(defaultConfigs)...)
+		}
+	default:
+		if c.String("config") == "" && c.Args().Len() == 0 {
+			patterns = append(patterns, found(defaultConfigs)...)
+		}
+	}
+	for _, pattern := range patterns {
+		matches, err := filepath.Glob(strings.TrimSuffix(pattern, "..."))
+		if err != nil {
+			return nil, fmt.Errorf("path %q: %w", pattern, err)
+		}
+		for _, path := range matches {
+			err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+				if err == nil && !entry.IsDir() && (file == path || isConfig(file)) {
+					files = append(files, file)
+				}
+				return nil //nolint:nilerr // what cannot be read is Benthos' to say
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+// found is the first of paths that is there.
+func found(paths []string) []string {
+	for _, path := range paths {
+		if _, err := os.Stat(path); err == nil {
+			return []string{path}
+		}
+	}
+	return nil
+}
+
+func isConfig(file string) bool {
+	extension := filepath.Ext(file)
+	return (extension == ".yaml" || extension == ".yml") && !strings.HasSuffix(strings.TrimSuffix(file, extension), "_benthos_test")
+}
+
+// part is a config in a file, line lines below its first.
+type part struct {
+	line int
+	text []byte
+}
+
+var fenced = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// yamlIn are the configs in a file: those of Markdown are fenced, as Benthos' lint
+// has it.
+func yamlIn(file string, content []byte) (all []part) {
+	if filepath.Ext(file) != ".md" {
+		return []part{{0, content}}
+	}
+	for _, at := range fenced.FindAllSubmatchIndex(content, -1) {
+		all = append(all, part{bytes.Count(content[:at[2]], []byte("\n")), content[at[2]:at[3]]})
+	}
+	return all
+}
