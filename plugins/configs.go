@@ -43,6 +43,7 @@ func checkConfigs(c *cli.Context) error {
 			findings := schema.Misread(part.text, os.LookupEnv)
 			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
 				findings = append(findings, schema.Unquoted(part.text)...)
+				findings = append(findings, configtext.Together(part.text)...)
 			}
 			for _, f := range findings {
 				f.Line += part.line

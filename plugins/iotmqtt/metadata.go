@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -70,7 +69,7 @@ type (
 func (m *messageID) Copy() any { return int(m.ID) }
 
 // Copy implements service.ImmutableValue.
-func (m *receivedAt) Copy() any { return m.ReceivedAt.Format(time.RFC3339Nano) }
+func (m *receivedAt) Copy() any { return m.ReceivedAt }
 
 // model is a message with the metadata of all messages of one kind, and with
 // every key.
