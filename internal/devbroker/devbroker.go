@@ -84,6 +84,9 @@ func start(cfg Config, log *slog.Logger, pending uint16) (*Broker, error) {
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:           capabilities(pending),
 			SysTopicResendInterval: sysTopicSeconds,
+			// Each packet goes to conn at once, which gathers them. In a buffer of mochi's, one would wait for the next, and
+			// that for the client to have read the one before.
+			ClientNetWriteBufferSize: 1,
 			// mochi warns of each dropped message on its own, of every EOF, and with whole payloads. The hook and the
 			// listener report the same, once and briefly.
 			Logger: slog.New(slog.DiscardHandler),
@@ -181,7 +184,7 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 		if h.store, err = openStore(cfg.File, log); err != nil {
 			return err
 		}
-		sessions, retained, err := h.store.restore(b.server, cfg.Directory)
+		sessions, retained, err := h.store.restore(b.server, cfg.Directory, &h.received)
 		if err == nil {
 			err = b.server.AddHook(h.store, nil)
 		}
