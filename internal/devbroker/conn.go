@@ -98,11 +98,11 @@ func (c *conn) waitForRoom() {
 	}
 }
 
-// bound makes deliveries wait for acknowledgements, so that there are never more than max without one.
-func (c *conn) bound(max uint16) {
+// bound makes deliveries wait for acknowledgements, so that there are never more than most without one.
+func (c *conn) bound(most uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bounded, c.window = max > 0, int(max)
+	c.bounded, c.window = most > 0, int(most)
 }
 
 // narrow counts a delivery. If it may wait, it does so until the client has room for it.

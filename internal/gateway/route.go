@@ -125,8 +125,10 @@ func (r *Route) admit(w http.ResponseWriter, v *visitor) *refusal {
 	if refused != nil {
 		return refused
 	}
-	if at, ok := v.info.Claims.Expires(); ok {
-		c.socket.CloseAt(at, statusTokenExpired, errExpired)
+	if v.info.Claims != nil {
+		if at, ok := r.Tokens.Verifier.Until(v.info.Claims); ok {
+			c.socket.CloseAt(at, statusTokenExpired, errExpired)
+		}
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
 	r.gateway.settle.handshakes.Add(1)
