@@ -1,6 +1,11 @@
 // Package gateway accepts WebSocket connections (RFC 6455) on the routes of a
-// listener, and broadcasts to them. The handshake, the reading of frames and
-// the closing handshake are coder/websocket's; the writing is fanout's.
+// listener, and broadcasts to them. The handshake is coder/websocket's; frames, and
+// all that comes after it, are fanout's.
+//
+// A request passes gateway.go, route.go, authorise.go (with address.go and
+// admission.go) and handshake.go, and becomes a Connection. Each file stands on
+// those below it: shared.go is what the routes of a gateway have in common, and
+// set.go finds what there is.
 package gateway
 
 import (
@@ -25,20 +30,17 @@ import (
 // Gateway is a listener with its routes. It lives as long as the process;
 // streams come and go beneath it.
 type Gateway struct {
-	cfg       Config
-	log       *slog.Logger
-	routes    map[string]*Route
-	pages     map[string]http.Handler
-	unknown   Observer // of requests that find no route
-	admission *admission
+	*shared
+	log     *slog.Logger
+	routes  map[string]*Route
+	pages   map[string]http.Handler
+	unknown Observer // of requests that find no route
 
-	connections registry
-	listener    *listen.Listener
-	server      *http.Server
-	served      sync.WaitGroup
-	failed      atomic.Pointer[error]
-	closing     sync.Once
-	ending      atomic.Bool // it is to stop listening
+	listener *listen.Listener
+	server   *http.Server
+	served   sync.WaitGroup
+	closing  sync.Once
+	ending   atomic.Bool // it is to stop listening
 }
 
 // Start binds the address and begins to accept connections.
@@ -49,13 +51,14 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		return nil, fmt.Errorf("binding websocket_gateways %q %w", cfg.Label, err)
 	}
 	g := &Gateway{
-		cfg: cfg, log: log,
-		routes:  make(map[string]*Route),
-		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
+		shared:   &shared{cfg: cfg, admission: newAdmission(cfg.Admission)},
+		log:      log,
+		routes:   make(map[string]*Route),
+		unknown:  observe(cfg.Label, ""),
 		listener: l,
 	}
 	for _, rc := range cfg.Routes {
-		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
+		g.routes[rc.Path] = newRoute(g.shared, rc, observe(cfg.Label, rc.Path), log)
 	}
 	if cfg.Viewer != "" {
 		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths())
@@ -146,14 +149,6 @@ func (g *Gateway) Paths() []string {
 
 // Routes are the routes of the gateway.
 func (g *Gateway) Routes() map[string]*Route { return g.routes }
-
-// Err is why the gateway does not accept connections any more, nil while it does.
-func (g *Gateway) Err() error {
-	if err := g.failed.Load(); err != nil {
-		return fmt.Errorf("websocket_gateways %q stopped listening: %w", g.Label(), *err)
-	}
-	return nil
-}
 
 // Accepts reports whether the gateway accepts connections: it listens, and has
 // file descriptors for them.
