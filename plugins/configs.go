@@ -41,6 +41,13 @@ func checkConfigs(c *cli.Context) error {
 		}
 		for _, part := range yamlIn(file, content) {
 			findings := schema.Misread(part.text, os.LookupEnv)
+			if lint && c.Bool("skip-env-var-check") {
+				for name, value := range schema.StandIns(part.text, os.LookupEnv) {
+					if err := os.Setenv(name, value); err != nil {
+						return fmt.Errorf("setting variable %s for lint: %w", name, err)
+					}
+				}
+			}
 			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
 				findings = append(findings, schema.Unquoted(part.text)...)
 				findings = append(findings, configtext.Together(part.text)...)

@@ -2,6 +2,7 @@ package configtext
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -52,6 +53,30 @@ func Replace(text []byte, lookup Lookup) []byte {
 	return environment.ReplaceAllFunc(text, func(source []byte) []byte {
 		return []byte(inLine(newVariable("", string(source)).value(lookup)))
 	})
+}
+
+// Unset stands for any text that a variable may hold when it is set: it is a path,
+// an address with a port, a topic filter, and long enough for a secret.
+const Unset = "/variable-that-is-not-set-in-lint:1"
+
+// StandIns are values for the variables in fields that take text which are not
+// set and have no default, so that lint does not judge what is not known.
+func (s *Schema) StandIns(text []byte, lookup Lookup) map[string]string {
+	all, numbers := make(map[string]string), make(map[string]bool)
+	for _, at := range scalars(text) {
+		f := s.field(at.path)
+		for _, v := range at.variables {
+			switch _, ok := lookup(v.name); {
+			case ok || strings.Contains(v.source, ":"):
+			case f.text:
+				all[v.name] = Unset
+			case f.known:
+				numbers[v.name] = true
+			}
+		}
+	}
+	maps.DeleteFunc(all, func(name, _ string) bool { return numbers[name] })
+	return all
 }
 
 // scalar is a value in the text of a config.
