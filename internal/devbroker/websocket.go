@@ -1,9 +1,9 @@
 package devbroker
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/coder/websocket"
 
 	"github.com/iotcast/iotcast/internal/origin"
 )
@@ -29,10 +29,9 @@ type webSocketListener struct {
 // newWebSocketListener serves HTTP on ln, which is of TLS or not.
 func newWebSocketListener(ln net.Listener, cfg WebSocket) *webSocketListener {
 	l := &webSocketListener{Listener: ln, conns: make(chan net.Conn), closed: make(chan struct{})}
-	upgrader := &websocket.Upgrader{
-		Subprotocols:     []string{"mqtt"}, // [MQTT-6.0.0-4]
-		HandshakeTimeout: connectTimeout,
-		CheckOrigin:      func(r *http.Request) bool { return origin.Allowed(r, cfg.AllowedOrigins) },
+	accept := &websocket.AcceptOptions{
+		Subprotocols:       []string{"mqtt"}, // [MQTT-6.0.0-4]
+		InsecureSkipVerify: true,             // the origin, which origin.Allowed has checked
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc(cfg.Path, func(w http.ResponseWriter, r *http.Request) {
@@ -40,18 +39,23 @@ func newWebSocketListener(ln net.Listener, cfg WebSocket) *webSocketListener {
 			http.NotFound(w, r)
 			return
 		}
-		ws, err := upgrader.Upgrade(w, r, nil)
-		if err != nil {
-			return // the upgrader has answered
+		if !origin.Allowed(r, cfg.AllowedOrigins) {
+			http.Error(w, "pages of this origin may not connect", http.StatusForbidden)
+			return
 		}
-		c := &webSocketConn{Conn: ws.NetConn(), ws: ws}
+		h := &hijacker{ResponseWriter: w}
+		ws, err := websocket.Accept(h, r, accept)
+		if err != nil {
+			return // the library has answered
+		}
+		c := &webSocketConn{Conn: websocket.NetConn(context.Background(), ws, websocket.MessageBinary), below: h.conn}
 		if r.TLS != nil {
 			c.tls = *r.TLS
 		}
 		select {
 		case l.conns <- c:
 		case <-l.closed:
-			_ = ws.Close()
+			_ = ws.CloseNow()
 		}
 	})
 	l.server = &http.Server{
@@ -82,74 +86,33 @@ func (l *webSocketListener) Accept() (net.Conn, error) {
 // Close implements net.Listener.
 func (l *webSocketListener) Close() error { return l.close() }
 
-// webSocketConn makes a stream of the binary messages of a WebSocket connection: MQTT packets need not be aligned with them
-// [MQTT-6.0.0-2].
+// hijacker keeps the connection that the library takes over.
+type hijacker struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn = conn
+	return conn, buffered, err
+}
+
+// webSocketConn is the stream of the binary messages of a WebSocket connection [MQTT-6.0.0-1]: MQTT packets need not be
+// aligned with them [MQTT-6.0.0-2]. Deadlines are those of the connection below: the library's own close it, and there would
+// be no goodbye.
 type webSocketConn struct {
-	net.Conn // below the WebSocket protocol
-	ws       *websocket.Conn
-	tls      tls.ConnectionState
-	message  io.Reader // the rest of the message that is being read
-
-	mu     sync.Mutex
-	cutOff *time.Timer // see SetWriteDeadline
+	net.Conn
+	below net.Conn
+	tls   tls.ConnectionState
 }
 
-// Read implements net.Conn.
-func (c *webSocketConn) Read(p []byte) (int, error) {
-	for {
-		if c.message == nil {
-			kind, message, err := c.ws.NextReader()
-			var closed *websocket.CloseError
-			switch {
-			case errors.As(err, &closed):
-				return 0, io.EOF
-			case err != nil:
-				return 0, err
-			case kind != websocket.BinaryMessage: // [MQTT-6.0.0-1]
-				return 0, fmt.Errorf("a WebSocket message of type %d: MQTT goes in binary messages", kind)
-			}
-			c.message = message
-		}
-		n, err := c.message.Read(p)
-		if !errors.Is(err, io.EOF) {
-			return n, err
-		}
-		c.message = nil
-		if n > 0 {
-			return n, nil
-		}
-	}
-}
-
-// Write implements net.Conn.
-func (c *webSocketConn) Write(p []byte) (int, error) {
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
+// SetDeadline implements net.Conn.
+func (c *webSocketConn) SetDeadline(t time.Time) error { return c.below.SetDeadline(t) }
 
 // SetReadDeadline implements net.Conn.
-func (c *webSocketConn) SetReadDeadline(t time.Time) error { return c.ws.SetReadDeadline(t) }
+func (c *webSocketConn) SetReadDeadline(t time.Time) error { return c.below.SetReadDeadline(t) }
 
-// SetWriteDeadline implements net.Conn. It comes when the connection is to end, from another goroutine than Write, for which
-// the library has no way: so at the deadline the connection is cut off.
-func (c *webSocketConn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cutOff == nil {
-		c.cutOff = time.AfterFunc(time.Until(t), func() { _ = c.Conn.Close() })
-	}
-	return nil
-}
-
-// Close implements net.Conn.
-func (c *webSocketConn) Close() error {
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(farewell))
-	c.mu.Lock()
-	if c.cutOff != nil {
-		c.cutOff.Stop()
-	}
-	c.mu.Unlock()
-	return c.ws.Close()
-}
+// SetWriteDeadline implements net.Conn.
+func (c *webSocketConn) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDeadline(t) }
