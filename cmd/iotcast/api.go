@@ -46,7 +46,7 @@ func openAPI(c *cli.Context) (*streamsapi.Client, error) {
 	}
 	api, err := streamsapi.New(c.String(flagAPI), user)
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flagAPI, err)
+		return nil, fmt.Errorf("--%s %w", flagAPI, err)
 	}
 	return api, nil
 }

@@ -41,8 +41,10 @@ type Client struct {
 func New(address string, user *url.Userinfo) (*Client, error) {
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		// The address is not repeated, since there may be a password in it.
-		return nil, fmt.Errorf("this is no address of an HTTP API: write it as %s", DefaultAddress)
+		if strings.Contains(address, "@") { // there may be a password before it
+			address = "…" + address[strings.LastIndex(address, "@"):]
+		}
+		return nil, fmt.Errorf("%q is no address of an HTTP API: write it as %s", address, DefaultAddress)
 	}
 	if user != nil {
 		base.User = user
