@@ -77,7 +77,7 @@ func TestCommandsLogIn(t *testing.T) {
 	d.do("trigger", "resume", "telemetry", "--api-user", "me", "--api-password-file", file)
 	d.mustFail([]string{"IOTCAST_API_PASSWORD"}, "trigger", "pause", "telemetry")
 	d.mustFail([]string{"belong together"}, "trigger", "pause", "telemetry", "--api-user", "me")
-	d.env = append(place, "IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD=not-"+secret)
+	d.env = append(slices.Clone(place), "IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD=not-"+secret)
 	d.mustFail([]string{"IOTCAST_API_USER"}, "stream", "update", "telemetry", filepath.Join(d.dir, "telemetry.yaml"))
 	if strings.Contains(d.out.String(), secret) {
 		t.Error("the log holds the password")

@@ -98,6 +98,7 @@ func (g *guard) check(r *http.Request) (status int, reason string) {
 		if !g.open(r.URL.Path) && !g.authenticated(r) {
 			return http.StatusUnauthorized, "user name and password are needed, those of http_guard"
 		}
+		r.Header.Del("Authorization") // an endpoint of a stream need not see it
 		return 0, ""
 	}
 	// A foreign name for a local address is how DNS rebinding looks: the browser

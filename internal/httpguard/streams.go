@@ -63,6 +63,10 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, POST, PUT, DELETE")
 		http.Error(w, "PATCH is not accepted, since what it makes is not checked before the old stream ends: send the whole config by PUT, or use iotcast stream update", http.StatusMethodNotAllowed)
 	case http.MethodPost, http.MethodPut:
+		if err := checkID(id); err != nil {
+			refuse(w, err)
+			return
+		}
 		doc, ok := s.accept(w, r, kindStream)
 		if !ok {
 			return
@@ -75,6 +79,15 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.next.ServeHTTP(w, r)
 	}
+}
+
+// checkID keeps a stream from putting an endpoint of its own, which has the ID of
+// the stream before its path, in the place of one of the API.
+func checkID(id string) error {
+	if slices.Contains([]string{"streams", "resources", "debug"}, id) {
+		return fmt.Errorf("%q is a path of the API, and no ID for a stream", id)
+	}
+	return nil
 }
 
 // all is about all streams at once: POST takes a map of them.
@@ -102,7 +115,10 @@ func (s *streams) all(w http.ResponseWriter, r *http.Request) {
 	var lints []string
 	for i := 0; i < len(set.Content); i += 2 {
 		config := set.Content[i+1]
-		err := s.linter.checked(kindStream, config)
+		err := checkID(set.Content[i].Value)
+		if err == nil {
+			err = s.linter.checked(kindStream, config)
+		}
 		var wrong *lintError
 		switch {
 		case errors.As(err, &wrong):

@@ -127,6 +127,9 @@ func Start(root *service.ParsedConfig, mode Mode) (stop func(context.Context), e
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Username != "" && listener.basicAuth {
+		return nil, errors.New("http_guard and http.basic_auth both ask for a password: set one of them")
+	}
 	if mode.streams && !httpguard.Loopback(cfg.Address) && cfg.Username == "" && !listener.basicAuth {
 		return nil, fmt.Errorf("http.address %s can be reached from other machines, and whoever reaches it could run streams: "+
 			`set username and password of http_guard, such as http_guard: { username: "${IOTCAST_API_USER}", password: "${IOTCAST_API_PASSWORD}" }, `+

@@ -344,6 +344,8 @@ func TestChangesThatFailLeaveWhatRan(t *testing.T) {
 	a.refused("POST", "/streams", "one:\n  "+strings.ReplaceAll(cannot, "\n", "\n  "), "nowhere")
 	a.refused("PATCH", "/streams/one", "input: { generate: { interval: nonsense } }", "PUT")
 	a.refused("POST", "/streams/one", harmless, "already exists")
+	a.refused("POST", "/streams/streams", harmless, "no ID")
+	a.refused("POST", "/streams", "resources: { output: { drop: {} } }", "no ID")
 	if ids := a.streams(); !slices.Equal(ids, []string{"one", "two"}) {
 		t.Errorf("streams %v", ids)
 	}
@@ -414,6 +416,7 @@ func TestRefusesToStart(t *testing.T) {
 		"password":       {root: "http: { address: '0.0.0.0:" + port + "' }\nhttp_guard: { username: a, password: b }", starts: true},
 		"name alone":     {root: "http: { address: '127.0.0.1:" + port + "' }\nhttp_guard: { username: a }"},
 		"basic_auth":     {root: "http: { address: '0.0.0.0:" + port + "', basic_auth: { enabled: true, username: a, password_hash: eA== } }", starts: true},
+		"two passwords":  {root: "http: { address: 'localhost:" + port + "', basic_auth: { enabled: true, username: a, password_hash: eA== } }\nhttp_guard: { username: a, password: b }"},
 		"loopback":       {root: "http: { address: 'localhost:" + port + "' }", starts: true},
 		"no API":         {root: "http: { address: '0.0.0.0:" + port + "' }", args: []string{"--no-api"}, starts: true},
 		"HTTP is off":    {root: "http: { address: '0.0.0.0:" + port + "', enabled: false }", starts: true},
