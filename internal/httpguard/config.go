@@ -174,6 +174,9 @@ func plain(n *yaml.Node) (*yaml.Node, error) {
 		return nil, fmt.Errorf("line %d: the tag %s is not accepted over HTTP", n.Line, n.ShortTag())
 	}
 	copied := yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Line: n.Line}
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		copied.Value, copied.Style = "null", 0 // which may have been nothing at all
+	}
 	for i, child := range n.Content {
 		child, err := plain(child)
 		if err != nil {

@@ -310,6 +310,7 @@ func scrub(env *service.Environment, config []byte) (any, error) {
 	if err := yaml.Unmarshal(config, &plain); err != nil {
 		return nil, err
 	}
+	given := maps.Clone(plain)
 	text, err := env.CoreConfigSchema("", "").NewStreamConfigMarshaller().SetScrubSecrets(true).AnyToYAML(plain)
 	if err != nil {
 		return nil, err
@@ -317,8 +318,8 @@ func scrub(env *service.Environment, config []byte) (any, error) {
 	var scrubbed map[string]any
 	err = yaml.Unmarshal(userinfo.ReplaceAll([]byte(text), []byte("${1}xxxxx@")), &scrubbed)
 	maps.DeleteFunc(scrubbed, func(field string, _ any) bool { // what Benthos adds
-		_, given := plain[field]
-		return !given
+		_, ok := given[field]
+		return !ok
 	})
 	return scrubbed, err
 }

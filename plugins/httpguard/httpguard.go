@@ -139,7 +139,15 @@ func Start(root *service.ParsedConfig, mode Mode) (stop func(context.Context), e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fieldGuard, err)
 	}
-	return listener.serve(cfg.Address, handler, log)
+	end, err := listener.serve(cfg.Address, handler, log)
+	switch {
+	case err == nil:
+		return end, nil
+	case mode.streams:
+		return nil, err
+	}
+	log.Error("The HTTP API is not there, everything else is", "error", err) // as Benthos has it
+	return stop, nil
 }
 
 func fromConfig(root *service.ParsedConfig) (cfg httpguard.Config, err error) {

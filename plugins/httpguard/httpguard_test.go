@@ -210,6 +210,20 @@ func TestLogin(t *testing.T) {
 	if status, answer := a.call("POST", "/streams/one", harmless, login); status != http.StatusOK {
 		t.Errorf("%d %s", status, answer)
 	}
+	endpoint := `
+input: { http_server: { path: /post } }
+pipeline: { processors: [ { mapping: 'root = "authorization: " + metadata("Authorization").or("none")' } ] }
+output: { sync_response: {} }
+`
+	if status, answer := a.call("POST", "/streams/endpoint", endpoint, login); status != http.StatusOK {
+		t.Errorf("%d %s", status, answer)
+	}
+	if status, _ := a.call("POST", "/endpoint/post", "x", nil); status != http.StatusUnauthorized {
+		t.Errorf("an endpoint of a stream: %d", status)
+	}
+	if status, answer := a.call("POST", "/endpoint/post", "x", login); status != http.StatusOK || answer != "authorization: none" {
+		t.Errorf("an endpoint of a stream, after a login: %d %s", status, answer)
+	}
 	// A browser adds the password by itself.
 	if status, _ := a.call("POST", "/streams/two", harmless, func(r *http.Request) { login(r); r.Header.Set("Origin", "https://example.com") }); status != http.StatusForbidden {
 		t.Errorf("a foreign page of somebody logged in: %d", status)
@@ -368,7 +382,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 input: { iot_mqtt: { urls: [ "tcp://user:s3cr3t@127.0.0.1:1" ], user: me, password: "${IOTCAST_MQTT_PASSWORD}", broker_id: b } }
 output: { drop: {} }
 `)
-	if answer := a.must("GET", "/streams/one", ""); strings.Contains(answer, "s3cr3t") || !strings.Contains(answer, "127.0.0.1:1") {
+	if answer := a.must("GET", "/streams/one", ""); strings.Contains(answer, "s3cr3t") || strings.Contains(answer, "buffer") || !strings.Contains(answer, "127.0.0.1:1") {
 		t.Error(answer)
 	}
 }
@@ -440,6 +454,33 @@ func TestRefusesToStart(t *testing.T) {
 		cancel()
 		if started != test.starts || (code == 0) != test.starts {
 			t.Errorf("%s: started %v, code %d", name, started, code)
+		}
+	}
+}
+
+// TestBusyAddress: a single stream does without the API, streams mode does not.
+func TestBusyAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for mode, starts := range map[string]bool{"run": true, "streams": false} {
+		path := write(t, "config.yaml", fmt.Sprintf("%shttp: { address: %q }\n", quiet, l.Addr()))
+		args := []string{"mine", mode, "-o", path}
+		if mode == "run" {
+			args = []string{"mine", mode, write(t, "config.yaml", fmt.Sprintf("%shttp: { address: %q }\n%s", quiet, l.Addr(), harmless))}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		started := false
+		plugins.Run(ctx, service.CLIOptSetArgs(args...), service.CLIOptOnStreamStart(func(*service.RunningStreamSummary) error {
+			started = true
+			cancel()
+			return nil
+		}))
+		cancel()
+		if started != starts {
+			t.Errorf("%s: started %v", mode, started)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func listenerFromConfig(conf *service.ParsedConfig) (l listener, err error) {
 func (l listener) serve(address string, handler http.Handler, log *slog.Logger) (stop func(context.Context), err error) {
 	socket, err := listen(address)
 	if err != nil {
-		return nil, fmt.Errorf("http.address: %w", err)
+		return nil, fmt.Errorf("http.address: %w: set another, such as 127.0.0.1:4196", err)
 	}
 	if l.certFile != "" {
 		config, err := certs.Config{CertFile: l.certFile, KeyFile: l.keyFile, MinVersion: tls.VersionTLS12}.Server(log)
