@@ -25,8 +25,11 @@ RUN mkdir -p /image/etc/ssl/certs \
 FROM scratch
 COPY --from=build /image /
 USER 65532:65532
-# The configs of /config listen where these say. In a container, loopback is of no use.
-ENV GATEWAY_ADDRESS=0.0.0.0:8080 HTTP_ADDRESS=0.0.0.0:4195
+# The gateways of /config listen where this says: in a container, loopback is of no use
+# to clients. The API of Benthos stays on loopback, where docker exec reaches it. For
+# probes and metrics set HTTP_ADDRESS=0.0.0.0:4195, and with streams IOTCAST_API_USER
+# and IOTCAST_API_PASSWORD, without which they do not start on such an address.
+ENV GATEWAY_ADDRESS=0.0.0.0:8080
 # WebSocket connections; the API of Benthos, with metrics and health.
 EXPOSE 8080 4195
 ENTRYPOINT ["/iotcast"]

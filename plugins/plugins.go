@@ -1,8 +1,8 @@
 // Package plugins is iotcast as a library: importing it registers the
 // components iot_mqtt, iot_trigger, websocket_broadcast, websocket_connection and
 // write_output, and Run is Benthos' command line with them and with the top-level
-// fields websocket_gateways, connection_api, mqtt_broker, iot_registries and
-// iot_brokers.
+// fields websocket_gateways, connection_api, mqtt_broker, iot_registries,
+// iot_brokers and http_guard.
 //
 // A binary of your own with iotcast in it:
 //
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/plugins/connectionapi"
+	"github.com/iotcast/iotcast/plugins/httpguard"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	_ "github.com/iotcast/iotcast/plugins/iotmqtt" // registers the input
 	"github.com/iotcast/iotcast/plugins/iotregistries"
@@ -41,8 +43,9 @@ import (
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
 	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field()).
+		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field(), httpguard.Field()).
 		Fields(iotregistries.Fields()...)
+	s.SetFieldDefault(httpguard.DefaultAddress, "http", "address")
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
@@ -57,13 +60,19 @@ func Options() []service.CLIOptFunc { return new(process).options() }
 
 // Run runs Benthos' command line with Options and more, until it ends, then
 // closes every WebSocket connection and returns the exit code.
-func Run(ctx context.Context, more ...service.CLIOptFunc) int {
+func Run(ctx context.Context, more ...service.CLIOptFunc) (code int) {
 	p := new(process)
+	defer p.stop()
+	defer func() {
+		if err := takenMetric(recover()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
 	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, withoutSecret(err))
 	}
-	p.stop()
 	return code
 }
 
@@ -76,15 +85,33 @@ func withoutSecret(err error) error {
 	return err
 }
 
+// descriptor is how Prometheus names a metric in an error.
+var descriptor = regexp.MustCompile(`Desc\{fqName: "([^"]*)"`)
+
+// takenMetric is the error of a panic with which Connect's prometheus answers to a
+// processor metric whose name or labels are taken. It passes on other panics.
+func takenMetric(panicked any) error {
+	if panicked == nil {
+		return nil
+	}
+	if err, ok := panicked.(error); ok {
+		if found := descriptor.FindStringSubmatch(err.Error()); found != nil {
+			return fmt.Errorf("metric %q: a processor metric cannot have this name with these labels, since the process or another stream has it otherwise: give it another: %w", found[1], err)
+		}
+	}
+	panic(panicked)
+}
+
 // process is what lives as long as the process: longer than any stream.
 type process struct {
+	mode  httpguard.Mode
 	watch *watch // of run -w, or nil
 
 	mu      sync.Mutex
 	cleanup []func()
 }
 
-// requestTimeout is for the requests to the connection API that are under way.
+// requestTimeout is for the requests to an API that are under way.
 const requestTimeout = time.Second
 
 func (p *process) options() []service.CLIOptFunc {
@@ -99,6 +126,9 @@ func (p *process) options() []service.CLIOptFunc {
 
 // prepare runs before a config is read.
 func (p *process) prepare(c *cli.Context) error {
+	if err := p.mode.Extract(c); err != nil {
+		return err
+	}
 	if err := checkConfigs(c); err != nil {
 		return err
 	}
@@ -131,6 +161,11 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
+	stopAPI, err := httpguard.Start(root, p.mode)
+	if err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, stopAPI))
 	directory, err := iotregistries.FromConfig(root)
 	if err != nil {
 		return err

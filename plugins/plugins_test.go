@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/io"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
+	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 
 	"github.com/iotcast/iotcast/plugins"
 )
@@ -148,5 +150,34 @@ func TestVariables(t *testing.T) {
 		if (test.want == "") != (err == nil) || err != nil && (!strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "12345678")) {
 			t.Errorf("%v: %v, want %s", test.args, err, test.want)
 		}
+	}
+}
+
+// TestTakenMetric: Prometheus panics over a name that is taken.
+func TestTakenMetric(t *testing.T) {
+	stderr, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	before := os.Stderr
+	os.Stderr = w
+	code := plugins.Run(t.Context(), service.CLIOptSetArgs("mine", "run", write(t, fmt.Sprintf(`
+http: { enabled: false }
+logger: { level: NONE }
+metrics: { prometheus: {} }
+websocket_gateways: [ { label: main, address: %q, routes: [ { path: /x } ] } ]
+input: { generate: { mapping: root = 1 } }
+pipeline: { processors: [ { metric: { type: counter, name: websocket_connections, labels: { a: b } } } ] }
+output: { drop: {} }
+`, freeAddress(t)))))
+	os.Stderr = before
+	_ = w.Close()
+	text, err := io.ReadAll(stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != 1 || !strings.Contains(string(text), `metric "websocket_connections"`) || strings.Contains(string(text), "goroutine") {
+		t.Errorf("code %d: %s", code, text)
 	}
 }

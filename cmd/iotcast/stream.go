@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
 const flagCheck = "check"
@@ -25,16 +23,14 @@ func streamCommand() *cli.Command {
    iotcast stream update telemetry streams/telemetry.yaml
 
 The stream's own PUT ends the old stream before it makes the new one, so that a
-config which cannot be made leaves neither. This command lets the process lint
-the new config and build all of it, without starting it, while the old one runs.
-Should the new one be refused after that, the old one is put back.
+config which cannot be made costs a gap. This command lets the process lint the
+new config and build all of it, without starting it, while the old one runs.
+Should the new one be refused after that, the process puts the old one back.
 
 An iot_mqtt input loses nothing meanwhile, if it has a client_id, qos 1 or 2 and
 clean_session: false, and keeps them: the broker holds its messages.`[1:],
-			Flags: []cli.Flag{
-				apiFlag(),
-				&cli.BoolFlag{Name: flagCheck, Usage: "Only check the new config, and change nothing"},
-			},
+			Flags: append(apiFlags(),
+				&cli.BoolFlag{Name: flagCheck, Usage: "Only check the new config, and change nothing"}),
 			OnUsageError: usageError,
 			Action:       updateStream,
 		}},
@@ -57,9 +53,9 @@ func updateStream(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the new config: %w", err)
 	}
-	api, err := streamsapi.New(c.String(flagAPI))
+	api, err := openAPI(c)
 	if err != nil {
-		return fmt.Errorf("--%s %w", flagAPI, err)
+		return err
 	}
 	if c.Bool(flagCheck) {
 		if err := api.Try(c.Context, id, config); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotcast/iotcast/internal/streamsapi"
 	"github.com/iotcast/iotcast/internal/triggers"
 )
 
@@ -42,7 +41,6 @@ from which it starts again. See docs/triggers.md.`[1:],
 }
 
 const (
-	flagAPI        = "api"
 	flagStreamsDir = "streams-dir"
 	flagFormat     = "format"
 	flagDryRun     = "dry-run"
@@ -51,22 +49,12 @@ const (
 	flagName       = "name"
 )
 
-func apiFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: flagAPI, Value: streamsapi.DefaultAddress, EnvVars: []string{"IOTCAST_API"},
-		Usage: "The `URL` of the HTTP API of iotcast streams, with user:password@ before the host if it asks for them", Category: "iotcast",
-	}
-}
-
 // placeFlags say where triggers are.
 func placeFlags() []cli.Flag {
-	return []cli.Flag{
-		apiFlag(),
-		&cli.StringFlag{
-			Name: flagStreamsDir, Value: "./streams", EnvVars: []string{"IOTCAST_STREAMS_DIR"},
-			Usage: "The `directory` that iotcast streams was started with", Category: "iotcast",
-		},
-	}
+	return append(apiFlags(), &cli.StringFlag{
+		Name: flagStreamsDir, Value: "./streams", EnvVars: []string{"IOTCAST_STREAMS_DIR"},
+		Usage: "The `directory` that iotcast streams was started with", Category: "iotcast",
+	})
 }
 
 func formatFlag() cli.Flag {
@@ -89,9 +77,9 @@ func selectFlags() []cli.Flag {
 }
 
 func newManager(c *cli.Context) (*triggers.Manager, error) {
-	api, err := streamsapi.New(c.String(flagAPI))
+	api, err := openAPI(c)
 	if err != nil {
-		return nil, fmt.Errorf("--%s %w", flagAPI, err)
+		return nil, err
 	}
 	dir, err := triggers.OpenDir(c.String(flagStreamsDir))
 	if err != nil {

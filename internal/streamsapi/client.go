@@ -5,7 +5,6 @@ package streamsapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/Jeffail/gabs/v2"
 )
 
 // DefaultAddress is where Benthos listens by default, on this machine.
@@ -35,12 +36,18 @@ type Client struct {
 	http http.Client
 }
 
-// New returns the client for an address such as http://127.0.0.1:4195, or with a
-// user name and a password, http://user:password@host:4195.
-func New(address string) (*Client, error) {
+// New returns the client for an address such as http://127.0.0.1:4195. The user,
+// if there is one, logs in with each call.
+func New(address string, user *url.Userinfo) (*Client, error) {
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		if strings.Contains(address, "@") { // there may be a password before it
+			address = "…" + address[strings.LastIndex(address, "@"):]
+		}
 		return nil, fmt.Errorf("%q is no address of an HTTP API: write it as %s", address, DefaultAddress)
+	}
+	if user != nil {
+		base.User = user
 	}
 	return &Client{base: base, http: http.Client{Timeout: requestTimeout}}, nil
 }
@@ -92,20 +99,30 @@ func (c *Client) call(ctx context.Context, method, path, query string, body []by
 // refusal turns an answer of Benthos into an error.
 func (c *Client) refusal(status int, answer string) error {
 	text := strings.TrimPrefix(strings.TrimSpace(answer), "Error: ")
-	var lints struct {
-		Errors []string `json:"lint_errors"`
-	}
+	lints := lintsOf(text)
 	switch {
-	case json.Unmarshal([]byte(text), &lints) == nil && len(lints.Errors) > 0:
-		return &LintError{Lints: lints.Errors}
+	case len(lints) > 0:
+		return &LintError{Lints: lints}
 	case text == "Stream already exists":
 		return ErrExists
 	case status == http.StatusUnauthorized:
-		return fmt.Errorf("iotcast at %s asks for a user name and a password: write the address as http://user:password@host:port", c.base.Redacted())
+		return fmt.Errorf("iotcast at %s asks for another user name and password, those of its http_guard: set IOTCAST_API_USER, and IOTCAST_API_PASSWORD or IOTCAST_API_PASSWORD_FILE", c.base.Redacted())
 	case text == "":
 		text = http.StatusText(status)
 	}
 	return &answerError{status: status, text: text}
+}
+
+// lintsOf are the lint errors of an answer, if it has any.
+func lintsOf(answer string) (lints []string) {
+	parsed, err := gabs.ParseJSON([]byte(answer))
+	if err != nil {
+		return nil
+	}
+	for _, lint := range parsed.Path("lint_errors").Children() {
+		lints = append(lints, fmt.Sprint(lint.Data()))
+	}
+	return lints
 }
 
 func streamPath(id string) string { return "/streams/" + url.PathEscape(id) }
@@ -120,12 +137,12 @@ func (c *Client) Running(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var streams map[string]any
-	if err := json.Unmarshal(answer, &streams); err != nil {
+	streams, err := gabs.ParseJSON(answer)
+	if err != nil {
 		return nil, fmt.Errorf("reading the list of streams of %s: %w", c.base.Redacted(), err)
 	}
-	running := make(map[string]bool, len(streams))
-	for id := range streams {
+	running := map[string]bool{}
+	for id := range streams.ChildrenMap() {
 		running[id] = true
 	}
 	return running, nil
@@ -190,18 +207,15 @@ func (c *Client) Connected(ctx context.Context, id string) error {
 
 // disconnected is the first error of a stream's components.
 func disconnected(answer string) string {
-	var ready struct {
-		Statuses []struct {
-			Path, Error string
-			Connected   bool
-		}
-	}
-	if json.Unmarshal([]byte(answer), &ready) != nil {
+	ready, err := gabs.ParseJSON([]byte(answer))
+	if err != nil {
 		return ""
 	}
-	for _, s := range ready.Statuses {
-		if !s.Connected && s.Error != "" {
-			return strings.TrimPrefix(s.Path, "root.") + ": " + s.Error
+	for _, status := range ready.Path("statuses").Children() {
+		path, _ := status.Path("path").Data().(string)
+		connected, _ := status.Path("connected").Data().(bool)
+		if text, _ := status.Path("error").Data().(string); !connected && text != "" {
+			return strings.TrimPrefix(path, "root.") + ": " + text
 		}
 	}
 	return ""

@@ -3,7 +3,6 @@ package streamsapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,57 +17,33 @@ import (
 //
 // Benthos' own PUT ends and removes the old stream before it makes the new one,
 // so that a config which its linter likes and which cannot be built, such as one
-// with the path of no route, leaves neither. So the config is linted and built
-// first, without being started; what is then still refused, or gets no answer,
-// is followed by the old config.
+// with the path of no route, would end it. So the config is linted and built
+// first, without being started. What is then still refused makes the process put
+// the old config back.
 func (c *Client) Update(ctx context.Context, id string, config []byte) error {
-	old, err := c.running(ctx, id)
-	if err != nil {
+	if err := c.Try(ctx, id, config); err != nil {
 		return err
 	}
-	if err := c.check(ctx, id, config); err != nil {
-		return err
-	}
-	_, err = c.call(ctx, http.MethodPut, streamPath(id), "timeout="+stopTimeout, config)
+	_, err := c.call(ctx, http.MethodPut, streamPath(id), "timeout="+stopTimeout, config)
 	if err == nil {
 		return nil
 	}
-	// The user may have lost patience: what was taken away is still put back.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	defer cancel()
-	_, undo := c.call(ctx, http.MethodPost, streamPath(id), "chilled=true", old)
-	if undo != nil && !errors.Is(undo, ErrExists) {
-		return fmt.Errorf("the new config was refused: %w; and the old one could not be put back, so that stream %q no longer runs: %w", err, id, undo)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: the process finishes what it has begun, and runs the new config or the old one", err)
+	}
+	if _, gone := c.call(ctx, http.MethodGet, streamPath(id), "", nil); gone != nil {
+		return fmt.Errorf("the new config was refused: %w; and stream %q no longer runs: %w", err, id, gone)
 	}
 	return fmt.Errorf("the new config was refused, the old one runs on: %w", err)
 }
 
 // Try checks what Update would do, and does not do it.
 func (c *Client) Try(ctx context.Context, id string, config []byte) error {
-	if _, err := c.running(ctx, id); err != nil {
-		return err
+	if _, err := c.call(ctx, http.MethodGet, streamPath(id), "", nil); err != nil {
+		return c.orList(ctx, id, err)
 	}
 	return c.check(ctx, id, config)
 }
-
-// running is the config of a running stream, in a form that can be sent back.
-func (c *Client) running(ctx context.Context, id string) ([]byte, error) {
-	answer, err := c.call(ctx, http.MethodGet, streamPath(id), "", nil)
-	if err != nil {
-		return nil, c.orList(ctx, id, err)
-	}
-	var stream struct {
-		Config json.RawMessage `json:"config"`
-	}
-	if err := json.Unmarshal(answer, &stream); err != nil {
-		return nil, fmt.Errorf("reading the config of stream %q: %w", id, err)
-	}
-	return environment.ReplaceAll(stream.Config, []byte("$${{$1}}")), nil
-}
-
-// environment is what Benthos replaces in a config. In one that it returns all
-// has been replaced, so that what still looks like it is to stay.
-var environment = regexp.MustCompile(`\${([0-9A-Za-z_.]+(?::(?:(?:\${[^}]+})|[^}])*)?(?:\|[0-9A-Za-z]+)?)}`)
 
 // check refuses a config for a running stream that could not replace the old.
 func (c *Client) check(ctx context.Context, id string, config []byte) error {
@@ -120,6 +95,9 @@ func (c *Client) Check(ctx context.Context, config []byte) error {
 	}
 	return err
 }
+
+// environment is what Benthos replaces in a config before it reads it as YAML.
+var environment = regexp.MustCompile(`\${[0-9A-Za-z_.]+(:((\${[^}]+})|[^}])*)?(\|[0-9A-Za-z]+)?}`)
 
 // withFailingOutput is nil for a config that is no YAML before its environment
 // variables are replaced, which only the process can do.

@@ -2,10 +2,10 @@
 // do on its own.
 import { chromium } from 'playwright-core';
 
-export const launch = executablePath => chromium.launch({
+export const launch = (executablePath, ...more) => chromium.launch({
   executablePath,
   args: [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
+    '--disable-component-update', '--disable-sync', ...more,
   ],
 });

@@ -1,0 +1,328 @@
+package httpguard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/Jeffail/gabs/v2"
+	"github.com/gorilla/mux"
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	maxConfigBytes = 16 << 20
+	restoreTimeout = time.Minute
+)
+
+// streams stands before those paths of the API by which streams and resources
+// are read and changed.
+type streams struct {
+	linter  *linter
+	metrics *metrics
+	next    http.Handler
+}
+
+// newStreams routes with the router that Benthos routes with, so that both take a
+// path for the same.
+func newStreams(cfg Config, next http.Handler) http.Handler {
+	s := &streams{linter: newLinter(cfg), next: next}
+	s.metrics = newMetrics(s)
+	router := mux.NewRouter()
+	prefixes := []string{""}
+	if cfg.RootPath != "" {
+		prefixes = append(prefixes, cfg.RootPath)
+	}
+	for _, prefix := range prefixes {
+		router.Path(prefix + "/streams").HandlerFunc(s.all)
+		router.Path(prefix + "/streams/{id}").HandlerFunc(s.one)
+		router.Path(prefix + "/resources/{type}/{id}").HandlerFunc(s.resource)
+	}
+	router.NotFoundHandler = next
+	return router
+}
+
+// one is about a stream.
+func (s *streams) one(w http.ResponseWriter, r *http.Request) {
+	id := mux.Vars(r)["id"]
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		s.show(w, r)
+	case http.MethodPatch:
+		w.Header().Set("Allow", "GET, POST, PUT, DELETE")
+		http.Error(w, "PATCH is not accepted, since what it makes is not checked before the old stream ends: send the whole config by PUT, or use iotcast stream update", http.StatusMethodNotAllowed)
+	case http.MethodPost, http.MethodPut:
+		if err := checkID(id); err != nil {
+			refuse(w, err)
+			return
+		}
+		doc, ok := s.accept(w, r, kindStream)
+		if !ok {
+			return
+		}
+		if err := s.metrics.take(r.Context(), []*yaml.Node{doc}); err != nil {
+			refuse(w, err)
+			return
+		}
+		s.forward(w, r, doc, id)
+	default:
+		s.next.ServeHTTP(w, r)
+	}
+}
+
+// checkID keeps a stream from putting an endpoint of its own, which has the ID of
+// the stream before its path, in the place of one of the API.
+func checkID(id string) error {
+	if slices.Contains([]string{"streams", "resources", "debug"}, id) {
+		return fmt.Errorf("%q is a path of the API, and no ID for a stream", id)
+	}
+	return nil
+}
+
+// all is about all streams at once: POST takes a map of them.
+func (s *streams) all(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		s.next.ServeHTTP(w, r)
+		return
+	}
+	text, err := read(w, r)
+	if err == nil {
+		text, err = s.linter.expand(text)
+	}
+	var set *yaml.Node
+	if err == nil {
+		set, err = parse(text)
+	}
+	if err == nil && set.Kind != yaml.MappingNode {
+		err = errors.New("the body must be an object with a config for each stream ID")
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	var configs []*yaml.Node
+	var lints []string
+	for i := 0; i < len(set.Content); i += 2 {
+		config := set.Content[i+1]
+		err := checkID(set.Content[i].Value)
+		if err == nil {
+			err = s.linter.checked(kindStream, config)
+		}
+		var wrong *lintError
+		switch {
+		case errors.As(err, &wrong):
+			for _, lint := range wrong.lints {
+				lints = append(lints, fmt.Sprintf("stream '%s': %s", set.Content[i].Value, lint))
+			}
+		case err != nil:
+			refuse(w, fmt.Errorf("stream %q: %w", set.Content[i].Value, err))
+			return
+		}
+		configs = append(configs, config)
+	}
+	if len(lints) > 0 {
+		refuse(w, &lintError{lints})
+		return
+	}
+	if err := s.metrics.take(r.Context(), configs); err != nil {
+		refuse(w, err)
+		return
+	}
+	running, err := s.running(r.Context())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	s.forward(w, r, set, running...)
+}
+
+// resource makes a component that streams may refer to.
+func (s *streams) resource(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		s.next.ServeHTTP(w, r)
+		return
+	}
+	kind := mux.Vars(r)["type"]
+	if !slices.Contains([]string{"cache", "input", "output", "processor", "rate_limit"}, kind) {
+		s.next.ServeHTTP(w, r) // which refuses it
+		return
+	}
+	doc, ok := s.accept(w, r, kind)
+	if !ok {
+		return
+	}
+	if err := s.metrics.take(r.Context(), []*yaml.Node{doc}); err != nil {
+		refuse(w, err)
+		return
+	}
+	s.forward(w, r, doc)
+}
+
+// accept reads a config and refuses what must not come over HTTP.
+func (s *streams) accept(w http.ResponseWriter, r *http.Request, kind string) (doc *yaml.Node, ok bool) {
+	text, err := read(w, r)
+	if err == nil {
+		doc, err = s.linter.check(kind, text)
+	}
+	if err != nil {
+		refuse(w, err)
+		return nil, false
+	}
+	return doc, true
+}
+
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxConfigBytes))
+	if err != nil {
+		return nil, fmt.Errorf("reading the body: %w", err)
+	}
+	return text, nil
+}
+
+// refuse answers as Benthos does.
+func refuse(w http.ResponseWriter, err error) {
+	var wrong *lintError
+	if !errors.As(err, &wrong) {
+		http.Error(w, "Error: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write(gabs.Wrap(map[string]any{"lint_errors": wrong.lints}).Bytes())
+}
+
+// forward lets Benthos make a checked config. Benthos ends and removes the old
+// stream before it makes the new one, and what the linter likes may still not be
+// makable. So those of ids that are gone after a refusal are put back, also for
+// a caller that has left.
+func (s *streams) forward(w http.ResponseWriter, r *http.Request, config *yaml.Node, ids ...string) {
+	text, err := encode(config)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	before := map[string][]byte{}
+	for _, id := range ids {
+		if config, ok := s.config(r.Context(), id); ok {
+			before[id] = config
+		}
+	}
+	answer := s.call(r.Context(), r.Method, r.URL.Path, query(r.URL), text)
+	if answer.Code != http.StatusOK {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), restoreTimeout)
+		defer cancel()
+		for _, id := range slices.Sorted(maps.Keys(before)) {
+			if _, ok := s.config(ctx, id); ok {
+				continue
+			}
+			back := s.call(ctx, http.MethodPost, "/streams/"+id, "chilled=true", before[id])
+			if back.Code != http.StatusOK {
+				fmt.Fprintf(answer.Body, "the old config of stream %q could not be put back, so that it no longer runs: %s", id, back.Body)
+			}
+		}
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = answer.Body.WriteTo(w)
+}
+
+// query is what Benthos may see of a query: chilled would let it pass over its
+// own linter.
+func query(u *url.URL) string {
+	q := u.Query()
+	q.Del("chilled")
+	return q.Encode()
+}
+
+// call asks Benthos itself.
+func (s *streams) call(ctx context.Context, method, path, query string, body []byte) *httptest.ResponseRecorder {
+	answer := httptest.NewRecorder()
+	r := (&http.Request{
+		Method: method, URL: &url.URL{Path: path, RawQuery: query}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}).WithContext(ctx)
+	s.next.ServeHTTP(answer, r)
+	return answer
+}
+
+// config is that of a running stream, in a form that Benthos takes back.
+func (s *streams) config(ctx context.Context, id string) (config []byte, ok bool) {
+	answer := s.call(ctx, http.MethodGet, "/streams/"+id, "", nil)
+	if answer.Code != http.StatusOK {
+		return nil, false
+	}
+	stream, err := gabs.ParseJSONDecoder(number(answer.Body))
+	if err != nil {
+		return nil, false
+	}
+	return bytes.ReplaceAll(stream.Path("config").EncodeJSON(), []byte("${"), []byte(`\u0024{`)), true
+}
+
+// number keeps large numbers as they are.
+func number(body io.Reader) *json.Decoder {
+	d := json.NewDecoder(body)
+	d.UseNumber()
+	return d
+}
+
+// running are the IDs of all streams.
+func (s *streams) running(ctx context.Context) ([]string, error) {
+	answer := s.call(ctx, http.MethodGet, "/streams", "", nil)
+	all, err := gabs.ParseJSON(answer.Body.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of streams: %w", err)
+	}
+	return slices.Sorted(maps.Keys(all.ChildrenMap())), nil
+}
+
+// show is the config of a stream without its secrets, which may have come from
+// the environment of the process.
+func (s *streams) show(w http.ResponseWriter, r *http.Request) {
+	answer := s.call(r.Context(), r.Method, r.URL.Path, r.URL.RawQuery, nil)
+	body := answer.Body.Bytes()
+	if stream, err := gabs.ParseJSONDecoder(number(answer.Body)); err == nil && answer.Code == http.StatusOK {
+		if config, err := scrub(s.linter.all, stream.Path("config").Bytes()); err != nil {
+			http.Error(w, "Error: the config cannot be shown without its secrets: "+err.Error(), http.StatusBadGateway)
+			return
+		} else if _, err := stream.Set(config, "config"); err == nil {
+			body = stream.EncodeJSON()
+		}
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(body)
+}
+
+// scrub replaces what Benthos knows for secrets, and passwords in URLs.
+func scrub(env *service.Environment, config []byte) (any, error) {
+	var plain map[string]any
+	if err := yaml.Unmarshal(config, &plain); err != nil {
+		return nil, err
+	}
+	given := maps.Clone(plain)
+	text, err := env.CoreConfigSchema("", "").NewStreamConfigMarshaller().SetScrubSecrets(true).AnyToYAML(plain)
+	if err != nil {
+		return nil, err
+	}
+	var scrubbed map[string]any
+	err = yaml.Unmarshal(userinfo.ReplaceAll([]byte(text), []byte("${1}xxxxx@")), &scrubbed)
+	maps.DeleteFunc(scrubbed, func(field string, _ any) bool { // what Benthos adds
+		_, ok := given[field]
+		return !ok
+	})
+	return scrubbed, err
+}
+
+// userinfo is that of a URL, up to its password.
+var userinfo = regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`)
