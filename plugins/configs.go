@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,11 +29,7 @@ func checkConfigs(c *cli.Context) error {
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	text, err := Schema().MarshalJSONSchema()
-	if err != nil {
-		return fmt.Errorf("writing the schema of configs: %w", err)
-	}
-	schema, err := configtext.NewSchema(text)
+	schema, err := fieldSchema()
 	if err != nil {
 		return err
 	}
@@ -46,6 +43,7 @@ func checkConfigs(c *cli.Context) error {
 			findings := schema.Misread(part.text, os.LookupEnv)
 			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
 				findings = append(findings, schema.Unquoted(part.text)...)
+				findings = append(findings, configtext.Together(part.text)...)
 			}
 			for _, f := range findings {
 				f.Line += part.line
@@ -60,24 +58,20 @@ func checkConfigs(c *cli.Context) error {
 	return errors.Join(all...)
 }
 
+// fieldSchema is what configtext is to know of the fields.
+func fieldSchema() (*configtext.Schema, error) {
+	text, err := Schema().MarshalJSONSchema()
+	if err != nil {
+		return nil, fmt.Errorf("writing the schema of configs: %w", err)
+	}
+	return configtext.NewSchema(text)
+}
+
 // configsOf are the files that a command reads its configs from.
 func configsOf(c *cli.Context) (files []string, err error) {
 	patterns := append(c.StringSlice("resources"), c.Args().Slice()...)
-	for _, flag := range []string{"config", "observability"} {
-		if path := c.String(flag); path != "" {
-			patterns = append(patterns, path)
-		}
-	}
-	switch c.Command.Name {
-	case "lint":
-	case "streams":
-		if c.String("config") == "" && c.String("observability") == "" {
-			patterns = append(patterns, found(defaultConfigs)...)
-		}
-	default:
-		if c.String("config") == "" && c.Args().Len() == 0 {
-			patterns = append(patterns, found(defaultConfigs)...)
-		}
+	if main := mainConfig(c); main != "" {
+		patterns = append(patterns, main)
 	}
 	for _, pattern := range patterns {
 		matches, err := filepath.Glob(strings.TrimSuffix(pattern, "..."))
@@ -100,14 +94,27 @@ func configsOf(c *cli.Context) (files []string, err error) {
 	return slices.Compact(files), nil
 }
 
+// mainConfig is the one config of a command that may be found where none is named.
+func mainConfig(c *cli.Context) string {
+	candidates := []string{c.String("observability"), c.String("config")}
+	switch c.Command.Name {
+	case "lint":
+	case "streams":
+		candidates = append(candidates, found(defaultConfigs))
+	default:
+		candidates = append(candidates, c.Args().First(), found(defaultConfigs))
+	}
+	return cmp.Or(candidates...)
+}
+
 // found is the first of paths that is there.
-func found(paths []string) []string {
+func found(paths []string) string {
 	for _, path := range paths {
 		if _, err := os.Stat(path); err == nil {
-			return []string{path}
+			return path
 		}
 	}
-	return nil
+	return ""
 }
 
 func isConfig(file string) bool {

@@ -13,12 +13,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/plugins/connectionapi"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
@@ -32,6 +34,7 @@ import (
 	_ "github.com/iotcast/iotcast/plugins/writeoutput" // registers the processor
 
 	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -45,7 +48,8 @@ func Schema() *service.ConfigSchema {
 }
 
 // Options are for service.RunCLI: they teach Benthos' command line the top-level
-// fields, and start what these describe before the first stream.
+// fields, and start what these describe before the first stream. They look for a
+// config that is not named in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast.
 //
 // Benthos has no hook for the end of the process. Prefer Run, which closes the
 // connections properly; with service.RunCLI they break off when it exits.
@@ -74,6 +78,8 @@ func withoutSecret(err error) error {
 
 // process is what lives as long as the process: longer than any stream.
 type process struct {
+	watch *watch // of run -w, or nil
+
 	mu      sync.Mutex
 	cleanup []func()
 }
@@ -85,9 +91,41 @@ func (p *process) options() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
 		service.CLIOptSetMainSchemaFrom(Schema),
 		service.CLIOptSetDefaultConfigPaths(defaultConfigs...),
-		service.CLIOptCustomRunFlags(nil, checkConfigs),
+		service.CLIOptCustomRunFlags(nil, p.prepare),
+		service.CLIOptAddTeeLogger(slog.New(outcomes{func() *watch { return p.watch }})),
 		service.CLIOptOnConfigParse(p.start),
 	}
+}
+
+// prepare runs before a config is read.
+func (p *process) prepare(c *cli.Context) error {
+	if err := checkConfigs(c); err != nil {
+		return err
+	}
+	if c.Command.Name == "lint" || !c.Bool("watcher") {
+		return nil
+	}
+	p.atStop(release(func() []string {
+		files, _ := configsOf(c)
+		return files
+	}))
+	path := mainConfig(c)
+	if path == "" {
+		return nil
+	}
+	w, err := newWatch(path, c.Bool("chilled"))
+	if err != nil {
+		return err
+	}
+	p.watch = w
+	if c.Command.Name == "streams" {
+		return nil
+	}
+	p.atStop(w.remove)
+	if err := w.makeCopy(); err != nil {
+		return err
+	}
+	return c.Set("config", w.copy)
 }
 
 // start runs after the root config is parsed and before any stream is made;
@@ -122,6 +160,10 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	p.atStop(within(requestTimeout, stop))
+	if p.watch != nil {
+		gateways, _ := root.Resources().GetGeneric(gateway.Key)
+		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set)))
+	}
 	return nil
 }
 

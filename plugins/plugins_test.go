@@ -119,3 +119,34 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestVariables: what commands read, they look at.
+func TestVariables(t *testing.T) {
+	t.Setenv("SOME_PASSWORD", "12345678")
+	const unquoted, quoted = "input: { iot_mqtt: { broker_id: b, password: ${SOME_PASSWORD} } }\n", "input: { iot_mqtt: { broker_id: b, password: '${SOME_PASSWORD}' } }\n"
+	file, fine := write(t, unquoted), write(t, quoted)
+	page := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(page, []byte("# A page\n\n```yaml\n"+unquoted+"```\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"lint", file}, file + "(1,1)"},
+		{[]string{"lint", filepath.Dir(file) + "/..."}, file + "(1,1)"},
+		{[]string{"lint", page}, page + "(4,1)"},
+		{[]string{"lint", fine}, ""},
+		{[]string{"run", file}, file + "(1,1)"},
+		{[]string{"run", "-w", file}, file + "(1,1)"},
+		{[]string{"run", "-r", file, fine}, file + "(1,1)"},
+		{[]string{"-c", file}, file + "(1,1)"},
+		{[]string{"streams", "-o", file}, file + "(1,1)"},
+		{[]string{"streams", filepath.Dir(file)}, file + "(1,1)"},
+	} {
+		_, err := service.RunCLIToCode(t.Context(), append(plugins.Options(), service.CLIOptSetArgs(append([]string{"mine"}, test.args...)...))...)
+		if (test.want == "") != (err == nil) || err != nil && (!strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "12345678")) {
+			t.Errorf("%v: %v, want %s", test.args, err, test.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -67,4 +68,14 @@ func TestReadme(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A binary of one's own, as the README has it, compiles.
+func TestReadmeBinary(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, []byte(readme(t, "go", "plugins.Run")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outputOf(t, "go", "vet", file)
 }

@@ -154,3 +154,16 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestReplace: as Benthos does it.
+func TestReplace(t *testing.T) {
+	text := "a: ${A}, b: ${B:b}, c: ${C:c}, d: ${! d }, e: $${{E}}"
+	values := map[string]string{"A": "1\n2", "B": "", "E": "no"}
+	got := configtext.Replace([]byte(text), func(name string) (string, bool) {
+		value, ok := values[name]
+		return value, ok
+	})
+	if want := `a: 1\n2, b: b, c: c, d: ${! d }, e: $${{E}}`; string(got) != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

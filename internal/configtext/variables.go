@@ -47,6 +47,13 @@ func (s *Schema) Misread(text []byte, lookup Lookup) (all []Finding) {
 	return all
 }
 
+// Replace puts the values of variables into a config, as Benthos does.
+func Replace(text []byte, lookup Lookup) []byte {
+	return environment.ReplaceAllFunc(text, func(source []byte) []byte {
+		return []byte(inLine(newVariable("", string(source)).value(lookup)))
+	})
+}
+
 // scalar is a value in the text of a config.
 type scalar struct {
 	path      []string
@@ -61,6 +68,12 @@ type scalar struct {
 
 type variable struct{ token, source, name, byDefault string }
 
+func newVariable(token, source string) variable {
+	name, byDefault, _ := strings.Cut(source[2:len(source)-1], ":")
+	name, _, _ = strings.Cut(name, "|")
+	return variable{token, source, name, byDefault}
+}
+
 // environment is what Benthos replaces in a config.
 var environment = regexp.MustCompile(`\${([0-9A-Za-z_.]+)(:((?:\${[^}]+})|[^}])*)?(\|[0-9A-Za-z]+)?}`)
 
@@ -68,11 +81,9 @@ var environment = regexp.MustCompile(`\${([0-9A-Za-z_.]+)(:((?:\${[^}]+})|[^}])*
 func scalars(text []byte) (all []scalar) {
 	var variables []variable
 	text = environment.ReplaceAllFunc(text, func(source []byte) []byte {
-		name, byDefault, _ := strings.Cut(string(source[2:len(source)-1]), ":")
-		name, _, _ = strings.Cut(name, "|")
-		token := fmt.Sprintf("variable%06dx", len(variables))
-		variables = append(variables, variable{token, string(source), name, byDefault})
-		return []byte(token)
+		v := newVariable(fmt.Sprintf("variable%06dx", len(variables)), string(source))
+		variables = append(variables, v)
+		return []byte(v.token)
 	})
 	var doc yaml.Node
 	if yaml.Unmarshal(text, &doc) != nil {

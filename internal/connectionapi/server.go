@@ -9,9 +9,9 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/iotcast/iotcast/internal/listen"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -50,14 +50,11 @@ func Start(cfg Config, d Directory, observe func(method string, status int), log
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", cfg.Address)
+	bound, err := listen.TCP(cfg.Address, nil, log)
 	if err != nil {
-		hint := ""
-		if errors.Is(err, syscall.EADDRINUSE) {
-			hint = ": another program listens there, choose another address or end it"
-		}
-		return nil, fmt.Errorf("binding to address %s: %w%s", cfg.Address, err, hint)
+		return nil, fmt.Errorf("binding %w", err)
 	}
+	var l net.Listener = bound
 	s := &Server{listener: l}
 	s.server = &http.Server{
 		Handler:           &api{directory: d, verifier: cfg.Verifier, maxMessageBytes: cfg.MaxMessageBytes, observe: observe, log: log},

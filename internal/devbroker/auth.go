@@ -23,6 +23,11 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if err == nil {
 		err = h.routeWill(cl)
 	}
+	// mochi forgets what it has sent after the client's Receive Maximum was reached, and then waits for its acknowledgement
+	// for ever. So mochi knows of no maximum, and the connection makes it wait.
+	connOf(cl).bound(cl.Properties.Props.ReceiveMaximum)
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
 	if err != nil {
 		h.logAt(slog.LevelWarn, "refused an MQTT client", cl, err)
 	}

@@ -35,9 +35,12 @@ type conn struct {
 	queue   []byte
 	broken  bool // writing failed; there may still be something to read
 	closed  bool
+	bounded bool // MQTT 5: with a Receive Maximum
+	window  int  // how many deliveries the client may still be sent; negative after more of them were resent
 
 	// What the hook keeps about the client.
 	principal registry.Principal // who it is, if there are registries; set before the session is established
+	in        inbound            // of the goroutine that reads
 	refusals  atomic.Int32       // what it was not allowed to do
 	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
 	resumed   chan struct{}      // closed when new messages may be written: what the session held is out
@@ -93,6 +96,31 @@ func (c *conn) waitForRoom() {
 	for len(c.queue) >= queueBytes && !c.closed && !c.broken {
 		c.changed.Wait()
 	}
+}
+
+// bound makes deliveries wait for acknowledgements, so that there are never more than most without one.
+func (c *conn) bound(most uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bounded, c.window = most > 0, int(most)
+}
+
+// narrow counts a delivery. If it may wait, it does so until the client has room for it.
+func (c *conn) narrow(wait bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for wait && c.bounded && c.window <= 0 && !c.closed && !c.broken {
+		c.changed.Wait()
+	}
+	c.window--
+}
+
+// widen counts the end of a delivery.
+func (c *conn) widen() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window++
+	c.changed.Broadcast()
 }
 
 // flush writes what is queued, until the connection is closed and the queue empty.

@@ -19,6 +19,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
+	"github.com/iotcast/iotcast/internal/certs"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -47,7 +48,7 @@ type Config struct {
 	File      string              // keeps sessions and retained messages; empty: they live as long as the process
 }
 
-// TLS is the listener of MQTT over TLS, and the server's certificate, in PEM.
+// TLS is the listener of MQTT over TLS, and the server's certificate, in PEM. The files are read again when they change.
 type TLS struct {
 	Address, CertFile, KeyFile string
 }
@@ -84,6 +85,9 @@ func start(cfg Config, log *slog.Logger, pending uint16) (*Broker, error) {
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:           capabilities(pending),
 			SysTopicResendInterval: sysTopicSeconds,
+			// Each packet goes to conn at once, which gathers them. In a buffer of mochi's, one would wait for the next, and
+			// that for the client to have read the one before.
+			ClientNetWriteBufferSize: 1,
 			// mochi warns of each dropped message on its own, of every EOF, and with whole payloads. The hook and the
 			// listener report the same, once and briefly.
 			Logger: slog.New(slog.DiscardHandler),
@@ -119,14 +123,14 @@ const (
 func (b *Broker) listen(cfg Config, log *slog.Logger) error {
 	var secure *tls.Config
 	if cfg.TLS.CertFile != "" || cfg.TLS.KeyFile != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
-		if err != nil {
-			return fmt.Errorf("loading the certificate of the MQTT broker (mqtt_broker.tls): %w", err)
-		}
-		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		files := certs.Config{CertFile: cfg.TLS.CertFile, KeyFile: cfg.TLS.KeyFile, MinVersion: tls.VersionTLS12}
 		if cfg.Directory != nil {
 			// Any: a certificate is known by its fingerprint, and not by who has signed it.
-			secure.ClientAuth = tls.RequestClientCert
+			files.ClientAuth = tls.RequestClientCert
+		}
+		var err error
+		if secure, err = files.Server(log); err != nil {
+			return fmt.Errorf("mqtt_broker.tls: %w", err)
 		}
 	}
 	if secure == nil && (cfg.TLS.Address != "" || cfg.WebSocket.Address != "" && cfg.WebSocket.TLS) {
@@ -149,6 +153,10 @@ func (b *Broker) listen(cfg Config, log *slog.Logger) error {
 			return fmt.Errorf("binding the MQTT broker to %q (stop the program that holds this port, or set mqtt_broker.%s to a free host:port): %w", l.address, l.field, err)
 		}
 		if l.secure {
+			secure := secure.Clone()
+			if l.id == tlsListener {
+				secure.NextProtos = nil // any: it is MQTT, whatever a client calls it
+			}
 			ln = tls.NewListener(ln, secure)
 		}
 		if l.id == httpListener {
@@ -181,7 +189,7 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 		if h.store, err = openStore(cfg.File, log); err != nil {
 			return err
 		}
-		sessions, retained, err := h.store.restore(b.server, cfg.Directory)
+		sessions, retained, err := h.store.restore(b.server, cfg.Directory, &h.received)
 		if err == nil {
 			err = b.server.AddHook(h.store, nil)
 		}

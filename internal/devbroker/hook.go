@@ -26,14 +26,15 @@ import (
 //
 // A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. Two
 // of mochi's faults are out of a hook's reach: a will that is published in the instant of a takeover may be lost, and an
-// MQTT 5 client with a small Receive Maximum is sent what waits for room in any order, as if it were acknowledged.
+// MQTT 5 client that comes back is resent all that it has not acknowledged, even if that is more than its Receive Maximum.
 type hook struct {
 	mqtt.HookBase
 	server    *mqtt.Server
 	users     map[string]string   // empty: anyone, unless there is a directory
 	directory *registry.Directory // nil: no registries
 	monitor   *monitor
-	store     *store       // nil: nothing is kept on disk
+	store     *store // nil: nothing is kept on disk
+	received  received
 	service   *mqtt.Client // publishes what the broker itself has to say
 	log       *slog.Logger
 
@@ -47,8 +48,8 @@ func (h *hook) ID() string { return "devbroker" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnUnsubscribe,
-		mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnWillSent:
+		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
+		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -81,9 +82,19 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if c.injecting.Load() {
 		return pk, nil
 	}
-	r, err := h.route(c, pk.TopicName)
-	if err != nil { // only what a topic alias has hidden from OnACLCheck
-		return pk, h.refusePublish(cl, pk, err)
+	pk.PacketID, pk.FixedHeader.Qos = c.in.id, c.in.qos
+	r := c.in.route
+	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
+		var err error
+		if r, err = h.route(c, pk.TopicName); err != nil {
+			h.reportRefusal(cl, "refused an MQTT message", err)
+			acknowledge(cl, pk, packets.ErrNotAuthorized)
+			return pk, packets.ErrRejectPacket
+		}
+	}
+	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) {
+		acknowledge(cl, pk, packets.CodeSuccess)
+		return pk, packets.ErrRejectPacket
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
 	if r.permanent {
@@ -98,18 +109,19 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, nil
 	}
 	if err := h.inject(cl, r.topics, pk); err != nil {
-		return pk, err
+		h.logAt(slog.LevelError, "could not hand out an MQTT message", cl, err)
+		return pk, packets.ErrRejectPacket // without an acknowledgement: the client sends it again
 	}
 	if pk.FixedHeader.Qos > 0 && h.store != nil {
 		c.unsynced.Store(true)
 	}
-	return pk, packets.CodeSuccessIgnore
+	acknowledge(cl, pk, packets.CodeSuccess)
+	return pk, packets.ErrRejectPacket // nothing is left for mochi to do
 }
 
-// inject hands a message to its subscribers while no session moves. mochi would do it after OnPublish and after the PUBACK:
-// a place that no hook encloses, and the PUBACK would wait, with the lock, for a publisher that does not read. So it is done
-// here, as an inline client's message (which has been validated, and gets no PUBACK), and then mochi is told to do no more
-// than to acknowledge. The message is stored before it is acknowledged, which is better anyway.
+// inject hands a message to its subscribers while no session moves. mochi would do it after OnPublish, a place that no hook
+// encloses. So it is done here, as an inline client's message (which has been validated, and gets no PUBACK), and the
+// message is stored before it is acknowledged, which is better anyway.
 func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error {
 	c := connOf(cl)
 	if pk.FixedHeader.Qos > 0 {
@@ -200,8 +212,14 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 }
 
+// OnClientExpired comes when a session has ended some time after its connection.
+func (h *hook) OnClientExpired(cl *mqtt.Client) { h.received.forget(cl.ID) }
+
 // OnDisconnect comes when a connection has ended whose session was established.
-func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
+	if expire && !cl.IsTakenOver() {
+		h.received.forget(cl.ID)
+	}
 	if h.directory != nil {
 		h.announceDisconnected(cl)
 	}
@@ -209,21 +227,33 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 
 // OnPacketEncode comes before each packet is written, and is the place to wait. A message that is not resent comes from
 // mochi's queue for the connection and must not overtake the CONNACK, nor what is older. And everything waits for a
-// client that reads slowly, but for what may not: a goodbye, and what is written while h.takeover is held.
+// client that reads slowly, but for a goodbye, which may not.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := connOf(cl)
-	if pk.FixedHeader.Type == packets.Publish {
-		if !pk.FixedHeader.Dup {
+	switch pk.FixedHeader.Type {
+	case packets.Disconnect:
+		return pk
+	case packets.Connack:
+		if !pk.SessionPresent {
+			h.received.forget(cl.ID)
+		}
+	case packets.Publish:
+		queued := !pk.FixedHeader.Dup
+		if queued {
 			<-c.resumed
 		}
 		if pk.TopicName != "" { // there is a topic alias instead
 			pk.TopicName = h.outside(pk.TopicName)
 		}
+		if pk.FixedHeader.Qos > 0 {
+			c.narrow(queued)
+			c.waitForRoom()
+			pk.FixedHeader.Dup = markSent(cl, pk.PacketID)
+			return pk
+		}
 	}
-	if pk.FixedHeader.Type != packets.Disconnect && !c.injecting.Load() {
-		c.waitForRoom()
-	}
-	return pk
+	c.waitForRoom()
+	return answer(c, pk)
 }
 
 // renumber gives the messages of a session their place as the time of creation. mochi resends in the order of the low 16

@@ -3,6 +3,7 @@ package devbroker
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,17 +21,22 @@ type storedSession struct {
 	User    string `json:"user,omitempty"`
 	Version byte   `json:"version"`
 	Expiry  uint32 `json:"expiry,omitempty"` // MQTT 5: seconds after the connection
+
+	// Unsent is the order of the first message that cannot have been sent, since there was no connection any more. 0 stands
+	// for none: to note each message as it is sent would cost as much as to note the message.
+	Unsent uint64 `json:"unsent,omitempty"`
 }
 
-func newStoredSession(cl *mqtt.Client) storedSession {
+func newStoredSession(cl *mqtt.Client, unsent uint64) storedSession {
 	return storedSession{
 		User:    string(cl.Properties.Username),
 		Version: cl.Properties.ProtocolVersion,
 		Expiry:  cl.Properties.Props.SessionExpiryInterval,
+		Unsent:  unsent,
 	}
 }
 
-// storedMessage is a retained message, or one that waits in a session, or the state that a QoS 2 message is in.
+// storedMessage is a retained message, or one that waits in a session.
 type storedMessage struct {
 	Order    uint64                 `json:"order,omitempty"`
 	Type     byte                   `json:"type"`
@@ -80,7 +86,7 @@ func (m *storedMessage) packet() packets.Packet {
 
 // restore fills a server that does not run yet with what the file has, but for what belongs to nobody any more: the
 // sessions of those whom the registries do not name now, and what they should not read any more.
-func (s *store) restore(server *mqtt.Server, directory *registry.Directory) (sessions, retained int, err error) {
+func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from *received) (sessions, retained int, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketSessions).ForEach(func(id, value []byte) error {
 			var stored storedSession
@@ -102,7 +108,10 @@ func (s *store) restore(server *mqtt.Server, directory *registry.Directory) (ses
 			if err := restoreSubscriptions(tx, server, cl, trees); err != nil {
 				return err
 			}
-			return restoreMessages(tx, cl, trees)
+			for _, id := range packetIDs(tx.Bucket(bucketReceived), join(cl.ID)) {
+				from.add(cl.ID, id)
+			}
+			return s.restoreMessages(tx, cl, trees, stored.Unsent)
 		})
 		if err != nil {
 			return err
@@ -138,14 +147,15 @@ func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, tr
 	})
 }
 
-func restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string) error {
+func (s *store) restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string, unsent uint64) error {
 	var all []storedMessage
 	err := forEach(tx.Bucket(bucketMessages), join(cl.ID), func(value []byte) error {
 		var m storedMessage
 		if err := json.Unmarshal(value, &m); err != nil {
 			return fmt.Errorf("message to %q: %w", cl.ID, err)
 		}
-		if m.Type != packets.Publish || within(trees, m.Topic) {
+		s.order = max(s.order, m.Order)
+		if m.Type == packets.Publish && within(trees, m.Topic) {
 			all = append(all, m)
 		}
 		return nil
@@ -154,9 +164,19 @@ func restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string) error {
 	for i, m := range all {
 		pk := m.packet()
 		pk.Created = int64(i) // see renumber
+		pk.FixedHeader.Dup = unsent == 0 || m.Order < unsent
 		cl.State.Inflight.Set(pk)
 	}
 	return err
+}
+
+// packetIDs are those at the end of the keys.
+func packetIDs(b *bbolt.Bucket, prefix []byte) (ids []uint16) {
+	c := b.Cursor()
+	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		ids = append(ids, binary.BigEndian.Uint16(k[len(prefix):]))
+	}
+	return ids
 }
 
 func forEach(b *bbolt.Bucket, prefix []byte, do func(value []byte) error) error {

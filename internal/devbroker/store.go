@@ -20,7 +20,8 @@ import (
 var (
 	bucketSessions      = []byte("sessions")      // client ID
 	bucketSubscriptions = []byte("subscriptions") // client ID, NUL, filter
-	bucketMessages      = []byte("messages")      // client ID, NUL, packet ID in two bytes
+	bucketMessages      = []byte("messages")      // client ID, NUL, packet ID in two bytes: to the client
+	bucketReceived      = []byte("received")      // client ID, NUL, packet ID in two bytes: from the client, not released
 	bucketRetained      = []byte("retained")      // topic
 )
 
@@ -72,7 +73,7 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 		return nil, fmt.Errorf("opening the file of the MQTT broker, %q: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketSessions, bucketSubscriptions, bucketMessages, bucketRetained} {
+		for _, name := range [][]byte{bucketSessions, bucketSubscriptions, bucketMessages, bucketReceived, bucketRetained} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -249,7 +250,7 @@ func (s *store) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		s.forget(cl) // there may have been one before
 		return
 	}
-	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl))})
+	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 	for _, sub := range cl.State.Subscriptions.GetAll() { // of a session that was not persistent and has been taken over
 		s.put(change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(sub.Filter)...), value: record(sub)})
 	}
@@ -257,8 +258,15 @@ func (s *store) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 
 // OnDisconnect implements mqtt.Hook.
 func (s *store) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
-	if expire && !cl.IsTakenOver() && !errors.Is(cl.StopCause(), packets.ErrSessionTakenOver) {
+	switch {
+	case cl.IsTakenOver():
+	case expire && !errors.Is(cl.StopCause(), packets.ErrSessionTakenOver):
 		s.forget(cl)
+	case persistent(cl):
+		s.mu.Lock()
+		unsent := s.order + 1
+		s.mu.Unlock()
+		s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, unsent))})
 	}
 }
 
@@ -270,6 +278,7 @@ func (s *store) forget(cl *mqtt.Client) {
 		change{bucket: bucketSessions, key: []byte(cl.ID)},
 		change{bucket: bucketSubscriptions, key: join(cl.ID), all: true},
 		change{bucket: bucketMessages, key: join(cl.ID), all: true},
+		change{bucket: bucketReceived, key: join(cl.ID), all: true},
 	)
 }
 
@@ -294,8 +303,7 @@ func (s *store) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 
 // OnQosPublish implements mqtt.Hook.
 func (s *store) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
-	// A resent message is there already, and a PUBACK is sent at once.
-	if !persistent(cl) || pk.FixedHeader.Dup || pk.FixedHeader.Type == packets.Puback {
+	if !persistent(cl) || pk.FixedHeader.Dup { // a resent message is there already
 		return
 	}
 	s.mu.Lock()
@@ -309,6 +317,19 @@ func (s *store) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int)
 func (s *store) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 	if persistent(cl) {
 		s.put(change{bucket: bucketMessages, key: messageKey(cl, pk.PacketID)})
+	}
+}
+
+// received keeps the ID of a QoS 2 message from a client, until it is released.
+func (s *store) received(cl *mqtt.Client, packetID uint16) {
+	if persistent(cl) {
+		s.put(change{bucket: bucketReceived, key: messageKey(cl, packetID), value: []byte{}})
+	}
+}
+
+func (s *store) released(cl *mqtt.Client, packetID uint16) {
+	if persistent(cl) {
+		s.put(change{bucket: bucketReceived, key: messageKey(cl, packetID)})
 	}
 }
 

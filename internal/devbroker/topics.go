@@ -90,31 +90,9 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if !write {
 		return topic != refusedFilter
 	}
-	if topic == "" {
-		return true // MQTT 5 has an alias for it, which mochi resolves later: OnPublish decides
-	}
-	_, err := h.route(connOf(cl), topic)
-	h.reportRefusal(cl, "refused an MQTT message", err)
-	return err == nil
-}
-
-// refusePublish answers an MQTT 5 client that may not publish to what its topic alias stands for.
-func (h *hook) refusePublish(cl *mqtt.Client, pk packets.Packet, why error) error {
-	h.reportRefusal(cl, "refused an MQTT message", why)
-	switch pk.FixedHeader.Qos {
-	case 1:
-		return packets.ErrNotAuthorized // mochi makes a PUBACK of it
-	case 2:
-		ack := packets.Packet{
-			FixedHeader: packets.FixedHeader{Type: packets.Pubrec},
-			PacketID:    pk.PacketID,
-			ReasonCode:  packets.ErrNotAuthorized.Code,
-		}
-		if err := cl.WritePacket(ack); err != nil {
-			return err
-		}
-	}
-	return packets.ErrRejectPacket
+	refused := connOf(cl).in.refused // see OnPacketRead
+	h.reportRefusal(cl, "refused an MQTT message", refused)
+	return refused == nil
 }
 
 // OnSubscribe gives filters their names inside.

@@ -73,6 +73,41 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// A renewed certificate is shown to new connections, over both transports, and those that are there stay.
+func TestRenewedCertificate(t *testing.T) {
+	certFile, keyFile, _ := newCertificate(t, "first")
+	b := startBroker(t, Config{
+		TLS:       TLS{Address: "127.0.0.1:0", CertFile: certFile, KeyFile: keyFile},
+		WebSocket: WebSocket{Address: "127.0.0.1:0", Path: "/", TLS: true},
+	}, nil)
+	shows := func(address, name string) bool {
+		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: map[bool][]string{true: {"mqtt"}}[address == b.TLSAddr().String()]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].Subject.CommonName == name
+	}
+	addresses := []string{b.TLSAddr().String(), b.WebSocketAddr().String()}
+	for _, address := range addresses {
+		if !shows(address, "first") {
+			t.Errorf("%s does not show the certificate", address)
+		}
+	}
+	client := connect(t, paho.NewClientOptions().AddBroker("ssl://"+b.TLSAddr().String()).SetProtocolVersion(4).
+		SetAutoReconnect(false).SetTLSConfig(&tls.Config{InsecureSkipVerify: true}))
+	newCert, newKey, _ := newCertificate(t, "second")
+	for from, to := range map[string]string{newCert: certFile, newKey: keyFile} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, address := range addresses {
+		eventually(t, address+" shows the new certificate", func() bool { return shows(address, "second") })
+	}
+	wait(t, client.Publish("a", 1, false, "x"))
+}
+
 func TestBadCertificateFiles(t *testing.T) {
 	cert, _, _ := newCertificate(t, "server")
 	for want, c := range map[string]TLS{

@@ -10,16 +10,31 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2/packets"
 )
 
-// v5 is a client of MQTT 5 that sends and reads packets one by one.
-type v5 struct {
-	t  *testing.T
-	nc net.Conn
+// wire is a client that sends and reads packets one by one.
+type wire struct {
+	t       *testing.T
+	nc      net.Conn
+	version byte
+}
+
+// connectWire connects with a persistent session, and takes so many messages at once; 0 is for as many as there are.
+func connectWire(t *testing.T, b *Broker, version byte, clientID string, receiveMaximum uint16) (c *wire, present bool) {
+	t.Helper()
+	c = &wire{t: t, nc: dialRaw(t, b), version: version}
+	pk := mochi.Packet{FixedHeader: mochi.FixedHeader{Type: mochi.Connect}, Connect: mochi.ConnectParams{
+		ProtocolName: []byte("MQTT"), ClientIdentifier: clientID, Keepalive: 60,
+	}}
+	if version == 5 {
+		pk.Properties = mochi.Properties{SessionExpiryInterval: 3600, SessionExpiryIntervalFlag: true, ReceiveMaximum: receiveMaximum}
+	}
+	c.send(pk)
+	return c, c.read(mochi.Connack).SessionPresent
 }
 
 // connectV5 logs in as somebody of the lab.
-func connectV5(t *testing.T, b *Broker, who, clientID string) *v5 {
+func connectV5(t *testing.T, b *Broker, who, clientID string) *wire {
 	t.Helper()
-	c := &v5{t: t, nc: dialRaw(t, b)}
+	c := &wire{t: t, nc: dialRaw(t, b), version: 5}
 	c.send(mochi.Packet{FixedHeader: mochi.FixedHeader{Type: mochi.Connect}, Connect: mochi.ConnectParams{
 		ProtocolName: []byte("MQTT"), Clean: true, ClientIdentifier: clientID, Keepalive: 60,
 		UsernameFlag: true, Username: []byte(who), PasswordFlag: true, Password: []byte(password),
@@ -30,11 +45,13 @@ func connectV5(t *testing.T, b *Broker, who, clientID string) *v5 {
 	return c
 }
 
-func (c *v5) send(pk mochi.Packet) {
+func (c *wire) send(pk mochi.Packet) {
 	c.t.Helper()
-	pk.ProtocolVersion = 5
+	pk.ProtocolVersion = c.version
 	encode := map[byte]func(*bytes.Buffer) error{
 		mochi.Connect: pk.ConnectEncode, mochi.Publish: pk.PublishEncode, mochi.Subscribe: pk.SubscribeEncode,
+		mochi.Unsubscribe: pk.UnsubscribeEncode, mochi.Puback: pk.PubackEncode, mochi.Pubrec: pk.PubrecEncode,
+		mochi.Pubrel: pk.PubrelEncode, mochi.Pubcomp: pk.PubcompEncode, mochi.Pingreq: pk.PingreqEncode,
 	}[pk.FixedHeader.Type]
 	var buf bytes.Buffer
 	if err := encode(&buf); err != nil {
@@ -46,14 +63,14 @@ func (c *v5) send(pk mochi.Packet) {
 }
 
 // read reads a packet, which must be of the type.
-func (c *v5) read(want byte) mochi.Packet {
+func (c *wire) read(want byte) mochi.Packet {
 	c.t.Helper()
 	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 	var first [1]byte
 	if _, err := io.ReadFull(c.nc, first[:]); err != nil {
 		c.t.Fatal(err)
 	}
-	pk := mochi.Packet{ProtocolVersion: 5}
+	pk := mochi.Packet{ProtocolVersion: c.version}
 	if err := pk.FixedHeader.Decode(first[0]); err != nil {
 		c.t.Fatal(err)
 	}
@@ -71,7 +88,8 @@ func (c *v5) read(want byte) mochi.Packet {
 	}
 	decode := map[byte]func([]byte) error{
 		mochi.Connack: pk.ConnackDecode, mochi.Puback: pk.PubackDecode, mochi.Pubrec: pk.PubrecDecode,
-		mochi.Suback: pk.SubackDecode, mochi.Publish: pk.PublishDecode,
+		mochi.Suback: pk.SubackDecode, mochi.Publish: pk.PublishDecode, mochi.Unsuback: pk.UnsubackDecode,
+		mochi.Pubrel: pk.PubrelDecode, mochi.Pubcomp: pk.PubcompDecode, mochi.Pingresp: func([]byte) error { return nil },
 	}[want]
 	if err := decode(body); err != nil {
 		c.t.Fatal(err)

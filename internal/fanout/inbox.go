@@ -3,10 +3,11 @@ package fanout
 // inbox is what a client has sent and the Peer has not taken yet. It is guarded
 // by Conn.mu.
 type inbox struct {
-	messages  []received
-	size      int64  // of messages
-	paused    bool   // reading waits for room
-	closeCode uint16 // of the client's Close frame, which came behind them; 0: none did
+	messages   []received
+	size       int64 // of messages
+	paused     bool  // reading waits for room
+	conclusion error // what came behind them, see Conn.conclude; nil: nothing that ends
+	over       bool  // the client has sent its last byte
 }
 
 // received is a message of a client.
@@ -41,6 +42,10 @@ func (i *inbox) full(limits *Limits) bool {
 	return i != nil && i.size > limits.MaxMessageBytes
 }
 
+// concluded reports whether the answer to the client's last word waits for the
+// messages before it.
+func (i *inbox) concluded() bool { return i != nil && i.conclusion != nil }
+
 // work has the inbox handed over. The caller must hold c.mu.
 func (c *Conn) work() {
 	if !c.working {
@@ -62,8 +67,11 @@ func (c *Conn) deliver() {
 			c.resume()
 			continue
 		}
-		if c.inbox != nil && c.inbox.closeCode != 0 {
-			c.answerClose(c.inbox.closeCode)
+		if c.inbox.concluded() {
+			c.answer(c.inbox.conclusion)
+			if c.inbox.over {
+				c.hangUp()
+			}
 		}
 		c.inbox = nil
 		if !c.ended {

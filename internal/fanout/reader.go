@@ -14,10 +14,6 @@ var (
 	ErrTooBig   = errors.New("message or frame too big") // closes with 1009
 )
 
-// errClosed is a reader's end: nothing may follow a Close frame (RFC 6455, section
-// 5.5.1).
-var errClosed = errors.New("the client has closed")
-
 // A reader takes apart what one client sends: bytes go in, in pieces of any size,
 // and frames and messages come out (RFC 6455, section 5). It never waits and
 // never asks for more, so that a connection in the middle of a frame needs no
@@ -50,15 +46,13 @@ type events interface {
 	// onMessage takes a whole message, of size bytes on the wire. data is nil where
 	// messages are not gathered.
 	onMessage(op Opcode, data []byte, size int64)
-	// onClose takes the code of a Close frame, noStatus if it has none.
-	onClose(code uint16)
 }
 
 // idle: nothing has begun that is not complete, so that the reader can go.
 func (r *reader) idle() bool { return r.have == 0 && r.first == 0 }
 
 // feed takes the next bytes from the client, and unmasks them where they are. It
-// returns the first error, its own or of to, after which nothing may follow.
+// returns what the client did wrong, or a ClosedByPeer, and is of no use then.
 func (r *reader) feed(p []byte, limits *Limits, to events) error {
 	for {
 		if !r.headerComplete() {
@@ -209,8 +203,7 @@ func (r *reader) endOfFrame(limits *Limits, to events) error {
 		if err != nil {
 			return err
 		}
-		to.onClose(code)
-		return errClosed
+		return ClosedByPeer{code} // nothing may follow (section 5.5.1)
 	}
 	if !r.fin() {
 		return nil

@@ -84,6 +84,9 @@ func (c *Conn) received(p []byte, err error) bool {
 	defer c.mu.Unlock()
 	switch {
 	case c.ended:
+	case err != nil && c.inbox.concluded():
+		c.stopListening()
+		c.inbox.over = true // deliver answers, and hangs up
 	case err != nil:
 		c.stopListening()
 		c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
@@ -123,16 +126,33 @@ func (c *Conn) feed(p []byte) {
 	c.reader = nil
 	*r = reader{control: r.control[:0]}
 	readers.Put(r)
-	if err != nil && !errors.Is(err, errClosed) {
-		c.refuse(err)
+	if err != nil {
+		c.conclude(err)
 	}
 }
 
-// refuse closes the connection for a breach of the protocol. What the client still
-// sends is read and given up, until it closes or Config.CloseTimeout is over: a
-// socket that is closed with bytes unread resets the connection, and the client
-// loses the Close frame (RFC 6455, section 7.1.1).
-func (c *Conn) refuse(err error) {
+// conclude takes the last that is read from a client: its Close frame, as a
+// ClosedByPeer, or a breach of the protocol. It is answered after the messages
+// that came before. What comes still is read and given up, until the client closes
+// or Config.CloseTimeout is over: a socket that is closed with bytes unread resets
+// the connection, and the client loses our Close frame (RFC 6455, section 7.1.1).
+func (c *Conn) conclude(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = true
+	if c.working && !c.ended {
+		c.inbox.conclusion = err
+		return
+	}
+	c.answer(err)
+}
+
+// answer answers what conclude has taken. The caller must hold c.mu.
+func (c *Conn) answer(err error) {
+	if by, ok := errors.AsType[ClosedByPeer](err); ok {
+		c.answerClose(by)
+		return
+	}
 	code := uint16(ProtocolError)
 	switch {
 	case errors.Is(err, ErrUTF8):
@@ -140,10 +160,19 @@ func (c *Conn) refuse(err error) {
 	case errors.Is(err, ErrTooBig):
 		code = MessageTooBig
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deaf = true
 	c.finish(code, err)
+}
+
+// answerClose sends the client's Close frame back, unless it is the answer to ours,
+// and ends the connection: it is the server that closes the socket (RFC 6455,
+// section 7.1.1). The caller must hold c.mu.
+func (c *Conn) answerClose(by ClosedByPeer) {
+	frame := closeFrame(by.Code, "")
+	if by.Code == noStatus {
+		frame = []byte{finBit | byte(opClose), 0}
+	}
+	c.close(mark{}, frame, by) // nothing that was not begun may follow (section 5.5.1)
+	c.hangUp()
 }
 
 // onPing implements events. One pong answers all pings before it (RFC 6455,
@@ -156,36 +185,6 @@ func (c *Conn) onPing(payload []byte) {
 		c.pong = append(appendHeader(nil, finBit|byte(opPong), len(payload)), payload...)
 		c.flush(mark{})
 	}
-}
-
-// onClose implements events. It answers, unless the frame is the answer to ours,
-// after the messages that came before.
-func (c *Conn) onClose(code uint16) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deaf = true
-	switch {
-	case c.ended:
-	case c.closing != nil:
-		c.hangUp()
-	case c.working:
-		c.inbox.closeCode = code
-	default:
-		c.answerClose(code)
-	}
-}
-
-// answerClose sends the client's Close frame back, and ends the connection: it is
-// the server that closes the socket (RFC 6455, section 7.1.1). The caller must hold
-// c.mu.
-func (c *Conn) answerClose(code uint16) {
-	frame := closeFrame(code, "")
-	if code == noStatus {
-		frame = []byte{finBit | byte(opClose), 0}
-	}
-	// Nothing that was not begun may follow (section 5.5.1).
-	c.close(mark{}, frame, ClosedByPeer{code})
-	c.hangUp()
 }
 
 // onMessage implements events.

@@ -3,8 +3,6 @@ package gateway
 import (
 	"net/http"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -29,9 +27,22 @@ func newAdmission(limits Admission) *admission {
 	return a
 }
 
-// enter takes a place on the route for a connection from ip, or says why there
-// is none. Who has entered must leave.
-func (a *admission) enter(r *Route, ip netip.Addr) *refusal {
+// places are those that a route has for connections.
+type places struct {
+	most  int // zero: no limit
+	taken int // guarded by admission.mu
+}
+
+// refusal is why a request gets no connection.
+type refusal struct {
+	status int
+	reason string // from a fixed set, for metrics
+	text   string // for the client
+}
+
+// enter takes a place on a route for a connection from ip, or says why there is
+// none. Who has entered must leave.
+func (a *admission) enter(p *places, ip netip.Addr) *refusal {
 	from := network(ip)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -40,77 +51,24 @@ func (a *admission) enter(r *Route, ip netip.Addr) *refusal {
 		return &refusal{http.StatusTooManyRequests, "handshake_rate", "too many handshakes, try again in a moment"}
 	case a.limits.MaxConnections > 0 && a.all >= a.limits.MaxConnections:
 		return &refusal{http.StatusServiceUnavailable, "max_connections", "the gateway has all the connections that it may have"}
-	case r.MaxConnections > 0 && r.places >= r.MaxConnections:
+	case p.most > 0 && p.taken >= p.most:
 		return &refusal{http.StatusServiceUnavailable, "route_max_connections", "the path has all the connections that it may have"}
 	case a.limits.MaxConnectionsPerIP > 0 && a.perIP[from] >= a.limits.MaxConnectionsPerIP:
 		return &refusal{http.StatusTooManyRequests, "max_connections_per_ip", "too many connections from your address"}
 	}
 	a.all++
-	r.places++
+	p.taken++
 	a.perIP[from]++
 	return nil
 }
 
-func (a *admission) leave(r *Route, ip netip.Addr) {
+func (a *admission) leave(p *places, ip netip.Addr) {
 	from := network(ip)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all--
-	r.places--
+	p.taken--
 	if a.perIP[from]--; a.perIP[from] == 0 {
 		delete(a.perIP, from)
 	}
-}
-
-// sourceIP is where a request comes from: the peer, or, where that is a trusted
-// proxy, the last address in X-Forwarded-For that is none.
-func sourceIP(req *http.Request, trusted []netip.Prefix) netip.Addr {
-	ip, ok := address(req.RemoteAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	isProxy := func(ip netip.Addr) bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
-	}
-	if !isProxy(ip) {
-		return ip
-	}
-	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		before, ok := address(strings.TrimSpace(hop))
-		if !ok {
-			break // as "unknown"; and what stands further left nobody vouches for
-		}
-		if ip = before; !isProxy(ip) {
-			break
-		}
-	}
-	return ip
-}
-
-// address reads an IP address in any of the forms in which proxies write them: with
-// a port or without, an IPv6 address in brackets or bare.
-func address(s string) (netip.Addr, bool) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return plain(ap.Addr()), true
-	}
-	if bare, ok := strings.CutPrefix(s, "["); ok {
-		s = strings.TrimSuffix(bare, "]")
-	}
-	ip, err := netip.ParseAddr(s)
-	return plain(ip), err == nil
-}
-
-// plain is the one form of an address.
-func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
-
-// network is what counts as one client: an IPv4 address, or the /64 network of an
-// IPv6 address, since anyone who has one of its addresses has them all.
-func network(ip netip.Addr) netip.Prefix {
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits) // no address is a network, too
-	return p
 }

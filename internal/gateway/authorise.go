@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -15,18 +16,24 @@ import (
 	"github.com/iotcast/iotcast/internal/token"
 )
 
-// refusal is why a request gets no connection.
-type refusal struct {
-	status int
-	reason string // from a fixed set, for metrics
-	text   string // for the client
+// guard decides who may connect to a route.
+type guard struct {
+	*shared
+	path      string
+	origins   []string // allowed, beside the gateway's own
+	tokens    *Tokens
+	connect   func(context.Context, *Request) (Answer, error) // nil: there is no handler
+	places    places
+	strangers strangers
+	observer  Observer
+	log       *slog.Logger
 }
 
 // visitor is a request for the path of a route: for a connection, or for
 // something else, which is found out only when it has been decided that it may
 // connect.
 type visitor struct {
-	route      *Route
+	guard      *guard
 	req        *http.Request
 	id         uuid.UUID // of the connection that it may become
 	ip         netip.Addr
@@ -43,17 +50,17 @@ type verdict struct{ *visitor }
 // query, since browsers can set nothing else.
 const parameterLastEventID = "last_event_id"
 
-func (r *Route) visitor(req *http.Request) *visitor {
+func (g *guard) visitor(req *http.Request) *visitor {
 	v := &visitor{
-		route: r, req: req,
+		guard: g, req: req,
 		id: uuid.Must(uuid.NewV7()), // unique, and in the order of connecting
-		ip: sourceIP(req, r.gateway.cfg.TrustedProxies),
+		ip: sourceIP(req, g.cfg.TrustedProxies),
 	}
 	if req.URL.RawQuery != "" {
 		v.resumeFrom = req.URL.Query().Get(parameterLastEventID)
 	}
 	v.info = Info{
-		ID: r.gateway.connectionID(v.id), Gateway: r.gateway.Label(), Path: r.Path,
+		ID: idOf(g.cfg.NodeID, v.id), Gateway: g.cfg.Label, Path: g.path,
 		SourceIP: v.ip.String(), UserAgent: req.UserAgent(), ConnectedAt: time.Now().UTC(),
 	}
 	v.info.LastActiveAt = v.info.ConnectedAt
@@ -68,12 +75,12 @@ func (r *Route) visitor(req *http.Request) *visitor {
 // is not asked before. With the verdict comes a place on the route, which must be
 // left.
 func (v *visitor) decide() (*verdict, *refusal) {
-	places := v.route.gateway.admission
-	if refused := places.enter(v.route, v.ip); refused != nil {
+	g := v.guard
+	if refused := g.admission.enter(&g.places, v.ip); refused != nil {
 		return nil, refused
 	}
 	if refused := v.authorise(); refused != nil {
-		places.leave(v.route, v.ip)
+		g.admission.leave(&g.places, v.ip)
 		return nil, refused
 	}
 	return &verdict{v}, nil
@@ -81,13 +88,13 @@ func (v *visitor) decide() (*verdict, *refusal) {
 
 // authorise asks who the visitor is.
 func (v *visitor) authorise() *refusal {
-	if !origin.Allowed(v.req, v.route.AllowedOrigins) {
-		if from := v.req.Header.Get("Origin"); v.route.strangers.isNew(from) {
-			v.route.log.Warn("A page was refused for its origin: add that to allowed_origins if its pages may connect", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
+	if !origin.Allowed(v.req, v.guard.origins) {
+		if from := v.req.Header.Get("Origin"); v.guard.strangers.isNew(from) {
+			v.guard.log.Warn("A page was refused for its origin: add that to allowed_origins if its pages may connect", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
 		}
 		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
 	}
-	if v.route.Tokens != nil || v.route.Handlers.Connect != nil {
+	if v.guard.tokens != nil || v.guard.connect != nil {
 		if refused := v.askOthers(); refused != nil {
 			return refused
 		}
@@ -107,12 +114,12 @@ func (v *visitor) authorise() *refusal {
 
 // askOthers asks what may take a while: who made the token, and the handler.
 func (v *visitor) askOthers() *refusal {
-	ctx, cancel := context.WithTimeout(v.req.Context(), v.route.gateway.cfg.Admission.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(v.req.Context(), v.guard.cfg.Admission.HandshakeTimeout)
 	defer cancel()
 	if refused := v.authenticate(ctx); refused != nil {
 		return refused
 	}
-	if v.route.Handlers.Connect != nil {
+	if v.guard.connect != nil {
 		return v.ask(ctx)
 	}
 	return nil
@@ -120,7 +127,7 @@ func (v *visitor) askOthers() *refusal {
 
 // authenticate verifies the visitor's token, if the route asks for one.
 func (v *visitor) authenticate(ctx context.Context) *refusal {
-	t := v.route.Tokens
+	t := v.guard.tokens
 	if t == nil {
 		return nil
 	}
@@ -130,14 +137,14 @@ func (v *visitor) authenticate(ctx context.Context) *refusal {
 	}
 	claims, err := t.Verifier.Verify(ctx, raw)
 	if err != nil {
-		v.route.log.Debug("Token refused", "source_ip", v.info.SourceIP, "error", err)
+		v.guard.log.Debug("Token refused", "source_ip", v.info.SourceIP, "error", err)
 		reason := token.Reason(err)
 		if reason == "keys_unavailable" { // not the client's fault
 			return &refusal{http.StatusServiceUnavailable, "token_" + reason, "tokens cannot be verified now, try again later"}
 		}
 		return &refusal{http.StatusUnauthorized, "token_" + reason, "a valid token is needed"}
 	}
-	if t.RoutesClaim != "" && !slices.Contains(claims.Strings(t.RoutesClaim), v.route.Path) {
+	if t.RoutesClaim != "" && !slices.Contains(claims.Strings(t.RoutesClaim), v.guard.path) {
 		return &refusal{http.StatusForbidden, "token_route", "the token does not open this path"}
 	}
 	v.info.Claims = claims
@@ -178,18 +185,18 @@ func offers(req *http.Request) []string {
 
 // ask leaves the decision to the Connect handler.
 func (v *visitor) ask(ctx context.Context) *refusal {
-	answer, err := v.route.Handlers.Connect(ctx, &Request{
+	answer, err := v.guard.connect(ctx, &Request{
 		Info: v.info, Header: v.req.Header, Query: v.req.URL.Query(), Subprotocols: offers(v.req),
 	})
 	switch {
 	case err != nil:
-		v.route.observer.HandlerFailed(onConnect)
-		v.route.log.Error("on_connect failed, the connection is refused", "source_ip", v.info.SourceIP, "error", err)
+		v.guard.observer.HandlerFailed(onConnect)
+		v.guard.log.Error("on_connect failed, the connection is refused", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{http.StatusInternalServerError, "on_connect_failed", "the gateway could not decide"}
 	case answer.Status != 0:
 		return &refusal{answer.Status, "on_connect", http.StatusText(answer.Status)}
 	case answer.Subprotocol != "" && !slices.Contains(offers(v.req), answer.Subprotocol):
-		v.route.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
+		v.guard.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
 		return nil
 	}
 	v.info.Subprotocol = answer.Subprotocol

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -123,6 +124,41 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	events.waitFor(t, "main/a token_expired")
+}
+
+// TestTokenWithinLeeway: a connection lives as long as its token would be taken, and
+// for ever with one that ends in a far future.
+func TestTokenWithinLeeway(t *testing.T) {
+	v, err := token.New(token.Config{Secret: []byte(secret), Leeway: 12 * time.Second})
+	if err == nil {
+		err = v.Start(slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	g, _ := start(t, func(c *Config) {
+		c.Routes[0].Tokens = &Tokens{Verifier: v}
+		c.Routes[0].Limits.PingInterval = 40 * time.Millisecond // so that the hub looks every 10 ms
+	})
+	forever, _ := attempt(t, g, "/a", bearer(sign(t, jwt.MapClaims{"exp": 9999999999})))
+	messages := make(chan string, 1)
+	go func() { // and answers pings
+		_, p, err := forever.Read(t.Context())
+		messages <- fmt.Sprint(string(p), err)
+	}()
+	expired := time.Now().Add(-10 * time.Second).Unix()
+	c, _ := attempt(t, g, "/a", bearer(sign(t, jwt.MapClaims{"exp": expired})))
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
+		t.Error(err)
+	}
+	if early := time.Until(time.Unix(expired, 0).Add(12 * time.Second)); early > 0 {
+		t.Errorf("closed %v before its end", early)
+	}
+	g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
+	if got := <-messages; got != "still here<nil>" {
+		t.Error(got)
+	}
 }
 
 func TestOnConnect(t *testing.T) {

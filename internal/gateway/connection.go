@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/netip"
+	"time"
 	"unique"
 
 	"github.com/google/uuid"
@@ -20,6 +21,23 @@ type Connection struct {
 	ip     netip.Addr
 	agent  unique.Handle[identity]
 	claims token.Claims // only where a handler may ask
+}
+
+// Message is a message from or to one client.
+type Message struct {
+	ID   string // of one from a client; later ones are greater, as text
+	Text bool   // or else binary
+	Data []byte
+}
+
+// Info is what is known of a connection.
+type Info struct {
+	ID, Gateway, Path, SourceIP, UserAgent, Subprotocol string
+
+	ConnectedAt, LastActiveAt time.Time
+
+	Claims             token.Claims // of its token; only where a handler may ask
+	CertificateSubject string       // of the client's certificate, where TLS asks for one; of a Request only
 }
 
 // home is what a connection must know of its route.

@@ -29,10 +29,11 @@ import (
 // no port is used up, however many connections there were.
 type hijackable struct {
 	http.ResponseWriter
-	nc net.Conn
+	nc     net.Conn
+	header http.Header
 }
 
-func (h hijackable) Header() http.Header { return http.Header{} }
+func (h hijackable) Header() http.Header { return h.header }
 
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.nc, bufio.NewReadWriter(bufio.NewReaderSize(h.nc, 16), bufio.NewWriterSize(h.nc, 16)), nil
@@ -59,30 +60,6 @@ func socketPair(t testing.TB) (a, b net.Conn) {
 var handshake = http.Header{
 	"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
 	"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
-}
-
-// exchange opens a connection, sends all of p and then no more, and returns what
-// came back after the handshake.
-func exchange(t *testing.T, g *Gateway, p []byte) []byte {
-	server, client := socketPair(t)
-	defer func() { _ = client.Close() }()
-	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gateway/a", nil)
-	req.Header, req.RemoteAddr = handshake, "127.0.0.1:1"
-	g.ServeHTTP(hijackable{nc: server}, req)
-	if _, err := client.Write(p); err != nil && !strings.Contains(err.Error(), "broken pipe") {
-		t.Fatal(err)
-	}
-	_ = client.(*net.UnixConn).CloseWrite()
-	all, err := io.ReadAll(client)
-	if err != nil && !strings.Contains(err.Error(), "reset by peer") {
-		t.Fatalf("the connection does not end: %v", err)
-	}
-	head, frames, ok := bytes.Cut(all, []byte("\r\n\r\n"))
-	if !ok || !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
-		t.Fatalf("no handshake: %q", all)
-	}
-	return frames
 }
 
 // closeCode reads the frames of a server: there must be nothing wrong with them.
@@ -132,15 +109,6 @@ func closeCode(t *testing.T, frames []byte) (code int) {
 	return code
 }
 
-// frame is one from a client.
-func frame(first byte, payload string) string {
-	head := []byte{first, 0x80 | byte(len(payload))}
-	if len(payload) > 125 {
-		head = binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(len(payload)))
-	}
-	return string(head) + "\x00\x00\x00\x00" + payload
-}
-
 // FuzzFrames sends a gateway anything in place of frames. The connection ends as
 // RFC 6455 has it, and one beside it does not notice.
 func FuzzFrames(f *testing.F) {
@@ -166,7 +134,7 @@ func FuzzFrames(f *testing.F) {
 	executions := 0
 	f.Fuzz(func(t *testing.T, p []byte) {
 		p = p[:min(len(p), 64<<10)]
-		code := closeCode(t, exchange(t, g, p))
+		code := closeCode(t, converse(t, g, handshake, p, len(p)).frames)
 		switch code {
 		case 0: // it ended where the input does, or between two frames
 		case 1002, 1007, 1009:

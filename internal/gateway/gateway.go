@@ -1,12 +1,16 @@
 // Package gateway accepts WebSocket connections (RFC 6455) on the routes of a
-// listener, and broadcasts to them. The handshake, the reading of frames and
-// the closing handshake are coder/websocket's; the writing is fanout's.
+// listener, and broadcasts to them. The handshake is coder/websocket's; frames, and
+// all that comes after it, are fanout's.
+//
+// A request passes gateway.go, route.go, authorise.go (with address.go and
+// admission.go) and handshake.go, and becomes a Connection. Each file stands on
+// those below it: shared.go is what the routes of a gateway have in common, and
+// set.go finds what there is.
 package gateway
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,53 +19,46 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway/viewer"
+	"github.com/iotcast/iotcast/internal/listen"
 )
 
 // Gateway is a listener with its routes. It lives as long as the process;
 // streams come and go beneath it.
 type Gateway struct {
-	cfg       Config
-	log       *slog.Logger
-	routes    map[string]*Route
-	pages     map[string]http.Handler
-	unknown   Observer // of requests that find no route
-	admission *admission
+	*shared
+	log     *slog.Logger
+	routes  map[string]*Route
+	pages   map[string]http.Handler
+	unknown Observer // of requests that find no route
 
-	connections registry
-	listener    net.Listener
-	server      *http.Server
-	served      sync.WaitGroup
-	failed      atomic.Pointer[error]
-	closing     sync.Once
-	ending      atomic.Bool // it is to stop listening
-	quit        chan struct{}
-	settle      settle
+	listener *listen.Listener
+	server   *http.Server
+	served   sync.WaitGroup
+	closing  sync.Once
+	ending   atomic.Bool // it is to stop listening
 }
 
 // Start binds the address and begins to accept connections.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
-	l, err := listenConfig(cfg.Routes).Listen(context.Background(), "tcp", cfg.Address)
+	log = log.With("gateway", cfg.Label)
+	l, err := listen.TCP(cfg.Address, listenConfig(cfg.Routes), log)
 	if err != nil {
-		hint := ""
-		if errors.Is(err, syscall.EADDRINUSE) {
-			hint = ": another program listens there, choose another address or end it"
-		}
-		return nil, fmt.Errorf("binding websocket_gateways %q to address %s: %w%s", cfg.Label, cfg.Address, err, hint)
+		return nil, fmt.Errorf("binding websocket_gateways %q %w", cfg.Label, err)
 	}
 	g := &Gateway{
-		cfg: cfg, log: log.With("gateway", cfg.Label),
-		routes:  make(map[string]*Route),
-		unknown: observe(cfg.Label, ""), admission: newAdmission(cfg.Admission),
-		listener: l, quit: make(chan struct{}),
+		shared:   &shared{cfg: cfg, admission: newAdmission(cfg.Admission)},
+		log:      log,
+		routes:   make(map[string]*Route),
+		unknown:  observe(cfg.Label, ""),
+		listener: l,
 	}
 	for _, rc := range cfg.Routes {
-		g.routes[rc.Path] = newRoute(g, rc, observe(cfg.Label, rc.Path))
+		g.routes[rc.Path] = newRoute(g.shared, rc, observe(cfg.Label, rc.Path), log)
 	}
 	if cfg.Viewer != "" {
 		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths())
@@ -79,16 +76,16 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		// handshake has no body, and a connection limits of its own.
 		g.server.ReadTimeout, g.server.WriteTimeout = 2*d, 2*d
 	}
+	var accepted net.Listener = l
 	if cfg.TLS != nil {
-		l = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
+		accepted = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
 	}
 	g.served.Go(func() {
-		if err := g.server.Serve(l); !g.ending.Load() {
+		if err := g.server.Serve(accepted); !g.ending.Load() {
 			g.failed.Store(&err)
 			g.log.Error("Gateway stopped listening", "error", err)
 		}
 	})
-	g.served.Go(func() { g.settle.run(g.quit) })
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 	return g, nil
 }
@@ -153,13 +150,12 @@ func (g *Gateway) Paths() []string {
 // Routes are the routes of the gateway.
 func (g *Gateway) Routes() map[string]*Route { return g.routes }
 
-// Err is why the gateway does not accept connections any more, nil while it does.
-func (g *Gateway) Err() error {
-	if err := g.failed.Load(); err != nil {
-		return fmt.Errorf("websocket_gateways %q stopped listening: %w", g.Label(), *err)
-	}
-	return nil
-}
+// Accepts reports whether the gateway accepts connections: it listens, and has
+// file descriptors for them.
+func (g *Gateway) Accepts() bool { return g.Err() == nil && g.listener.Accepts() }
+
+// AcceptFailed is how often a connection could not be accepted.
+func (g *Gateway) AcceptFailed() int64 { return g.listener.Failed() }
 
 // Close stops accepting, closes every connection as Config.Shutdown says, after
 // all that was broadcast to it, and returns when they are gone or, by force,
@@ -175,6 +171,5 @@ func (g *Gateway) close(ctx context.Context) {
 	}
 	routes.Wait()
 	_ = g.server.Close()
-	close(g.quit)
 	g.served.Wait()
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Handlers are what a route does on the events of its connections. Each may be
@@ -35,21 +33,4 @@ type Request struct {
 type Answer struct {
 	Status      int    // refuses the connection; zero opens it
 	Subprotocol string // one of those that the client offers; empty: none
-}
-
-// Message is a message from or to one client.
-type Message struct {
-	ID   string // of one from a client; later ones are greater, as text
-	Text bool   // or else binary
-	Data []byte
-}
-
-// Info is what is known of a connection.
-type Info struct {
-	ID, Gateway, Path, SourceIP, UserAgent, Subprotocol string
-
-	ConnectedAt, LastActiveAt time.Time
-
-	Claims             token.Claims // of its token; only where a handler may ask
-	CertificateSubject string       // of the client's certificate, where TLS asks for one; of a Request only
 }

@@ -54,7 +54,8 @@ func TestMessageThatBreaksOff(t *testing.T) {
 			return nil, nil
 		}
 	})
-	exchange(t, g, []byte(frame(0x01, "half a message, and then ")))
+	half := frame(text&more, "half a message, and then ")
+	converse(t, g, handshake, []byte(half), len(half))
 	events.waitFor(t, "main/a connection_lost")
 }
 

@@ -16,21 +16,28 @@ import (
 // handshake. The name is the original service's, so that its clients work.
 const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 
-// upgrade answers the handshake of a visitor who may connect, and makes c the
+// door is where a visitor becomes a connection.
+type door struct {
+	hub         *fanout.Hub
+	compression bool          // is offered
+	client      fanout.Client // what is known of it before the handshake
+}
+
+// upgrade answers the handshake of a visitor who may connect, with the id of the
 // connection that it opens. Nothing else in this package upgrades.
-func upgrade(w http.ResponseWriter, v *verdict, c *Connection) *refusal {
-	w.Header().Set(headerConnectionID, c.ID())
-	up := &upgrader{ResponseWriter: w, visitor: v.visitor, conn: c}
+func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
+	w.Header().Set(headerConnectionID, id)
+	up := &upgrader{ResponseWriter: w, door: to, req: v.req}
 	options := &websocket.AcceptOptions{
 		InsecureSkipVerify: true,                          // the origin: authorise has checked it
-		CompressionMode:    websocket.CompressionDisabled, // answer negotiates it
+		CompressionMode:    websocket.CompressionDisabled, // negotiate does it
 	}
 	if v.info.Subprotocol != "" {
 		options.Subprotocols = []string{v.info.Subprotocol}
 	}
 	ws, err := websocket.Accept(up, v.req, options)
 	if err != nil {
-		v.route.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
+		v.guard.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{up.status, "handshake", ""}
 	}
 	// It has no socket, but a finalizer: left alone it would weigh 3 KiB a connection
@@ -45,9 +52,9 @@ func upgrade(w http.ResponseWriter, v *verdict, c *Connection) *refusal {
 // be missed between the answer and the first broadcast.
 type upgrader struct {
 	http.ResponseWriter
-	visitor *visitor
-	conn    *Connection
-	status  int
+	door
+	req    *http.Request
+	status int
 }
 
 // WriteHeader holds the 101 back: Hijack sends it.
@@ -67,30 +74,19 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	// A client may send frames right behind its request.
-	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	compressed := u.negotiate()
-	route := u.visitor.route
-	route.hub.Attach(nc, fanout.Client{
-		Prelude:       u.answer(),
-		Early:         early,
-		Compressed:    compressed,
-		ResumeFrom:    u.visitor.resumeFrom,
-		Peer:          (*peer)(u.conn),
-		WantsMessages: route.Handlers.Message != nil,
-		Attached: func(conn *fanout.Conn) {
-			u.conn.conn = conn
-			route.gateway.connections.add(u.conn)
-		},
-	})
+	u.client.Early, _ = buffered.Reader.Peek(buffered.Reader.Buffered())
+	u.client.Compressed = u.negotiate()
+	u.client.Prelude = u.answer()
+	u.hub.Attach(nc, u.client)
 	return closed{}, bufio.NewReadWriter(bufio.NewReaderSize(closed{}, 0), bufio.NewWriterSize(closed{}, 0)), nil
 }
 
 // negotiate decides on compression, and puts it into the answer.
 func (u *upgrader) negotiate() bool {
-	if !u.visitor.route.Compression {
+	if !u.compression {
 		return false
 	}
-	answer := deflateAnswer(u.visitor.req.Header)
+	answer := deflateAnswer(u.req.Header)
 	if answer != "" {
 		u.Header().Set("Sec-Websocket-Extensions", answer)
 	}

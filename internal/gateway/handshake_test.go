@@ -99,9 +99,6 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 	}
 	tokens := &Tokens{Verifier: verifier(t), RoutesClaim: "routes"}
 	withTokens := func(c *Config) { c.Routes[0].Tokens = tokens }
-	full := func(limit func(*Config)) func(*Config) {
-		return func(c *Config) { limit(c); c.Routes[0].Limits.PingInterval = 0 }
-	}
 	other := sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "routes": "/b/c"})
 	for name, guard := range map[string]struct {
 		change func(*Config)
@@ -120,9 +117,9 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 		"on_connect fails": {change: func(c *Config) {
 			c.Routes[0].Handlers.Connect = func(context.Context, *Request) (Answer, error) { return Answer{}, errors.New("away") }
 		}, status: 500},
-		"max_connections":           {change: full(func(c *Config) { c.Admission.MaxConnections = 1 }), before: func(g *Gateway) { dial(t, g, "/a") }, status: 503},
-		"the route max_connections": {change: full(func(c *Config) { c.Routes[0].MaxConnections = 1 }), before: func(g *Gateway) { dial(t, g, "/a") }, status: 503},
-		"max_connections_per_ip":    {change: full(func(c *Config) { c.Admission.MaxConnectionsPerIP = 1 }), before: func(g *Gateway) { dial(t, g, "/a") }, status: 429},
+		"max_connections":           {change: func(c *Config) { c.Admission.MaxConnections = 1 }, before: func(g *Gateway) { dial(t, g, "/a") }, status: 503},
+		"the route max_connections": {change: func(c *Config) { c.Routes[0].MaxConnections = 1 }, before: func(g *Gateway) { dial(t, g, "/a") }, status: 503},
+		"max_connections_per_ip":    {change: func(c *Config) { c.Admission.MaxConnectionsPerIP = 1 }, before: func(g *Gateway) { dial(t, g, "/a") }, status: 429},
 		"handshake_rate":            {before: func(g *Gateway) { g.admission.rate = rate.NewLimiter(0, 0) }, status: 429},
 	} {
 		t.Run(name, func(t *testing.T) {

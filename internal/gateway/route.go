@@ -16,22 +16,26 @@ import (
 // Route is one path of a gateway, with all connections that are open on it.
 type Route struct {
 	RouteConfig
-	gateway   *Gateway
-	hub       *fanout.Hub
-	observer  Observer
-	log       *slog.Logger
-	started   time.Time
-	strangers strangers
-	places    int // taken by connections; guarded by admission.mu
+	*shared
+	guard    guard
+	hub      *fanout.Hub
+	observer Observer
+	log      *slog.Logger
+	started  time.Time
 }
 
-func newRoute(g *Gateway, rc RouteConfig, observer Observer) *Route {
+func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
+	log = log.With("path", rc.Path)
 	return &Route{
 		RouteConfig: rc,
-		gateway:     g,
-		observer:    observer,
-		log:         g.log.With("path", rc.Path),
-		started:     time.Now(),
+		shared:      s,
+		guard: guard{
+			shared: s, path: rc.Path, origins: rc.AllowedOrigins, tokens: rc.Tokens, connect: rc.Handlers.Connect,
+			places: places{most: rc.MaxConnections}, observer: observer, log: log,
+		},
+		observer: observer,
+		log:      log,
+		started:  time.Now(),
 		hub: fanout.NewHub(fanout.Config{
 			Limits:       rc.Limits,
 			MaxFrame:     maxFrame,
@@ -62,10 +66,7 @@ func (r *Route) WaitForConnection(ctx context.Context) error { return r.hub.Wait
 func (r *Route) WaitForQueues(ctx context.Context, size int) { r.hub.WaitForQueues(ctx, size) }
 
 // Bindings say what service accounts may do on the route.
-func (r *Route) Bindings() access.Bindings { return r.gateway.Bindings() }
-
-// Err is why no connection can be opened any more, nil while one can.
-func (r *Route) Err() error { return r.gateway.Err() }
+func (r *Route) Bindings() access.Bindings { return r.cfg.Bindings }
 
 // Connections is how many connections are open on the route.
 func (r *Route) Connections() int { return r.hub.Len() }
@@ -75,10 +76,10 @@ func (r *Route) Stats() fanout.Stats { return r.hub.Stats() }
 
 func (r *Route) close(ctx context.Context) {
 	code, cause := uint16(fanout.GoingAway), errShutdown
-	if r.gateway.cfg.Shutdown.Restart {
+	if r.cfg.Shutdown.Restart {
 		code, cause = serviceRestart, errRestart
 	}
-	if over := r.gateway.cfg.Shutdown.Drain; over > 0 {
+	if over := r.cfg.Shutdown.Drain; over > 0 {
 		r.hub.Drain(ctx, over, code, cause)
 	}
 	r.hub.Close(ctx, code, cause)
@@ -88,13 +89,13 @@ func (r *Route) close(ctx context.Context) {
 // handshake, so that net/http's goroutine and buffers are free, and leaves the
 // reading to another.
 func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	visitor := r.visitor(req)
+	visitor := r.guard.visitor(req)
 	v, refused := visitor.decide()
 	if refused == nil {
 		if refused = r.open(w, v); refused == nil {
 			return
 		}
-		r.gateway.admission.leave(r, v.ip)
+		r.admission.leave(&r.guard.places, v.ip)
 	}
 	r.observer.Handshake(refused.status, refused.reason)
 	r.log.Debug("Handshake refused", "source_ip", visitor.info.SourceIP, "status", refused.status, "reason", refused.reason)
@@ -117,14 +118,22 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 	if r.Handlers.Message != nil || r.Handlers.Disconnect != nil {
 		c.claims = v.info.Claims
 	}
-	if refused := upgrade(w, v, c); refused != nil {
+	client := fanout.Client{
+		ResumeFrom: v.resumeFrom, Peer: (*peer)(c), WantsMessages: r.Handlers.Message != nil,
+		Attached: func(conn *fanout.Conn) {
+			c.conn = conn
+			r.connections.add(c)
+		},
+	}
+	if refused := upgrade(w, v, v.info.ID, door{r.hub, r.Compression, client}); refused != nil {
 		return refused
 	}
-	if at, ok := v.info.Claims.Expires(); ok {
-		c.conn.CloseAt(at, statusTokenExpired, errExpired)
+	if v.info.Claims != nil {
+		if at, ok := r.Tokens.Verifier.Until(v.info.Claims); ok {
+			c.conn.CloseAt(at, statusTokenExpired, errExpired)
+		}
 	}
 	r.observer.Handshake(http.StatusSwitchingProtocols, "")
-	r.gateway.settle.handshakes.Add(1)
 	return nil
 }
 
@@ -142,7 +151,7 @@ func (r *Route) awaitHistory(ctx context.Context, resumeFrom string) {
 
 // describe implements home.
 func (r *Route) describe(info *Info, id uuid.UUID) {
-	info.ID, info.Gateway, info.Path = r.gateway.connectionID(id), r.gateway.Label(), r.Path
+	info.ID, info.Gateway, info.Path = idOf(r.cfg.NodeID, id), r.cfg.Label, r.Path
 }
 
 // handle implements home: it hands a client's message to the handler, and what
@@ -165,11 +174,11 @@ func (r *Route) handle(c *Connection, m Message) {
 
 // ended implements home.
 func (r *Route) ended(c *Connection, end End) {
-	r.gateway.connections.remove(c)
-	r.gateway.admission.leave(r, c.ip)
+	r.connections.remove(c)
+	r.admission.leave(&r.guard.places, c.ip)
 	r.observer.Closed(end.Reason)
 	info := c.Info()
-	if r.gateway.cfg.AccessLog {
+	if r.cfg.AccessLog {
 		level := slog.LevelInfo
 		if end.Reason == reasonSlow {
 			level = slog.LevelWarn

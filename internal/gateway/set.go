@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // Set is the gateways of a process, by label.
@@ -91,4 +93,49 @@ func (s *Set) Close(ctx context.Context) {
 		all.Go(func() { g.Close(ctx) })
 	}
 	all.Wait()
+}
+
+// IsNode reports whether a gateway of this process has the name.
+func (s *Set) IsNode(id string) bool {
+	for _, g := range s.gateways {
+		if g.cfg.NodeID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Connection finds an open connection by its ID.
+func (s *Set) Connection(id string) (*Connection, bool) {
+	node, own := splitID(id)
+	u, err := uuid.Parse(own)
+	if err != nil || u.String() != own { // no other spelling of it
+		return nil, false
+	}
+	for _, g := range s.gateways {
+		if g.cfg.NodeID != node {
+			continue
+		}
+		if c, ok := g.connections.find(u); ok {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// Connections are the open connections of all gateways in the order of their
+// IDs, which is that of connecting.
+func (s *Set) Connections() []*Connection {
+	var all []*Connection
+	for _, g := range s.gateways {
+		all = append(all, g.connections.all()...)
+	}
+	slices.SortFunc(all, func(a, b *Connection) int { return strings.Compare(a.ID(), b.ID()) })
+	return all
+}
+
+// Gateway finds a gateway by its label.
+func (s *Set) Gateway(label string) (*Gateway, bool) {
+	g, ok := s.gateways[label]
+	return g, ok
 }

@@ -18,8 +18,8 @@ func ValidateID(name, id string) error {
 	if !utf8.ValidString(id) {
 		return fmt.Errorf("%s %q is not valid UTF-8: write it in UTF-8", name, id)
 	}
-	if n := utf8.RuneCountInString(id); n > maxIDChars {
-		return fmt.Errorf("%s %q has %d characters: give at most %d", name, id, n, maxIDChars)
+	if err := ValidateIDLength(name, id); err != nil {
+		return err
 	}
 	for _, r := range id {
 		switch {
@@ -28,6 +28,18 @@ func ValidateID(name, id string) error {
 		case unicode.IsControl(r):
 			return fmt.Errorf("%s %q holds the control character %q: remove it", name, id, r)
 		}
+	}
+	return nil
+}
+
+// ValidateIDLength tells why an ID, though it may be empty, is too long for the message formats, or returns nil. What else it
+// holds is its sender's concern.
+func ValidateIDLength(name, id string) error {
+	if len(id) <= maxIDChars { // as nearly all are, in bytes already
+		return nil
+	}
+	if n := utf8.RuneCountInString(id); n > maxIDChars {
+		return fmt.Errorf("%s %q has %d characters: give at most %d", name, id, n, maxIDChars)
 	}
 	return nil
 }

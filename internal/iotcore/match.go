@@ -31,3 +31,28 @@ func Match(filter, topic string) bool {
 		filter, topic = filterRest, topicRest
 	}
 }
+
+// Covers reports whether filter covers every topic that other covers. Both are taken to be valid, and neither to be that of
+// a shared subscription. It is false as well where filter covers them only since no topic has some other form.
+func Covers(filter, other string) bool {
+	if other != "" && other[0] == '$' && filter != "" && (filter[0] == '+' || filter[0] == '#') {
+		return false // [MQTT-4.7.2-1]
+	}
+	for {
+		want, filterRest, filterMore := strings.Cut(filter, "/")
+		if want == "#" && !filterMore {
+			return true
+		}
+		got, otherRest, otherMore := strings.Cut(other, "/")
+		if got == "#" || want != "+" && want != got {
+			return false
+		}
+		switch {
+		case !filterMore:
+			return !otherMore
+		case !otherMore:
+			return filterRest == "#"
+		}
+		filter, other = filterRest, otherRest
+	}
+}

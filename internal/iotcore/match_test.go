@@ -95,3 +95,50 @@ func BenchmarkMatch(b *testing.B) {
 		Match("$devices/+/events/#", "$devices/areqjd6un3afc3cefcvm/events/kitchen/temperature")
 	}
 }
+
+func TestCovers(t *testing.T) {
+	for _, tt := range []struct {
+		filter, other string
+		want          bool
+	}{
+		{"a", "a", true},
+		{"a", "b", false},
+		{"a", "+", false},
+		{"+", "a", true},
+		{"+", "+", true},
+		{"+", "#", false},
+		{"+/#", "#", false}, // but no topic is without a first level
+		{"#", "a/+/b", true},
+		{"#", "#", true},
+		{"a/#", "a", true},
+		{"a/#", "a/b/#", true},
+		{"a/b/#", "a/#", false},
+		{"a/+", "a/#", false},
+		{"a/+", "a", false},
+		{"a/+/c", "a/b/c", true},
+		{"a/+/c", "a/b/+", false},
+		{"#", "$devices/#", false},
+		{"+/b", "$a/b", false},
+		{"$devices/+/#", "$devices/+/events/#", true},
+	} {
+		if got := Covers(tt.filter, tt.other); got != tt.want {
+			t.Errorf("Covers(%q, %q) = %v, want %v", tt.filter, tt.other, got, tt.want)
+		}
+	}
+}
+
+// What covers a filter matches whatever that matches.
+func FuzzCovers(f *testing.F) {
+	f.Add("a/#", "a/+/b", "a/x/b")
+	f.Add("+", "#", "a/b")
+	f.Add("#", "+/a", "$x/a")
+	f.Add("a/#", "a", "a")
+	f.Fuzz(func(t *testing.T, filter, other, topic string) {
+		if validateSyntax(filter) != nil || validateSyntax(other) != nil || !Covers(filter, other) {
+			return
+		}
+		if Match(other, topic) && !Match(filter, topic) {
+			t.Errorf("Covers(%q, %q), and yet only the second matches %q", filter, other, topic)
+		}
+	})
+}

@@ -13,7 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -22,19 +25,35 @@ import (
 
 // Config says where to connect, as whom, and what to subscribe to.
 type Config struct {
-	URLs           []string // tcp, mqtt, ssl, tls, mqtts, ws, wss, unix; tried in order
+	URLs           []*url.URL // as of ParseURLs; tried in order
 	ClientID       string
 	User           string
 	Password       string
-	TLS            *tls.Config
+	TLS            func() (*tls.Config, error) // asked for each connection, since files change; nil for the defaults
 	KeepAlive      time.Duration
-	ConnectTimeout time.Duration
+	ConnectTimeout time.Duration // for each URL
 	CleanSession   bool
 	Filters        []string
 	Unsubscribe    []string // filters that a resumed session may still have; those of Filters stay
 	QoS            byte
-	MaxUnacked     int // messages received and not yet acknowledged
+	MaxUnacked     int // messages received and not yet acknowledged, of all sessions of a client together
 }
+
+// Client connects, one after the other, the sessions of one subscriber.
+type Client struct {
+	cfg   Config
+	log   *slog.Logger
+	held  atomic.Int64  // messages that its sessions hold, those of lost ones included
+	freed chan struct{} // capacity 1: held has shrunk by much
+}
+
+// New makes a client, which is not connected yet.
+func New(cfg Config, log *slog.Logger) *Client {
+	return &Client{cfg: cfg, log: log, freed: make(chan struct{}, 1)}
+}
+
+// room is how many messages more may be held.
+func (c *Client) room() int { return c.cfg.MaxUnacked - int(c.held.Load()) }
 
 // Message is one PUBLISH as it came.
 type Message struct {
@@ -47,6 +66,7 @@ type Message struct {
 	ReceivedAt time.Time
 
 	done bool // acknowledged by the user; guarded by Session.mu
+	held bool // counted in Client.held; guarded by Session.mu
 }
 
 // ErrLost is returned by Session.Pop when the connection is gone and all that
@@ -54,69 +74,145 @@ type Message struct {
 // subscribed.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
-// Connect opens a session: CONNECT, then SUBSCRIBE, each answered. The error
-// says which of them failed, and names the broker or the filter.
-func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error) {
-	s := newSession(cfg, log)
-	s.client = mqtt.NewClient(s.options())
-	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
+// Connect opens a session: CONNECT, then SUBSCRIBE, each answered. Each URL has the
+// whole of the timeout, so that one that hangs does not keep the next from being
+// tried. The error says of each what failed, and names the broker or the filter.
+func (c *Client) Connect(ctx context.Context) (*Session, error) {
+	var failed error
+	for _, u := range c.cfg.URLs {
+		s, err := c.connect(ctx, u)
+		switch {
+		case err == nil:
+			return s, nil
+		case failed == nil:
+			failed = err
+		default:
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
 
-	connect := s.client.Connect().(*mqtt.ConnectToken)
-	if err := wait(ctx, connect); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("connecting to MQTT broker %v: %w%s", cfg.URLs, err, hint(connect.ReturnCode()))
+func (c *Client) connect(ctx context.Context, u *url.URL) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
+	defer cancel()
+	s, err := c.open(ctx, u)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to MQTT broker %s: %w", Redacted(u), err)
+	}
+	if err := s.begin(ctx); err != nil {
+		s.abandon()
+		return nil, fmt.Errorf("subscribing on MQTT broker %s: %w", Redacted(u), err)
+	}
+	return s, nil
+}
+
+// Test connects with a clean session under a client ID of its own, subscribes to
+// nothing, and disconnects: neither the broker nor another client notices more.
+func (c *Client) Test(ctx context.Context) error {
+	cfg := c.cfg
+	cfg.ClientID, cfg.CleanSession, cfg.Filters, cfg.Unsubscribe = cfg.ClientID+"-test", true, nil, nil
+	s, err := New(cfg, c.log).Connect(ctx)
+	if err != nil {
+		return err
+	}
+	s.Close()
+	return nil
+}
+
+// open connects: CONNECT, answered.
+func (c *Client) open(ctx context.Context, u *url.URL) (*Session, error) {
+	var config *tls.Config
+	if c.cfg.TLS != nil {
+		var err error
+		if config, err = c.cfg.TLS(); err != nil {
+			return nil, err
+		}
+	}
+	link, err := dial(ctx, u, config)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(c)
+	s.tap = newTap(link, s.receive)
+	s.socket = link.socket
+	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
+	// the keep-alive too late at worst, so a short one gets a whole second more.
+	s.tap.silence = c.cfg.KeepAlive + max(c.cfg.KeepAlive/2, time.Second)
+	s.paho = mqtt.NewClient(s.options(u))
+
+	giveUp := context.AfterFunc(ctx, s.abandon)
+	connect := s.paho.Connect().(*mqtt.ConnectToken)
+	<-connect.Done() // at the latest when it is given up
+	if !giveUp() {
+		return nil, noAnswer(ctx)
+	}
+	if err := connect.Error(); err != nil {
+		s.abandon()
+		return nil, fmt.Errorf("%w%s", err, hint(connect.ReturnCode()))
 	}
 	s.Resumed = connect.SessionPresent()
+	s.flow.answer = time.Since(s.opened)
+	return s, nil
+}
 
+// begin subscribes.
+func (s *Session) begin(ctx context.Context) error {
 	subscribed := make(chan error, 1)
 	go func() { subscribed <- s.subscribe() }()
 	defer signal(s.arrived) // what is taken from it here is Pop's
 	for {
 		select {
 		case err := <-subscribed:
-			if err != nil {
-				s.Close()
-				return nil, err
-			}
-			return s, nil
+			return err
 		case <-s.arrived:
 			// What a persistent session or retained messages bring may come before
 			// the answer: more than there is room for, and then there is no answer
 			// until somebody reads from the session.
-			if n, _ := s.Unacked(); n >= cfg.MaxUnacked {
+			if s.client.room() <= 0 {
 				go s.loseUnless(subscribed)
-				return s, nil
+				return nil
 			}
 		case <-ctx.Done():
-			s.Close()
-			return nil, fmt.Errorf("subscribing on MQTT broker %v: %w", cfg.URLs, noAnswer(ctx))
+			return noAnswer(ctx)
 		}
 	}
 }
+
+// filtersPerPacket is how many filters AWS IoT takes in a SUBSCRIBE: with more it
+// ends the connection.
+const filtersPerPacket = 8
 
 // subscribe subscribes, and then drops what an earlier configuration has
 // subscribed to: after, so that no message falls between an old filter and a new
 // one that both cover it.
 func (s *Session) subscribe() error {
-	filters := make(map[string]byte, len(s.cfg.Filters))
-	for _, f := range s.cfg.Filters {
-		filters[f] = s.cfg.QoS
+	cfg := &s.client.cfg
+	for filters := range slices.Chunk(cfg.Filters, filtersPerPacket) {
+		asked := make(map[string]byte, len(filters))
+		for _, f := range filters {
+			asked[f] = cfg.QoS
+		}
+		token := s.paho.SubscribeMultiple(asked, nil).(*mqtt.SubscribeToken)
+		err := s.answer(token)
+		if err == nil {
+			err = s.checkGranted(filters, token.Result())
+		}
+		if err != nil {
+			return err
+		}
 	}
-	subscribe := s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
-	err := s.answer(subscribe)
-	if err == nil {
-		err = s.checkGranted(subscribe.Result())
-	}
-	if err != nil {
-		return fmt.Errorf("subscribing on MQTT broker %v: %w", s.cfg.URLs, err)
-	}
-	old := slices.DeleteFunc(slices.Clone(s.cfg.Unsubscribe), func(f string) bool { return slices.Contains(s.cfg.Filters, f) })
-	if !s.Resumed || len(old) == 0 {
+	if !s.Resumed {
 		return nil
 	}
-	if err := s.answer(s.client.Unsubscribe(old...)); err != nil {
-		return fmt.Errorf("unsubscribing on MQTT broker %v: %w", s.cfg.URLs, err)
+	old := slices.DeleteFunc(slices.Clone(cfg.Unsubscribe), func(f string) bool { return slices.Contains(cfg.Filters, f) })
+	for filters := range slices.Chunk(old, filtersPerPacket) {
+		if err := s.answer(s.paho.Unsubscribe(filters...)); err != nil {
+			return fmt.Errorf("unsubscribing: %w", err)
+		}
 	}
 	return nil
 }
@@ -144,16 +240,13 @@ func (s *Session) loseUnless(subscribed <-chan error) {
 
 // options: no automatic reconnection, since it would hide whether the session
 // survived.
-func (s *Session) options() *mqtt.ClientOptions {
-	cfg := &s.cfg
+func (s *Session) options(u *url.URL) *mqtt.ClientOptions {
+	cfg := &s.client.cfg
 	o := mqtt.NewClientOptions()
-	for _, u := range cfg.URLs {
-		o.AddBroker(u)
-	}
+	o.Servers = []*url.URL{u}
 	return o.SetClientID(cfg.ClientID).
 		SetUsername(cfg.User).
 		SetPassword(cfg.Password).
-		SetTLSConfig(cfg.TLS).
 		SetKeepAlive(cfg.KeepAlive).
 		SetPingTimeout(cfg.KeepAlive).
 		SetConnectTimeout(cfg.ConnectTimeout).
@@ -162,17 +255,8 @@ func (s *Session) options() *mqtt.ClientOptions {
 		SetCleanSession(cfg.CleanSession).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
-		SetCustomOpenConnectionFn(s.open).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.tap, nil }).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lose(err) })
-}
-
-func wait(ctx context.Context, t mqtt.Token) error {
-	select {
-	case <-t.Done():
-		return t.Error()
-	case <-ctx.Done():
-		return noAnswer(ctx)
-	}
 }
 
 func noAnswer(ctx context.Context) error { return fmt.Errorf("no answer: %w", ctx.Err()) }
@@ -192,15 +276,13 @@ func hint(code byte) string {
 // checkGranted fails for a filter that the broker refused. SUBACK says so with
 // the return code 0x80 (MQTT 3.1.1, section 3.9.3), which paho does not take
 // for an error.
-func (s *Session) checkGranted(granted map[string]byte) error {
-	filters := slices.Clone(s.cfg.Filters)
-	slices.Sort(filters)
+func (s *Session) checkGranted(filters []string, granted map[string]byte) error {
 	for _, f := range filters {
 		switch qos := granted[f]; {
 		case qos == 0x80:
 			return fmt.Errorf("the broker refused the topic filter %q: check that this user may subscribe to it", f)
-		case qos < s.cfg.QoS:
-			s.log.Warn("The MQTT broker granted a lower QoS than asked for", "filter", f, "asked", s.cfg.QoS, "granted", qos)
+		case qos < s.client.cfg.QoS:
+			s.client.log.Warn("The MQTT broker granted a lower QoS than asked for", "filter", f, "asked", s.client.cfg.QoS, "granted", qos)
 		}
 	}
 	return nil

@@ -40,7 +40,9 @@ func parsePublish(flags byte, body []byte, topic string) (*Message, error) {
 		if len(body) < 2 {
 			return nil, fmt.Errorf("%w: no packet identifier", errMalformed)
 		}
-		m.ID = binary.BigEndian.Uint16(body)
+		if m.ID = binary.BigEndian.Uint16(body); m.ID == 0 {
+			return nil, fmt.Errorf("%w: packet identifier 0 [MQTT-2.3.1-1]", errMalformed)
+		}
 		body = body[2:]
 	}
 	m.Payload = body

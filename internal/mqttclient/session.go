@@ -3,9 +3,6 @@ package mqttclient
 import (
 	"errors"
 	"io"
-	"log/slog"
-	"net"
-	"net/url"
 	"sync"
 	"syscall"
 	"time"
@@ -20,22 +17,22 @@ type Session struct {
 	// 3.2.2.2).
 	Resumed bool
 
-	cfg    Config
-	log    *slog.Logger
+	client *Client
 	opened time.Time
-	client mqtt.Client
+	paho   mqtt.Client
 	tap    *tap
+	socket io.Closer // of the tap, below TLS and WebSocket
 
 	mu      sync.Mutex
 	queue   fifo // received, not yet handed out
 	unacked fifo // received, in order, not yet acknowledged to the broker
+	flow    flow
 	lost    error
 	lostAt  time.Time
 	closed  bool
 	dropped int64
 
-	arrived chan struct{} // capacity 1: the queue or lost has changed
-	room    chan struct{} // capacity 1: unacked has shrunk by much
+	arrived chan struct{} // capacity 1: the queue, lost or the room has changed
 	full    time.Time     // of receive alone: since when there has been no room; zero if there is
 
 	ended  chan struct{} // closed when the session is lost or closed
@@ -45,27 +42,16 @@ type Session struct {
 	finished []*Message // of Ack; guarded by acking
 }
 
-func newSession(cfg Config, log *slog.Logger) *Session {
-	return &Session{cfg: cfg, log: log, opened: time.Now(), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: make(chan struct{})}
-}
-
-// open dials one of the URLs, for paho. What comes in on it goes through a tap.
-func (s *Session) open(u *url.URL, o mqtt.ClientOptions) (net.Conn, error) {
-	nc, err := dial(u, o)
-	if err != nil {
-		return nil, err
-	}
-	s.tap = newTap(nc, s.receive)
-	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
-	// the keep-alive too late at worst, so a short one gets a whole second more.
-	s.tap.silence = s.cfg.KeepAlive + max(s.cfg.KeepAlive/2, time.Second)
-	return s.tap, nil
+func newSession(c *Client) *Session {
+	return &Session{client: c, opened: time.Now(), arrived: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // receive takes messages from the tap. While it does not return nothing is read,
 // not even PINGRESP, so when too much is unacknowledged it waits for room only
-// as long as the keep-alive allows. After that, messages of QoS 0 are dropped as
-// they come, until there is room again.
+// as long as the keep-alive allows. After that it drops messages as they come, until
+// there is room again, or else the connection, if the broker keeps what is not
+// acknowledged and sends it again after a reconnection [MQTT-4.4.0-1]: at QoS 1 and
+// 2, and for a session that is not clean.
 func (s *Session) receive(messages []*Message) {
 	now := time.Now().UTC()
 	for _, m := range messages {
@@ -81,22 +67,19 @@ func (s *Session) receive(messages []*Message) {
 		}
 		if s.full.IsZero() {
 			s.full = now
+			signal(s.arrived)
 		}
 		if s.waitForRoom() {
 			continue
 		}
-		if messages[0].QoS > 0 {
-			// The broker keeps what is not acknowledged and sends it again after a
-			// reconnection [MQTT-4.4.0-1].
-			s.log.Warn("Messages are not finished with fast enough: dropping the connection, so that the MQTT broker keeps the rest",
-				"max_unacked", s.cfg.MaxUnacked)
+		if messages[0].QoS > 0 && !s.client.cfg.CleanSession {
+			s.client.log.Warn("Messages are not finished with fast enough: dropping the connection, so that the MQTT broker keeps the rest",
+				"max_unacked", s.client.cfg.MaxUnacked)
 			s.lose(ErrLost)
 			_ = s.tap.Close()
 			return
 		}
-		s.mu.Lock()
-		s.dropped++
-		s.mu.Unlock()
+		s.drop(messages[0])
 		messages = messages[1:]
 	}
 }
@@ -108,14 +91,44 @@ func (s *Session) enqueue(messages []*Message) int {
 	if s.lost != nil || s.closed {
 		return len(messages) // of no use any more: what is unacknowledged comes again
 	}
-	n := min(len(messages), s.cfg.MaxUnacked-s.unacked.len())
+	n := min(len(messages), s.client.room())
 	if n <= 0 {
 		return 0
 	}
+	owing := 0
+	for _, m := range messages[:n] {
+		m.held = true
+		if m.QoS > 0 {
+			owing++
+		}
+	}
+	s.client.held.Add(int64(n))
 	s.queue.push(messages[:n])
 	s.unacked.push(messages[:n])
+	s.flow.received(time.Now(), owing)
 	signal(s.arrived)
 	return n
+}
+
+// drop counts a message. It has to be acknowledged all the same, for the broker to
+// go on, and in its turn [MQTT-4.6.0-2]; that holds no more than its identifier, of
+// which there are 65,535.
+func (s *Session) drop(m *Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped++
+	if m.QoS > 0 {
+		s.unacked.push([]*Message{{QoS: m.QoS, ID: m.ID, ReceivedAt: m.ReceivedAt, done: true}})
+		s.flow.received(time.Now(), 1)
+	}
+}
+
+// release gives the room of a message back. Whoever calls it holds mu.
+func (s *Session) release(m *Message) {
+	if m.held {
+		m.held = false
+		s.client.held.Add(-1)
+	}
 }
 
 // To be woken for each message for which there is room would cost more than the
@@ -129,23 +142,21 @@ const (
 // waitForRoom returns true when there may be room, and false when there was none
 // for half the keep-alive.
 func (s *Session) waitForRoom() bool {
-	wait := min(roomDelay, s.cfg.KeepAlive/2-time.Since(s.full))
+	wait := min(roomDelay, s.client.cfg.KeepAlive/2-time.Since(s.full))
 	if wait <= 0 {
 		return false
 	}
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	select {
-	case <-s.room:
+	case <-s.client.freed:
 	case <-timeout.C:
 	}
 	return true
 }
 
 // hasRoom reports whether the reader should be woken, were it waiting.
-func (s *Session) hasRoom() bool {
-	return s.cfg.MaxUnacked-s.unacked.len() >= min(roomGoal, (s.cfg.MaxUnacked+3)/4)
-}
+func (c *Client) hasRoom() bool { return c.room() >= min(roomGoal, (c.cfg.MaxUnacked+3)/4) }
 
 // Arrived tells that Pop may have something new to say.
 func (s *Session) Arrived() <-chan struct{} { return s.arrived }
@@ -166,29 +177,61 @@ func (s *Session) Pop() (*Message, error) {
 
 // Ack says that messages are finished with. It may be called in any order and
 // from any goroutine; the broker is told in the order in which it sent
-// [MQTT-4.6.0-2]. After the connection is lost it does nothing: the broker
+// [MQTT-4.6.0-2]. After the connection is lost it only makes room: the broker
 // sends again what it was not told of.
 func (s *Session) Ack(messages []*Message) {
 	s.acking.Lock()
 	defer s.acking.Unlock()
 	s.mu.Lock()
+	gone := s.lost != nil || s.closed
 	for _, m := range messages {
 		m.done = true
+		if gone {
+			s.release(m)
+		}
 	}
 	finished := s.finished[:0]
+	full, owed := s.client.room() <= 0, 0
 	for m := s.unacked.peek(); m != nil && m.done; m = s.unacked.peek() {
 		finished = append(finished, s.unacked.pop())
+		s.release(m)
+		if m.QoS > 0 {
+			owed++
+		}
 	}
-	gone := s.lost != nil || s.closed
-	if len(finished) > 0 && s.hasRoom() {
-		signal(s.room)
-	}
+	s.flow.acknowledged(time.Now(), owed, full)
 	s.mu.Unlock()
-	if !gone && s.cfg.QoS > 0 { // else none of them wants an answer
+	if s.client.hasRoom() {
+		signal(s.client.freed)
+	}
+	if !gone && s.client.cfg.QoS > 0 { // else none of them wants an answer
 		s.tap.acknowledge(finished)
 	}
 	clear(finished)
 	s.finished = finished
+}
+
+// Stall is for how long from now nothing must come for it to be taken that nothing
+// can before something is acknowledged, for want of room here or because the broker
+// waits: 0 or less if that is so now.
+func (s *Session) Stall() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.queue.len() > 0:
+		return never
+	case s.client.room() <= 0:
+		return 0
+	}
+	return s.flow.wait(time.Now())
+}
+
+// Window is how many messages the broker has sent when it waited for
+// acknowledgements, and 0 if it has not been seen to wait.
+func (s *Session) Window() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flow.seen
 }
 
 // Lost reports whether the connection is gone.
@@ -206,19 +249,19 @@ func (s *Session) CutShort(within time.Duration) bool {
 	return byPeer && s.lostAt.Sub(s.opened) < within
 }
 
-// Unacked is how many messages are not yet acknowledged, and when the oldest of
-// them was received: the zero time if there is none.
+// Unacked is how many messages the client holds, and when the oldest that this
+// session has not acknowledged was received: the zero time if there is none.
 func (s *Session) Unacked() (n int, oldest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.unacked.peek(); m != nil {
 		oldest = m.ReceivedAt
 	}
-	return s.unacked.len(), oldest
+	return int(s.client.held.Load()), oldest
 }
 
-// TakeDropped is how many messages of QoS 0 found no room since it was last
-// asked.
+// TakeDropped is how many messages found no room, or were not handed out when the
+// session was closed, and will not come again, since it was last asked.
 func (s *Session) TakeDropped() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,35 +279,75 @@ func (s *Session) lose(err error) {
 		return
 	}
 	s.lost, s.lostAt = err, time.Now()
-	s.log.Warn("Connection to the MQTT broker lost", "error", err)
-	if !s.cfg.CleanSession {
-		var kept fifo
-		for m := s.queue.pop(); m != nil; m = s.queue.pop() {
-			if m.QoS == 0 {
-				kept.push([]*Message{m})
-			}
+	s.client.log.Warn("Connection to the MQTT broker lost", "error", err)
+	var kept fifo
+	for m := s.queue.pop(); m != nil; m = s.queue.pop() {
+		if s.comesAgain(m) {
+			s.release(m)
+		} else {
+			kept.push([]*Message{m})
 		}
-		s.queue = kept
+	}
+	s.queue = kept
+	s.end()
+}
+
+// comesAgain reports whether the broker sends a message again after a reconnection
+// if it was not acknowledged [MQTT-4.4.0-1].
+func (s *Session) comesAgain(m *Message) bool { return m.QoS > 0 && !s.client.cfg.CleanSession }
+
+// end is common to all ends. Whoever calls it holds mu, and has noted which it is.
+func (s *Session) end() {
+	for m := s.unacked.pop(); m != nil; m = s.unacked.pop() {
+		if m.done { // and waited for others before it
+			s.release(m)
+		}
 	}
 	s.ending.Do(func() { close(s.ended) })
 	signal(s.arrived)
-	signal(s.room)
+	signal(s.client.freed) // for receive, which would keep paho from ending
+}
+
+// close marks the session as closed. What was not handed out is dropped.
+func (s *Session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for m := s.queue.pop(); m != nil; m = s.queue.pop() {
+		if s.release(m); !s.comesAgain(m) {
+			s.dropped++
+		}
+	}
+	s.end()
+}
+
+// Drop counts those of the messages that will not come again, and forgets them all.
+func (s *Session) Drop(messages []*Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range messages {
+		if s.release(m); !s.comesAgain(m) {
+			s.dropped++
+		}
+	}
 }
 
 // Close ends the connection, after the acknowledgements that are under way.
 func (s *Session) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.ending.Do(func() { close(s.ended) })
-	s.mu.Unlock()
-	signal(s.room) // for receive, which would keep paho from ending
-	if s.tap != nil {
-		s.tap.Flush()
-		s.tap.polite.Store(true)
-	}
+	s.close()
+	s.tap.Flush()
+	s.tap.polite.Store(true)
 	// 250 ms is what paho waits for its writer; with 0 it may cut off the last
 	// acknowledgements.
-	s.client.Disconnect(250)
+	s.paho.Disconnect(250)
+}
+
+// abandon ends the connection at once: the broker gives no answer, or none that is
+// of use.
+func (s *Session) abandon() {
+	s.close()
+	_ = s.socket.Close()
+	s.paho.Disconnect(0) // which does not mind a connection that was closed on this side
 }
 
 func signal(ch chan struct{}) {

@@ -18,7 +18,7 @@ func numbered(qos byte, n int) (messages []*Message) {
 // 0 waits for it; the others are dropped as they come, and each is counted.
 func TestFullSessionWaitsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSession(Config{MaxUnacked: 2, KeepAlive: 30 * time.Second}, slog.New(slog.DiscardHandler))
+		s := newSession(New(Config{MaxUnacked: 2, KeepAlive: 30 * time.Second}, slog.New(slog.DiscardHandler)))
 		s.tap = newTap(&wire{}, nil)
 		check := func(n int, wait time.Duration, dropped int64) {
 			t.Helper()
@@ -48,7 +48,7 @@ func TestFullSessionWaitsOnce(t *testing.T) {
 func TestRoomIsTakenAsItComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{}
-		s := newSession(Config{MaxUnacked: 200, KeepAlive: time.Minute, QoS: 1}, slog.New(slog.DiscardHandler))
+		s := newSession(New(Config{MaxUnacked: 200, KeepAlive: time.Minute, QoS: 1}, slog.New(slog.DiscardHandler)))
 		s.tap = newTap(w, nil)
 		const messages = 1000
 		received := make(chan struct{})

@@ -106,7 +106,7 @@ func sources(cfg Config) (all []keySource, remote *remoteKeys, err error) {
 		all = append(all, &fileKeys{field: "public_key_files", path: path, parse: parsePEM})
 	}
 	if cfg.JWKSFile != "" {
-		all = append(all, &fileKeys{field: "jwks_file", path: cfg.JWKSFile, parse: parseJWKS})
+		all = append(all, &fileKeys{field: "jwks_file", path: cfg.JWKSFile, parse: new(keySet).parse})
 	}
 	if cfg.JWKSURL != "" {
 		u, err := url.Parse(cfg.JWKSURL)
@@ -134,13 +134,13 @@ func (f fixedKeys) find(context.Context, string, string) ([]key, error) { return
 // fileKeys are the keys of a file, as it is now.
 type fileKeys struct {
 	field, path string
-	parse       func([]byte) ([]key, error)
+	parse       func(*slog.Logger, []byte) ([]key, error)
 	file        *reload.Files[[]key]
 }
 
 func (f *fileKeys) start(log *slog.Logger) error {
 	f.file = reload.New(log, func(contents [][]byte) ([]key, error) {
-		keys, err := f.parse(contents[0])
+		keys, err := f.parse(log.With("file", f.path), contents[0])
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", f.path, err)
 		}
@@ -162,7 +162,7 @@ func (f *fileKeys) find(context.Context, string, string) ([]key, error) {
 var errNotStarted = errors.New("the keys are not loaded yet")
 
 // parsePEM takes every public key and certificate of a PEM file.
-func parsePEM(content []byte) (keys []key, err error) {
+func parsePEM(_ *slog.Logger, content []byte) (keys []key, err error) {
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		var k key
 		switch block.Type {
@@ -192,37 +192,59 @@ func parsePEM(content []byte) (keys []key, err error) {
 	return keys, nil
 }
 
-// parseJWKS takes the keys of a JSON Web Key Set (RFC 7517, section 5) that can be
-// used. Those that cannot are passed over, as that section asks.
-func parseJWKS(content []byte) ([]key, error) {
-	var set jwkset.JWKSMarshal
+// keySet reads a JSON Web Key Set again and again. What of it cannot be used is
+// passed over, as RFC 7517, section 5, asks: a set may have keys for others.
+type keySet struct {
+	public bool   // anyone can read it, so a shared secret in it is none
+	said   string // what was last said of keys that cannot be used
+}
+
+func (s *keySet) parse(log *slog.Logger, content []byte) ([]key, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
 	if err := json.Unmarshal(content, &set); err != nil {
 		return nil, err
 	}
+	if len(set.Keys) > maxSetKeys {
+		return nil, fmt.Errorf("%d keys are more than the %d that a set may have", len(set.Keys), maxSetKeys)
+	}
 	var keys []key
 	var why error
-	for _, m := range set.Keys {
-		jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
-		if err == nil {
-			var k key
-			if k, err = fromJWK(jwk); err == nil {
-				keys = append(keys, k)
-				continue
-			}
+	for _, raw := range set.Keys {
+		k, err := s.key(raw)
+		if err != nil {
+			why = errors.Join(why, err)
+			continue
 		}
-		why = errors.Join(why, err)
+		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
 		return nil, errors.Join(errors.New("there is no key that can be used"), why)
 	}
+	said := fmt.Sprint(why)
+	if why != nil && said != s.said {
+		log.Warn("Keys of tokens cannot be used and are passed over", "usable", len(keys), "error", why)
+	}
+	s.said = said
 	return keys, nil
 }
 
-func fromJWK(jwk jwkset.JWK) (key, error) {
-	m := jwk.Marshal()
+func (s *keySet) key(raw []byte) (key, error) {
+	var m jwkset.JWKMarshal
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return key{}, err
+	}
+	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
+	if err != nil {
+		return key{}, fmt.Errorf("key %q: %w", m.KID, err)
+	}
 	k := key{id: m.KID, alg: m.ALG.String(), key: jwk.Key()}
 	if private, ok := k.key.(crypto.Signer); ok {
 		k.key = private.Public()
+	}
+	if _, secret := k.key.([]byte); secret && s.public {
+		return key{}, fmt.Errorf("key %q is a shared secret, and anyone can fetch it", m.KID)
 	}
 	if m.USE != "" && m.USE != jwkset.UseSig {
 		return key{}, fmt.Errorf("key %q is not for signatures", m.KID)

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/MicahParks/jwkset"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 )
@@ -31,22 +30,21 @@ const (
 // remoteKeys are the keys of a URL. They are fetched in the background, and, but
 // seldom, at once when a token names a key that is not there: the issuer may have
 // changed keys. While the server does not answer as it should, the last keys stay.
-//
-// It is jwkset's storage, too, and takes a set only if something can be verified
-// with it.
 type remoteKeys struct {
-	jwkset.Storage
 	url     string
 	refresh time.Duration
+	set     keySet
+	client  *http.Client
 	log     *slog.Logger
 
-	ctx     context.Context // of Start, until close
+	ctx     context.Context // of start, until close
 	cancel  context.CancelFunc
 	started sync.WaitGroup
-	first   chan struct{}  // closed when the first fetch is over
-	client  jwkset.Storage // fetches; nil until then
+	first   chan struct{} // closed when the first fetch is over
 	limit   *rate.Limiter
 	flight  singleflight.Group
+
+	fetching sync.Mutex // one fetch at a time, so that an older answer does not come after a newer
 
 	keys    atomic.Pointer[[]key]
 	failure atomic.Pointer[error] // of the last fetch; nil: it succeeded
@@ -54,9 +52,10 @@ type remoteKeys struct {
 
 func newRemoteKeys(url string, refresh time.Duration) *remoteKeys {
 	r := &remoteKeys{
-		Storage: jwkset.NewMemoryStorage(),
 		url:     url,
 		refresh: refresh,
+		set:     keySet{public: true},
+		client:  client(),
 		first:   make(chan struct{}),
 		limit:   rate.NewLimiter(rate.Every(unknownEvery), unknownBurst),
 	}
@@ -66,27 +65,18 @@ func newRemoteKeys(url string, refresh time.Duration) *remoteKeys {
 }
 
 func (r *remoteKeys) start(log *slog.Logger) error {
-	r.log = log
+	r.log = log.With("url", r.url)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.started.Go(func() {
-		defer close(r.first)
-		fetched, err := jwkset.NewStorageFromHTTP(r.url, jwkset.HTTPClientStorageOptions{
-			Client:                    client(),
-			Ctx:                       r.ctx,
-			HTTPTimeout:               fetchTimeout,
-			NoErrorReturnFirstHTTPReq: true,
-			RefreshInterval:           r.refresh,
-			RefreshErrorHandler:       r.failed,
-			Storage:                   r,
-		})
-		if err == nil {
-			r.client, err = jwkset.NewHTTPClient(jwkset.HTTPClientOptions{
-				HTTPURLs:          map[string]jwkset.Storage{r.url: fetched},
-				RefreshUnknownKID: r.limit,
-			})
-		}
-		if err != nil {
-			r.failed(r.ctx, err)
+		r.fetch()
+		close(r.first)
+		for ticker := time.Tick(r.refresh); ; {
+			select {
+			case <-ticker:
+				r.fetch()
+			case <-r.ctx.Done():
+				return
+			}
 		}
 	})
 	return nil
@@ -99,41 +89,46 @@ func (r *remoteKeys) close() {
 	}
 }
 
-// KeyReplaceAll implements jwkset.Storage with what was fetched.
-func (r *remoteKeys) KeyReplaceAll(ctx context.Context, set []jwkset.JWK) error {
-	if len(set) > maxSetKeys {
-		return fmt.Errorf("%d keys are more than the %d that a set may have", len(set), maxSetKeys)
-	}
-	var keys []key
-	var why error
-	for _, jwk := range set {
-		k, err := fromJWK(jwk)
-		if _, shared := k.key.([]byte); err == nil && shared {
-			err = fmt.Errorf("key %q is a shared secret, and anyone can fetch it", k.id)
+// fetch fetches the set now.
+func (r *remoteKeys) fetch() {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	keys, err := r.get()
+	if err != nil {
+		err = fmt.Errorf("fetching keys from %s: %w", r.url, err)
+		r.failure.Store(&err)
+		if r.ctx.Err() == nil {
+			r.log.Warn("Keys of tokens cannot be fetched, those that are known stay in use", "known", len(*r.keys.Load()), "error", err)
 		}
-		if err != nil {
-			why = errors.Join(why, err)
-			continue
-		}
-		keys = append(keys, k)
-	}
-	if len(keys) == 0 {
-		return errors.Join(errors.New("there is no key that can be used"), why)
+		return
 	}
 	r.keys.Store(&keys)
 	if r.failure.Swap(nil) != nil {
-		r.log.Info("Fetched the keys of tokens", "url", r.url, "keys", len(keys))
+		r.log.Info("Fetched the keys of tokens", "keys", len(keys))
 	}
-	return r.Storage.KeyReplaceAll(ctx, set)
 }
 
-// failed keeps the error of a fetch.
-func (r *remoteKeys) failed(_ context.Context, err error) {
-	err = fmt.Errorf("fetching keys from %s: %w", r.url, err)
-	r.failure.Store(&err)
-	if r.ctx.Err() == nil {
-		r.log.Warn("Keys of tokens cannot be fetched, those that are known stay in use", "known", len(*r.keys.Load()), "error", err)
+func (r *remoteKeys) get() ([]key, error) {
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return nil, err
 	}
+	res, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the answer has status %s", res.Status)
+	}
+	content, err := io.ReadAll(io.LimitReader(res.Body, maxSetBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxSetBytes {
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxSetBytes)
+	}
+	return r.set.parse(r.log, content)
 }
 
 // find implements keySource.
@@ -153,7 +148,12 @@ func (r *remoteKeys) find(ctx context.Context, alg, kid string) ([]key, error) {
 		return keys, nil
 	}
 	select {
-	case <-r.flight.DoChan("", r.fetch):
+	case <-r.flight.DoChan("", func() (any, error) {
+		if r.limit.Allow() {
+			r.fetch()
+		}
+		return nil, nil
+	}):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -169,25 +169,13 @@ func known(keys []key, kid string) bool {
 	return slices.ContainsFunc(keys, func(k key) bool { return kid == "" || k.id == "" || k.id == kid })
 }
 
-// fetch fetches the set now, unless it just was.
-func (r *remoteKeys) fetch() (any, error) {
-	if r.client == nil || r.limit.Tokens() < 1 {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, fetchTimeout)
-	defer cancel()
-	// The library fetches when it is asked for a key that it does not have.
-	_, _ = r.client.KeyRead(ctx, "\x00")
-	return nil, nil
-}
-
 // client returns an HTTP client that a server of keys cannot do much harm to.
 func client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true // for one request in a long time
 	transport.MaxResponseHeaderBytes = 64 << 10
 	return &http.Client{
-		Transport: bounded{transport},
+		Transport: transport,
 		Timeout:   fetchTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
@@ -199,19 +187,4 @@ func client() *http.Client {
 			return nil
 		},
 	}
-}
-
-// bounded ends an answer that is too large early, so that it is no JSON.
-type bounded struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := b.RoundTripper.RoundTrip(req)
-	if err == nil {
-		res.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(res.Body, maxSetBytes), res.Body}
-	}
-	return res, err
 }

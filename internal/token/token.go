@@ -41,6 +41,8 @@ type Verifier struct {
 	keys     []keySource
 	remote   *remoteKeys // one of keys, if there is a URL
 	parser   *jwt.Parser
+	claims   *jwt.Validator
+	leeway   time.Duration
 	issuer   string
 	required map[string]string
 }
@@ -54,18 +56,22 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Leeway < 0 {
 		return nil, errors.New("leeway must not be negative")
 	}
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods(algorithms),
-		jwt.WithLeeway(cfg.Leeway),
-		jwt.WithStrictDecoding(),
-	}
+	options := []jwt.ParserOption{jwt.WithLeeway(cfg.Leeway)}
 	if cfg.Issuer != "" {
 		options = append(options, jwt.WithIssuer(cfg.Issuer))
 	}
 	if len(cfg.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(cfg.Audiences...))
 	}
-	return &Verifier{keys: keys, remote: remote, parser: jwt.NewParser(options...), issuer: cfg.Issuer, required: cfg.RequiredClaims}, nil
+	return &Verifier{
+		keys:     keys,
+		remote:   remote,
+		parser:   jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
+		claims:   jwt.NewValidator(options...),
+		leeway:   cfg.Leeway,
+		issuer:   cfg.Issuer,
+		required: cfg.RequiredClaims,
+	}, nil
 }
 
 // Start reads the key files, with an error if one cannot be used, and begins to
@@ -104,8 +110,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	if err != nil {
 		return nil, failed(v.reason(t, err), err)
 	}
-	if claims["exp"] == 0.0 { // which the library takes for none
-		return nil, failed("expired", jwt.ErrTokenExpired)
+	if err := v.claims.Validate(dated{claims}); err != nil {
+		return nil, failed(v.reason(t, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err)), err)
 	}
 	for name, want := range v.required {
 		if err := Claims(claims).has(name, want); err != nil {
@@ -220,14 +226,49 @@ func (c Claims) Subject() string {
 	return s
 }
 
-// Expires is when the token ends, if it does.
+// Until is when Verify would begin to refuse the token of these claims, if it ever
+// does: the end of what it allows.
+func (v *Verifier) Until(c Claims) (time.Time, bool) {
+	end, ok := c.Expires()
+	return end.Add(v.leeway), ok
+}
+
+// Expires is when the token ends, if it does, by the clock of who made it.
 func (c Claims) Expires() (time.Time, bool) {
-	d, err := jwt.MapClaims(c).GetExpirationTime()
+	d, err := dated{jwt.MapClaims(c)}.GetExpirationTime()
 	if err != nil || d == nil {
 		return time.Time{}, false
 	}
 	return d.Time, true
 }
+
+// dated are claims whose dates (RFC 7519, section 2, NumericDate) are all within
+// what clocks count. The library's overflow beyond, and take 0 for none.
+type dated struct{ jwt.MapClaims }
+
+// latest stands for all that is later: nanoseconds since 1970 end in 2262, and who
+// says 9999 means never.
+var latest = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (d dated) date(name string) (*jwt.NumericDate, error) {
+	switch seconds := d.MapClaims[name].(type) {
+	case nil:
+		return nil, nil
+	case float64:
+		return &jwt.NumericDate{Time: time.Unix(int64(min(max(seconds, 0), float64(latest.Unix()))), 0)}, nil
+	default:
+		return nil, fmt.Errorf("%s is not a number: %w", name, jwt.ErrInvalidType)
+	}
+}
+
+// GetExpirationTime implements jwt.Claims.
+func (d dated) GetExpirationTime() (*jwt.NumericDate, error) { return d.date("exp") }
+
+// GetNotBefore implements jwt.Claims.
+func (d dated) GetNotBefore() (*jwt.NumericDate, error) { return d.date("nbf") }
+
+// GetIssuedAt implements jwt.Claims.
+func (d dated) GetIssuedAt() (*jwt.NumericDate, error) { return d.date("iat") }
 
 // Strings is a claim that lists something: an array of strings, or one string
 // with white space between, as scope has (RFC 8693, section 4.2).

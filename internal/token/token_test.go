@@ -3,10 +3,14 @@ package token_test
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"log/slog"
+	"math"
+	"net/http"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -119,9 +123,12 @@ func TestClaims(t *testing.T) {
 			{"exp": in(-5 * time.Second)},
 			{"nbf": in(5 * time.Second)},
 			{"exp": nil},
+			{"exp": 9999999999},
+			{"exp": 1e300, "nbf": -1e300},
+			{"exp": math.MaxInt64},
 		},
-		"expired":       {{"exp": in(-20 * time.Second)}, {"exp": 0}, {"exp": -1}},
-		"not_yet_valid": {{"nbf": in(time.Minute)}},
+		"expired":       {{"exp": in(-20 * time.Second)}, {"exp": 0}, {"exp": -1}, {"exp": -1e300}},
+		"not_yet_valid": {{"nbf": in(time.Minute)}, {"nbf": 1e300}, {"nbf": math.MaxInt64}},
 		"issuer":        {{"iss": "https://issuer/"}, {"iss": ""}, {"iss": nil}},
 		"audience":      {{"aud": "else"}, {"aud": nil}, {"aud": []string{}}, {"aud": 1}},
 		"claim": {
@@ -147,6 +154,70 @@ func TestClaims(t *testing.T) {
 	numbers := verifier(t, token.Config{Secret: []byte(secret), RequiredClaims: map[string]string{"level": "3", "staff": "true"}})
 	expect(t, numbers, sign("HS256", "", []byte(secret), map[string]any{"level": 3, "staff": true}), "")
 	expect(t, numbers, sign("HS256", "", []byte(secret), map[string]any{"level": 30, "staff": true}), "claim")
+}
+
+// TestUntil: the end is when the token is refused, and a clock can count to it.
+func TestUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := verifier(t, token.Config{Secret: []byte(secret), Leeway: time.Minute})
+		raw := sign("HS256", "", []byte(secret), map[string]any{"exp": time.Now().Add(-30 * time.Second).Unix()})
+		at, ok := v.Until(expect(t, v, raw, ""))
+		if left := time.Until(at); !ok || left != 30*time.Second {
+			t.Fatalf("%s left, %v", left, ok)
+		}
+		time.Sleep(time.Until(at) - time.Nanosecond)
+		expect(t, v, raw, "")
+		time.Sleep(time.Nanosecond)
+		expect(t, v, raw, "expired")
+		for _, never := range []float64{9999999999, 1e300} {
+			at, ok := v.Until(expect(t, v, sign("HS256", "", []byte(secret), map[string]any{"exp": never}), ""))
+			if !ok || time.Duration(at.UnixNano()-time.Now().UnixNano()) < 100*365*24*time.Hour {
+				t.Errorf("%v: until %s, %v", never, at, ok)
+			}
+		}
+		if at, ok := v.Until(expect(t, v, sign("HS256", "", []byte(secret), map[string]any{"exp": nil}), "")); ok {
+			t.Errorf("ends at %s", at)
+		}
+	})
+}
+
+// TestUnusableKeys: in a file or from a URL, keys that are for others, or broken,
+// spoil nothing, and are told of once.
+func TestUnusableKeys(t *testing.T) {
+	good := edKey()
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(jwks(map[string]any{"good": good.Public()}), &set); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{
+		`1`, `{"kty":"new"}`, `{"kty":"RSA","kid":"no n","e":"AQAB"}`, `{"kty":"RSA","kid":"number","n":5,"e":"AQAB"}`,
+		`{"kty":"EC","crv":"P-256","kid":"off the curve","x":"AA","y":"AA"}`,
+		`{"kty":"OKP","crv":"Ed25519","kid":"unknown use","use":"new","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`,
+	} {
+		set.Keys = append(set.Keys, json.RawMessage(bad))
+	}
+	content := must(json.Marshal(set))
+	i := newIssuer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })
+	for _, cfg := range []token.Config{
+		{JWKSFile: file(t, content)},
+		{JWKSURL: i.URL, JWKSRefresh: time.Millisecond},
+	} {
+		var log strings.Builder
+		v := must(token.New(cfg))
+		if err := v.Start(slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, v, sign("EdDSA", "good", good, nil), "")
+		for cfg.JWKSURL != "" && i.fetches.Load() < 5 {
+			runtime.Gosched()
+		}
+		v.Close()
+		if n := strings.Count(log.String(), "passed over"); n != 1 || !strings.Contains(log.String(), "no n") {
+			t.Errorf("told %d times: %s", n, log.String())
+		}
+	}
 }
 
 // TestClaimsOf: what the gateway asks of a token.

@@ -3,6 +3,7 @@ package iotmqtt
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,10 +43,10 @@ func Spec() *service.ConfigSpec {
 		Description(description).
 		Fields(
 			service.NewStringListField(fieldURLs).
-				Description("Where the MQTT broker is: `tcp://`, `ssl://`, `ws://`, `wss://` or `unix://`. With several, the first that answers is used.").
+				Description("Where the MQTT broker is: `tcp://`, `ssl://`, `ws://`, `wss://` or `unix://`. With several, as a list or with commas between them, they are tried in order, each for `connect_timeout`, and the first that answers is used. A user and a password in a URL win over `user` and `password`.").
 				Example([]string{"tcp://localhost:1883"}).
 				Example([]string{"ssl://mqtt-1.example.com:8883", "ssl://mqtt-2.example.com:8883"}).
-				LintRule(`root = if this == "" || this.type() == "array" && this.length() == 0 { [ "`+errNoURL+`" ] }`),
+				LintRule(`root = if this == "" || this.type() == "array" && this.length() == 0 { [ "`+errNoURL+`" ] } else if this.type() == "string" && this.`+fieldProblem+`("`+fieldURLs+`") != "" { this.`+fieldProblem+`("`+fieldURLs+`") }`),
 			service.NewStringField(fieldRegistryID).
 				Description("The registry whose devices to listen to. It makes this a device source: clients get the device format. Set either this or `broker_id`.").
 				Default("").
@@ -90,11 +91,11 @@ func Spec() *service.ConfigSpec {
 				Example(0).
 				LintRule(`root = if this.type() == "number" && ![0, 1, 2].contains(this) { [ "`+errQoS+`" ] }`),
 			service.NewBoolField(fieldCleanSession).
-				Description("Whether the broker forgets this client when it disconnects. Set to `false`, with a `client_id`, to lose nothing of QoS 1 and 2 while this process is down or away.").
+				Description("Whether the broker forgets this client when it disconnects. Then it keeps nothing for it, and sends the retained messages again with each connection. Set to `false`, with a `client_id`, to lose nothing of QoS 1 and 2 while this process is down or away, or slower than its messages.").
 				Default(true).
 				Example(false),
 			service.NewIntField(fieldMaxUnacked).
-				Description("How many messages may be received and not yet acknowledged. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`; then, until there is room again, messages of QoS 0 are dropped as they come and counted in the metric `iot_mqtt_dropped`, and for the others the connection is dropped, for the broker to send them again.").
+				Description("How many messages may be received and not yet acknowledged, those of a lost connection that the output has yet to accept included. It bounds memory, and how many messages come twice after this process has crashed. When it is reached, the broker is made to wait, for half of `keepalive`. After that, with `clean_session: false`, the connection is dropped, for the broker to keep messages of QoS 1 and 2 and send them again. With `clean_session: true` it keeps none, so messages are dropped as they come until there is room again, as are those of QoS 0 with either, and counted in the metric `iot_mqtt_dropped`.").
 				Default(10000).
 				Example(1000).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "`+errMaxUnacked+`" ] }`),
@@ -104,13 +105,15 @@ func Spec() *service.ConfigSpec {
 				Example(true).
 				Advanced(),
 			service.NewDurationField(fieldKeepAlive).
-				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 1s.").
+				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 2s: MQTT counts it in seconds, and some brokers round one and a half of them down to one.").
 				Default("30s").
-				Example("5s"),
+				Example("5s").
+				LintRule(fieldLint(fieldKeepAlive)),
 			service.NewDurationField(fieldConnectTimeout).
-				Description("How long connecting and subscribing may take.").
+				Description("How long connecting to one of the `urls`, and subscribing there, may take.").
 				Default("10s").
-				Example("3s"),
+				Example("3s").
+				LintRule(fieldLint(fieldConnectTimeout)),
 			batchingField(),
 		).
 		Fields(sharingFields()...).
@@ -142,7 +145,7 @@ input:
 func batchingField() *service.ConfigField {
 	return service.NewObjectField(fieldBatching,
 		service.NewIntField("count").
-			Description("How many messages make a batch. 0 means that the number does not matter.").
+			Description("How many messages make a batch. 0 means that the number does not matter. A batch holds no more messages of QoS 1 and 2 than the broker sends before it waits for acknowledgements, which with Mosquitto is 20 and with RabbitMQ 10 unless set otherwise (see [brokers](../brokers.md)): when it waits, the batch goes, and the log says so.").
 			Default(1).
 			Example(10),
 		service.NewStringField("period").
@@ -208,7 +211,7 @@ type config struct {
 func parse(conf *service.ParsedConfig) (c config, err error) {
 	get := getter{conf: conf}
 	m := &c.session
-	m.URLs = get.strings(fieldURLs)
+	urls := get.strings(fieldURLs)
 	m.ClientID = get.string(fieldClientID)
 	m.User = get.string(fieldUser)
 	m.Password = get.string(fieldPassword)
@@ -225,12 +228,15 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	if get.err != nil {
 		return c, get.err
 	}
-	tls, enabled, err := conf.FieldTLSToggled(fieldTLS)
-	if err != nil {
-		return c, fmt.Errorf("reading field %s: %w", fieldTLS, err)
+	for i, entry := range urls {
+		all, err := mqttclient.ParseURLs(entry)
+		if err != nil {
+			return c, fmt.Errorf("field %s: entry %d is %w", fieldURLs, i+1, err)
+		}
+		m.URLs = append(m.URLs, all...)
 	}
-	if enabled {
-		m.TLS = tls
+	if m.TLS, err = parseTLS(conf); err != nil {
+		return c, err
 	}
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
 		return c, err
@@ -270,10 +276,9 @@ func (c *config) check(qos int) error {
 		return errors.New(errBatching)
 	case !m.CleanSession && m.ClientID == "":
 		return errors.New(errSession)
-	case m.KeepAlive < time.Second:
-		return fmt.Errorf("%s must be at least 1s, not %v: MQTT counts it in seconds", fieldKeepAlive, m.KeepAlive)
-	case m.ConnectTimeout <= 0:
-		return fmt.Errorf("%s must be positive, not %v", fieldConnectTimeout, m.ConnectTimeout)
+	}
+	if err := errors.Join(checkDuration(fieldKeepAlive, m.KeepAlive), checkDuration(fieldConnectTimeout, m.ConnectTimeout)); err != nil {
+		return err
 	}
 	for name, id := range map[string]string{fieldRegistryID: c.registry, fieldDeviceID: c.device, fieldBrokerID: c.broker} {
 		if id == "" {
@@ -295,11 +300,14 @@ func (c *config) check(qos int) error {
 			return fmt.Errorf("field %s: %w", fieldTopics, err)
 		}
 	}
-	filters, err := c.sharing.apply(m.Filters)
+	filters, covered := needed(m.Filters)
+	filters, err := c.sharing.apply(filters)
 	if err != nil {
 		return err
 	}
 	m.Filters = filters
+	// A session may have what is covered from another version, or when it was not yet.
+	m.Unsubscribe = c.sharing.both(slices.Concat(m.Unsubscribe, covered))
 	if m.ClientID == "" {
 		m.ClientID = "iotcast-" + uuid.NewString()[:8]
 	}

@@ -16,9 +16,10 @@ import (
 // network is a TCP proxy in front of a broker that can go dark: connections stay
 // open, and what is sent on those that were there is swallowed.
 type network struct {
-	port string
-	mu   sync.Mutex
-	dark []*atomic.Bool
+	port  string
+	mu    sync.Mutex
+	dark  []*atomic.Bool
+	conns []net.Conn
 }
 
 func newNetwork(t *testing.T, broker string) *network {
@@ -30,7 +31,6 @@ func newNetwork(t *testing.T, broker string) *network {
 	n := &network{}
 	_, n.port, _ = net.SplitHostPort(l.Addr().String())
 	var all sync.WaitGroup
-	var conns []net.Conn // guarded by n.mu
 	pass := func(from, to net.Conn, dark *atomic.Bool) {
 		defer func() {
 			if !dark.Load() { // else nobody is told
@@ -65,7 +65,7 @@ func newNetwork(t *testing.T, broker string) *network {
 			}
 			dark := new(atomic.Bool)
 			n.mu.Lock()
-			n.dark, conns = append(n.dark, dark), append(conns, down, up)
+			n.dark, n.conns = append(n.dark, dark), append(n.conns, down, up)
 			n.mu.Unlock()
 			all.Go(func() { pass(down, up, dark) })
 			all.Go(func() { pass(up, down, dark) })
@@ -74,13 +74,22 @@ func newNetwork(t *testing.T, broker string) *network {
 	t.Cleanup(func() {
 		_ = l.Close()
 		n.mu.Lock()
-		for _, c := range conns {
+		for _, c := range n.conns {
 			_ = c.Close()
 		}
 		n.mu.Unlock()
 		all.Wait()
 	})
 	return n
+}
+
+// cut closes all connections.
+func (n *network) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		_ = c.Close()
+	}
 }
 
 func (n *network) goDark() {

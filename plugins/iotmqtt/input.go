@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -18,7 +20,8 @@ import (
 )
 
 func init() {
-	registerFilterProblem() // before Spec, whose lint rules use it
+	registerFilterProblem() // before Spec, whose lint rules use them
+	registerFieldProblem()
 	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
 		return newInput(conf, res)
 	})
@@ -28,6 +31,7 @@ func init() {
 // Close one at a time, acknowledgements at any time.
 type input struct {
 	cfg     config
+	client  *mqttclient.Client
 	res     *service.Resources
 	log     *slog.Logger
 	meta    *metadata
@@ -41,7 +45,10 @@ type input struct {
 	line     *order.Line
 	turn     *order.Turn     // of the batch that is gathered
 	context  context.Context // of its messages: it carries the turn
+	away     atomic.Int64    // batches that are on their way through the pipeline
 	stopping sync.Once
+	told     bool          // of ReadBatch alone: that batches are not full
+	foreign  bool          // of ReadBatch alone: that messages came which no filter covers
 	rivalry  rivalry       // of Connect alone
 	cutShort bool          // of Connect alone: the last one was, before it had subscribed
 	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
@@ -52,10 +59,15 @@ type input struct {
 
 	mu        sync.Mutex // guards session: Close may come while Connect runs
 	session   *mqttclient.Session
-	connected bool // at least once
+	connected bool     // at least once
+	had       []string // topic filters of which the session has had the retained messages; changes with it
+	repeated  bool     // of ReadBatch alone: that of this session they came again
 }
 
-var _ service.BatchInput = (*input)(nil)
+var (
+	_ service.BatchInput         = (*input)(nil)
+	_ service.ConnectionTestable = (*input)(nil)
+)
 
 func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error) {
 	cfg, err := parse(conf)
@@ -70,6 +82,7 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	if err := meta.consult(res); err != nil {
 		return nil, err
 	}
+	log := logging.New(res.Logger())
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	var free chan struct{}
@@ -80,7 +93,8 @@ func newInput(conf *service.ParsedConfig, res *service.Resources) (*input, error
 	return &input{
 		res:     res,
 		cfg:     cfg,
-		log:     logging.New(res.Logger()),
+		client:  mqttclient.New(cfg.session, log),
+		log:     log,
 		meta:    meta,
 		batcher: batcher,
 		alone:   cfg.batching.Count == 1 && cfg.batching.IsNoop(),
@@ -108,7 +122,7 @@ func (in *input) Connect(ctx context.Context) error {
 	if err := in.meta.consult(in.res); err != nil {
 		return err
 	}
-	s, err := mqttclient.Connect(ctx, in.cfg.session, in.log)
+	s, err := in.client.Connect(ctx)
 	in.cutShort = errors.Is(err, mqttclient.ErrLost)
 	if err != nil {
 		return err
@@ -123,15 +137,43 @@ func (in *input) Connect(ctx context.Context) error {
 	default:
 		log.Info("Subscribed on the MQTT broker")
 	}
-	if filters := doubtful(in.cfg.session.Filters); len(filters) > 0 {
-		log.Warn("Not every MQTT broker delivers to a shared subscription of topics that begin with $, though it grants it: "+
-			"if nothing arrives, set partition instead of share_group", "filters", filters)
+	if filters := doubtful(in.cfg.session.Filters); len(filters) > 0 && !in.connected {
+		log.Warn("Not every MQTT broker delivers to a shared subscription, though it grants it, and some do not for topics that begin with $: "+
+			"if nothing arrives, set partition instead of share_group (see docs/cluster.md)", "filters", filters)
 	}
+	in.had, in.repeated = in.retainedBefore(s), false
 	in.mu.Lock()
 	in.session, in.connected = s, true
 	in.mu.Unlock()
 	in.watching.Do(func() { go in.watch() })
 	return nil
+}
+
+// ConnectionTest implements service.ConnectionTestable.
+func (in *input) ConnectionTest(ctx context.Context) service.ConnectionTestResults {
+	if err := in.client.Test(ctx); err != nil {
+		return service.ConnectionTestFailed(err).AsList()
+	}
+	return service.ConnectionTestSucceeded().AsList()
+}
+
+// retainedBefore are the topic filters of a resumed session whose retained messages
+// it has had. SUBSCRIBE brings them once more [MQTT-3.8.4-3], and cannot be left out:
+// a broker that has crashed may remember the session and not its last subscriptions.
+// What they were, only the process knows that has subscribed; with another, a
+// session is taken to have had them all.
+func (in *input) retainedBefore(s *mqttclient.Session) []string {
+	if in.cfg.session.CleanSession {
+		return nil
+	}
+	switch had := subscribed.swap(in.cfg.session); {
+	case !s.Resumed:
+		return nil
+	case had == nil:
+		return in.cfg.session.Filters
+	default:
+		return had
+	}
 }
 
 // watch keeps the metrics true while nothing is read, which is when they matter.
@@ -163,6 +205,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	for {
 		if b := in.replays.next(); b != nil {
 			if in.comesAgain(b) {
+				b.session.Ack(b.sources) // it is lost: this makes room
 				in.settled()
 				continue
 			}
@@ -176,36 +219,65 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		}
 		m, err := s.Pop()
 		switch {
-		case m != nil && !in.meta.concerns(m):
+		case m != nil && !in.wants(m):
 			s.Ack([]*mqttclient.Message{m})
+			continue
 		case m != nil:
 			in.gathered = append(in.gathered, m)
 			message := in.meta.message(in.tracing.begin(in.context, m.Topic, m.ReceivedAt), m)
-			switch {
-			case in.alone:
+			if in.alone {
 				b := in.take(s)
 				b.messages = service.MessageBatch{message}
 				return in.handFirst(b)
-			case in.batcher.Add(message):
-				return in.flush(ctx, s)
+			}
+			if !in.batcher.Add(message) {
+				continue
 			}
 		case err != nil && len(in.gathered) == 0:
 			return nil, nil, service.ErrNotConnected
-		case err != nil, !in.wait(ctx, s):
-			if ctx.Err() != nil {
-				return nil, nil, ctx.Err()
+		case err == nil:
+			if in.wait(ctx, s) {
+				continue
 			}
-			return in.flush(ctx, s)
+		}
+		in.tellOfWindow(s)
+		b := in.flush(ctx, s)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if b != nil {
+			return in.handFirst(b)
 		}
 	}
+}
+
+// wants reports whether a message goes on. What does not is acknowledged.
+func (in *input) wants(m *mqttclient.Message) bool {
+	switch {
+	case !in.meta.covers(m.Topic):
+		if !in.foreign {
+			in.foreign = true
+			in.log.Warn("The MQTT broker sends messages that no topic filter covers: they are left out. It may go on with a subscription from before: name its filter in the field unsubscribe, or take another client_id",
+				"topic", m.Topic)
+		}
+		return false
+	case m.Retained && !m.Duplicate && match(in.had, m.Topic):
+		if !in.repeated {
+			in.repeated = true
+			in.log.Info("The MQTT broker sends retained messages once more, since the session was resumed: they are left out")
+		}
+		in.metrics.repeated.Incr(1)
+		return false
+	}
+	return in.meta.concerns(m)
 }
 
 // wait returns true when there may be something to read, and false when the
 // batch that has begun is due, or ctx has ended.
 func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 	var due <-chan time.Time
-	if len(in.gathered) > 0 && in.cfg.period > 0 {
-		timer := time.NewTimer(in.cfg.period - time.Since(in.gathered[0].ReceivedAt))
+	if len(in.gathered) > 0 {
+		timer := time.NewTimer(in.due(s))
 		defer timer.Stop()
 		due = timer.C
 	}
@@ -218,6 +290,35 @@ func (in *input) wait(ctx context.Context, s *mqttclient.Session) bool {
 		return false
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// due is in how long the batch that has begun is, if nothing comes meanwhile.
+func (in *input) due(s *mqttclient.Session) time.Duration {
+	left := time.Duration(math.MaxInt64)
+	if in.cfg.period > 0 {
+		left = in.cfg.period - time.Since(in.gathered[0].ReceivedAt)
+	}
+	if in.away.Load() == 0 { // else what is on its way will be acknowledged, and more come
+		left = min(left, s.Stall())
+	}
+	return left
+}
+
+// tellOfWindow says, once, why batches are not full.
+func (in *input) tellOfWindow(s *mqttclient.Session) {
+	if in.told {
+		return
+	}
+	count, window, most := in.cfg.batching.Count, s.Window(), in.cfg.session.MaxUnacked
+	switch {
+	case window > 0 && (count == 0 || count > window):
+		in.told = true
+		in.log.Warn("The MQTT broker waited for acknowledgements before a batch was full, which then went as it was: lower batching.count, or raise the limit of the broker, "+
+			"such as max_inflight_messages of Mosquitto, mqtt.prefetch of RabbitMQ or mqtt.max_inflight of EMQX (see docs/brokers.md)", "messages", window, "count", count)
+	case len(in.gathered) >= most && (count == 0 || count > most):
+		in.told = true
+		in.log.Warn("A batch holds no more messages than max_unacked allows: raise max_unacked, or lower batching.count", "max_unacked", most, "count", count)
 	}
 }
 
@@ -249,24 +350,26 @@ func (in *input) take(s *mqttclient.Session) *batch {
 	return b
 }
 
-// flush hands out what is gathered.
-func (in *input) flush(ctx context.Context, s *mqttclient.Session) (service.MessageBatch, service.AckFunc, error) {
-	b := in.take(s)
-	var err error
-	b.messages, err = in.batcher.Flush(ctx)
+// flush makes a batch of what is gathered, nil if nothing is left of it.
+func (in *input) flush(ctx context.Context, s *mqttclient.Session) *batch {
 	if ctx.Err() != nil {
-		return nil, nil, ctx.Err()
+		return nil // Close counts what is gathered
 	}
+	messages, err := in.batcher.Flush(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	b := in.take(s)
 	if err != nil {
 		in.metrics.rejected.Incr(int64(len(b.sources)))
 		in.log.Error("The processors of the field batching failed: the messages are given up", "messages", len(b.sources), "error", err)
 	}
-	if len(b.messages) == 0 { // given up, or a processor has filtered all
+	if b.messages = messages; len(messages) == 0 { // given up, or a processor has filtered all
 		b.turn.Taken()
 		s.Ack(b.sources)
-		return in.ReadBatch(ctx)
+		return nil
 	}
-	return in.handFirst(b)
+	return b
 }
 
 // handFirst hands out a batch that has not been before.
@@ -293,7 +396,9 @@ func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
 	if in.cfg.replay {
 		messages = messages.Copy()
 	}
+	in.away.Add(1)
 	return messages, func(_ context.Context, err error) error {
+		defer in.back()
 		b.turn.Taken() // a filter or another output may have ended it
 		switch {
 		case err == nil:
@@ -313,6 +418,13 @@ func (in *input) hand(b *batch) (service.MessageBatch, service.AckFunc, error) {
 		}
 		return nil
 	}, nil
+}
+
+// back says that a batch is no longer on its way, which may make another one due.
+func (in *input) back() {
+	if in.away.Add(-1) == 0 && !in.alone {
+		in.replays.wake()
+	}
 }
 
 // giveUp acknowledges what was rejected: MQTT 3.1.1 knows no negative
@@ -365,7 +477,7 @@ func (in *input) observe(s *mqttclient.Session) {
 	in.metrics.oldestUnacked.SetFloat64(age)
 	if d := s.TakeDropped(); d > 0 {
 		in.metrics.dropped.Incr(d)
-		in.log.Warn("Messages of QoS 0 were dropped for want of room: raise max_unacked, or make the pipeline faster",
+		in.log.Warn("Messages were dropped that the MQTT broker will not send again, for want of room or since the stream has stopped: where they come too fast, raise max_unacked or make the pipeline faster; to lose none of QoS 1 and 2, set clean_session to false",
 			"messages", d, "max_unacked", in.cfg.session.MaxUnacked)
 	}
 }
@@ -375,9 +487,13 @@ func (in *input) Close(ctx context.Context) error {
 	close(in.closed)
 	in.watching.Do(func() { close(in.watched) }) // it never began
 	<-in.watched
+	if s := in.current(); s != nil {
+		for _, b := range append(in.replays.stop(), &batch{session: s, sources: in.gathered}) {
+			b.session.Drop(b.sources)
+		}
+	}
 	in.end()
 	in.line.End()
-	in.replays.stop()
 	return in.batcher.Close(ctx)
 }
 

@@ -1,13 +1,69 @@
 package iotmqtt
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 
 	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/mqttclient"
 )
 
 // filterProblem is a Bloblang method, since that is what lint rules are written in. It lets them say what the input would.
 const filterProblem = "iot_topic_filter_problem"
+
+// fieldProblem is one for other fields.
+const fieldProblem = "iot_mqtt_field_problem"
+
+func registerFieldProblem() {
+	spec := bloblang.NewPluginSpec().
+		Category("IoT").
+		Description("Tells what is wrong with the value of a field of the input `iot_mqtt`. The result is empty if there is nothing wrong, and never holds the value, since a URL may hold a password.").
+		Param(bloblang.NewStringParam("field").Description("Which field: `urls` (one entry of it), `keepalive` or `connect_timeout`.")).
+		Example("", `root = this.url.iot_mqtt_field_problem("urls")`,
+			[2]string{`{"url":"tcp://localhost:1883"}`, `""`},
+			[2]string{`{"url":"ssl://"}`, `"a URL without a host: write it like ssl://localhost"`})
+	bloblang.MustRegisterMethodV2(fieldProblem, spec, func(args *bloblang.ParsedParams) (bloblang.Method, error) {
+		field, err := args.GetString("field")
+		if err != nil {
+			return nil, err
+		}
+		return bloblang.StringMethod(func(value string) (any, error) {
+			if err := checkField(field, value); err != nil {
+				return err.Error(), nil
+			}
+			return "", nil
+		}), nil
+	})
+}
+
+func checkField(field, value string) error {
+	if field == fieldURLs {
+		_, err := mqttclient.ParseURLs(value)
+		return err
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return nil // Benthos says so
+	}
+	return checkDuration(field, d)
+}
+
+func checkDuration(field string, d time.Duration) error {
+	switch {
+	case field == fieldKeepAlive && d < 2*time.Second:
+		return fmt.Errorf("%s must be at least 2s, not %v", field, d)
+	case field == fieldConnectTimeout && d <= 0:
+		return fmt.Errorf("%s must be positive, not %v", field, d)
+	}
+	return nil
+}
+
+// fieldLint is the lint rule for a text, or each of a list.
+func fieldLint(field string) string {
+	return fmt.Sprintf(`root = if this.type() == "string" && this.%[1]s(%[2]q) != "" { this.%[1]s(%[2]q) }`, fieldProblem, field)
+}
 
 func registerFilterProblem() {
 	spec := bloblang.NewPluginSpec().

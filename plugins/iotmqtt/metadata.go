@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -25,6 +24,7 @@ type metadata struct {
 	eventIDs *envelope.EventIDs
 	models   map[kind]*service.Message
 	sharing  sharing
+	filters  []string
 }
 
 // kind is what messages have in common that a model serves for.
@@ -41,7 +41,7 @@ func newMetadata(c config) *metadata {
 	return &metadata{
 		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
 		eventIDs: envelope.NewEventIDs(), models: make(map[kind]*service.Message),
-		sharing: c.sharing,
+		sharing: c.sharing, filters: c.session.Filters,
 	}
 }
 
@@ -69,7 +69,7 @@ type (
 func (m *messageID) Copy() any { return int(m.ID) }
 
 // Copy implements service.ImmutableValue.
-func (m *receivedAt) Copy() any { return m.ReceivedAt.Format(time.RFC3339Nano) }
+func (m *receivedAt) Copy() any { return m.ReceivedAt }
 
 // model is a message with the metadata of all messages of one kind, and with
 // every key.
@@ -128,6 +128,16 @@ func (md *metadata) parse(topic string) (string, iotcore.Topic) {
 		}
 	}
 	return topic, iotcore.ParseTopic(topic)
+}
+
+// covers reports whether a topic, or what it stands for, is one that was asked for.
+// RabbitMQ goes on sending what a resumed session was subscribed to.
+func (md *metadata) covers(topic string) bool {
+	if match(md.filters, topic) {
+		return true
+	}
+	standard, _ := md.parse(topic)
+	return standard != topic && match(md.filters, standard)
 }
 
 // concerns reports whether a message belongs to the source. Some brokers send

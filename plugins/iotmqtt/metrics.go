@@ -8,6 +8,7 @@ type metrics struct {
 	oldestUnacked *service.MetricGauge
 	dropped       *service.MetricCounter
 	rejected      *service.MetricCounter
+	repeated      *service.MetricCounter
 	sessionLost   *service.MetricCounter
 }
 
@@ -17,6 +18,7 @@ func newMetrics(m *service.Metrics) metrics {
 		oldestUnacked: m.NewGauge("iot_mqtt_oldest_unacked_seconds"),
 		dropped:       m.NewCounter("iot_mqtt_dropped"),
 		rejected:      m.NewCounter("iot_mqtt_rejected"),
+		repeated:      m.NewCounter("iot_mqtt_retained_repeated"),
 		sessionLost:   m.NewCounter("iot_mqtt_session_lost"),
 	}
 }
@@ -24,7 +26,7 @@ func newMetrics(m *service.Metrics) metrics {
 // zeroed makes the counters appear at once: to Prometheus, one that appears with
 // a 1 has not increased.
 func (m metrics) zeroed() metrics {
-	for _, counter := range []*service.MetricCounter{m.dropped, m.rejected, m.sessionLost} {
+	for _, counter := range []*service.MetricCounter{m.dropped, m.rejected, m.repeated, m.sessionLost} {
 		counter.Incr(0)
 	}
 	return m

@@ -8,7 +8,7 @@ import (
 // replays are the batches that the output rejected, each held back for a while
 // before it is handed out again.
 type replays struct {
-	ready chan struct{} // capacity 1: next has something
+	ready chan struct{} // capacity 1: it is worth looking again
 
 	mu      sync.Mutex
 	due     []*batch
@@ -43,11 +43,16 @@ func (r *replays) add(b *batch) {
 		}
 		delete(r.timers, b)
 		r.due = append(r.due, b)
-		select {
-		case r.ready <- struct{}{}:
-		default:
-		}
+		r.wake()
 	})
+}
+
+// wake has whoever waits look again.
+func (r *replays) wake() {
+	select {
+	case r.ready <- struct{}{}:
+	default:
+	}
 }
 
 // next returns the batch that has been due for longest, nil if none is.
@@ -62,12 +67,16 @@ func (r *replays) next() *batch {
 	return b
 }
 
-func (r *replays) stop() {
+// stop returns the batches that were held back.
+func (r *replays) stop() []*batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
+	held := r.due
 	for b, t := range r.timers {
 		t.Stop()
-		delete(r.timers, b)
+		held = append(held, b)
 	}
+	r.due, r.timers = nil, nil
+	return held
 }

@@ -23,7 +23,7 @@ const (
 func sharingFields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewStringField(fieldShareGroup).
-			Description("The group of processes with which this one shares the messages: the broker gives each message to one of them (the shared subscription `$share/<share_group>/<topic>` of MQTT 5, which many brokers offer to MQTT 3.1.1 as well). Mosquitto shares broker topics, but accepts a group for `$devices/…` and then delivers nothing: use `partition` there. No broker keeps the order of a device's messages across the group, and a message can wait for a member that is down. How brokers differ is in `docs/cluster.md`.").
+			Description("The group of processes with which this one shares the messages: the broker gives each message to one of them (the shared subscription `$share/<share_group>/<topic>` of MQTT 5, which many brokers offer to MQTT 3.1.1 as well). RabbitMQ, NATS and aedes accept a group and then deliver nothing, and so does Mosquitto for `$devices/…`: use `partition` there. No broker keeps the order of a device's messages across the group, and a message can wait for a member that is down. How brokers differ is in `docs/cluster.md`.").
 			Default("").
 			Example("triggers").
 			LintRule(`root = if this.re_match("[/+#]") { [ "` + errShareGroup + `" ] }`).
@@ -95,12 +95,22 @@ func (s sharing) apply(filters []string) ([]string, error) {
 	return all, nil
 }
 
-// doubtful are shared filters of topics that begin with $. Some brokers grant such
-// a subscription and deliver nothing, and MQTT has no way to ask.
+// both are filters as they are, and as those of the group.
+func (s sharing) both(filters []string) []string {
+	if s.group == "" {
+		return filters
+	}
+	for _, f := range slices.Clone(filters) {
+		filters = append(filters, sharePrefix+s.group+"/"+f)
+	}
+	return filters
+}
+
+// doubtful are shared filters. Some brokers grant such a subscription and deliver
+// nothing, and MQTT has no way to ask.
 func doubtful(filters []string) (all []string) {
 	for _, f := range filters {
-		rest, ok := strings.CutPrefix(f, sharePrefix)
-		if _, topic, _ := strings.Cut(rest, "/"); ok && strings.HasPrefix(topic, "$") {
+		if strings.HasPrefix(f, sharePrefix) {
 			all = append(all, f)
 		}
 	}

@@ -60,7 +60,7 @@ An envelope keeps the metadata of its first message, and adds:
 
 == Failures
 
-A message that cannot be written (it is too large, a field's interpolation fails, a time is malformed) or that carries an error already fails alone: it leaves with its content unchanged and its error set, after the envelope of the messages before it, and the other messages go out in envelopes. Treat it with `+"`reject_errored`, `switch` or `catch`"+`, as with any xref:configuration:error_handling.adoc[failed message].
+A message that cannot be written (it is too large, an ID has more than 50 characters, a field's interpolation fails, a time is malformed) or that carries an error already fails alone: it leaves with its content unchanged and its error set, after the envelope of the messages before it, and the other messages go out in envelopes. Treat it with `+"`reject_errored`, `switch` or `catch`"+`, as with any xref:configuration:error_handling.adoc[failed message].
 `).
 		Fields(fields()...).
 		Example("Readings in a web page", "Sends the events of all devices of a registry to every WebSocket connection open on a path, up to ten messages at a time.", `

@@ -41,6 +41,7 @@ func TestLints(t *testing.T) {
 func TestConstructorChecks(t *testing.T) {
 	for conf, want := range map[string]string{
 		"max_bytes: 511":       errMaxBytes,
+		"device_id: " + longID: "has 51 characters",
 		"source: cloud":        `source is "cloud": it must be auto, device or broker`,
 		"topic: '${! json(' ":  "failed to parse interpolated field 'topic'",
 		"max_bytes: plenty":    "max_bytes",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
@@ -42,6 +43,11 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 	}
 	for i, name := range fieldNames {
 		if p.fields[i], err = parseField(conf, name); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range []fieldIndex{registryID, deviceID, brokerID} {
+		if err := iotcore.ValidateIDLength(p.fields[f].name, p.fields[f].static); err != nil {
 			return nil, err
 		}
 	}

@@ -173,6 +173,9 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// longID has one character too many, and some more bytes.
+var longID = "é" + strings.Repeat("d", 50)
+
 func TestErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		conf string
@@ -183,7 +186,15 @@ func TestErrors(t *testing.T) {
 		"time metadata": {"{}", message("x", metakey.ReceivedAt, "soon"), `metadata iot_received_at is "soon": it must be a time in RFC 3339`},
 		"source":        {"{}", message("x", metakey.Source, "cloud"), `metadata iot_source is "cloud": it must be device or broker`},
 		"interpolation": {`topic: ${! throw("no topic") }`, message("x"), "resolving topic: "},
-		"too large":     {"max_bytes: 512", message(strings.Repeat("L", 600)), "exceeds max_bytes 512 (payload 600 bytes)"},
+		"device ID of the topic": {"{}", func() *service.Message {
+			m := message("x", metakey.Topic, "$devices/"+longID+"/events")
+			m.MetaDelete(metakey.DeviceID)
+			return m
+		}(), `device_id "` + longID + `" has 51 characters: give at most 50`},
+		"device ID":   {"{}", message("x", metakey.DeviceID, longID), `device_id "` + longID + `" has 51 characters: give at most 50`},
+		"registry ID": {"registry_id: ${! content() }", message(longID), `registry_id "` + longID + `" has 51 characters: give at most 50`},
+		"broker ID":   {"{}", message("x", metakey.Source, sourceBroker, metakey.BrokerID, longID), `broker_id "` + longID + `" has 51 characters: give at most 50`},
+		"too large":   {"max_bytes: 512", message(strings.Repeat("L", 600)), "exceeds max_bytes 512 (payload 600 bytes)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := process(t, tt.conf, tt.msg)[0].GetError()

@@ -90,6 +90,9 @@ func (v *values) read(index int, m *envelope.Message) (envelope.Format, error) {
 	} else {
 		err = v.readDevice(index, m)
 	}
+	if err == nil {
+		err = checkIDs(m)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -127,6 +130,16 @@ func (v *values) format(index int, m *envelope.Message) (envelope.Format, error)
 	default:
 		return 0, fmt.Errorf("%s is %q: it must be %s or %s", origin, source, sourceDevice, sourceBroker)
 	}
+}
+
+// checkIDs refuses what clients that know the formats have no room for. The topic may hold it, which anyone can publish to.
+func checkIDs(m *envelope.Message) error {
+	for _, of := range [...]struct{ name, id string }{{fieldRegistryID, m.RegistryID}, {fieldDeviceID, m.DeviceID}, {fieldBrokerID, m.BrokerID}} {
+		if err := iotcore.ValidateIDLength(of.name, of.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *values) readDevice(index int, m *envelope.Message) (err error) {

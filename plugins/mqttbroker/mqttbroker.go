@@ -47,11 +47,11 @@ func Field() *service.ConfigField {
 				Description("The host and port to listen on for MQTT over TLS. Empty means no such listener.").
 				Example(":8883"),
 			service.NewStringField(fieldCertFile).
-				Description("The file of the broker's certificate and those that lead to its authority, in PEM.").
+				Description("The file of the broker's certificate and those that lead to its authority, in PEM. It is read again when it changes.").
 				Default("").
 				Example("broker.pem"),
 			service.NewStringField(fieldKeyFile).
-				Description("The file of the key of the certificate, in PEM.").
+				Description("The file of the key of the certificate, in PEM. It is read again when it changes.").
 				Default("").
 				Example("broker-key.pem"),
 		).

@@ -47,7 +47,10 @@ type output struct {
 	rejected    *service.MetricCounter
 }
 
-var _ service.BatchOutput = (*output)(nil)
+var (
+	_ service.BatchOutput        = (*output)(nil)
+	_ service.ConnectionTestable = (*output)(nil)
+)
 
 func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{
@@ -82,7 +85,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 	// An output resource is made before the gateways are: it finds its route when
 	// it connects. The output of a stream is made after them, and fails at once.
 	if _, ok := res.GetGeneric(gateway.Key); ok {
-		if err := o.findRoute(); err != nil {
+		if o.route, err = o.findRoute(); err != nil {
 			return nil, err
 		}
 	}
@@ -90,26 +93,25 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 	return o, nil
 }
 
-func (o *output) findRoute() error {
+func (o *output) findRoute() (*gateway.Route, error) {
 	set, ok := o.res.GetGeneric(gateway.Key)
 	if !ok {
-		return errors.New("this process has no websocket_gateways: run the config with iotcast, or with a binary that uses plugins.Options")
+		return nil, errors.New("this process has no websocket_gateways: run the config with iotcast, or with a binary that uses plugins.Options")
 	}
 	route, err := set.(*gateway.Set).Route(o.gateway, o.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !route.Bindings().Allows(o.account, access.Broadcaster) {
-		return fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, o.account, access.Broadcaster, o.gateway)
+		return nil, fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, o.account, access.Broadcaster, o.gateway)
 	}
-	o.route = route
-	return nil
+	return route, nil
 }
 
 // Connect implements service.BatchOutput.
-func (o *output) Connect(context.Context) error {
+func (o *output) Connect(context.Context) (err error) {
 	if o.route == nil {
-		if err := o.findRoute(); err != nil {
+		if o.route, err = o.findRoute(); err != nil {
 			return err
 		}
 	}
@@ -118,6 +120,19 @@ func (o *output) Connect(context.Context) error {
 	}
 	o.place.Ready(true)
 	return nil
+}
+
+// ConnectionTest implements service.ConnectionTestable: the route is there, and
+// its gateway listens.
+func (o *output) ConnectionTest(context.Context) service.ConnectionTestResults {
+	route, err := o.findRoute()
+	if err == nil {
+		err = route.Err()
+	}
+	if err != nil {
+		return service.ConnectionTestFailed(err).AsList()
+	}
+	return service.ConnectionTestSucceeded().AsList()
 }
 
 // WriteBatch broadcasts each message of the batch. It waits for no socket, but
@@ -206,7 +221,10 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 	} else if out.ID, err = o.eventID.TryString(m); err != nil {
 		return out, fmt.Errorf("%s: %w", fieldEventID, err)
 	}
-	if at, ok := m.MetaGet(metakey.ReceivedAt); ok {
+	switch at, _ := m.MetaGetMut(metakey.ReceivedAt); at := at.(type) {
+	case time.Time:
+		out.Received = at
+	case string: // from another process
 		out.Received, _ = time.Parse(time.RFC3339Nano, at)
 	}
 	return out, nil

@@ -3,6 +3,7 @@ package websocketbroadcast
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +24,8 @@ func (silent) Received(int)          {}
 func (silent) HandlerFailed(string)  {}
 func (silent) Served(time.Duration)  {}
 
-// onRead is the content of a message, and is called when it is read.
-type onRead func() string
-
-func (f onRead) MarshalJSON() ([]byte, error) { return []byte(`"` + f() + `"`), nil }
-
-// TestRestOfABatchComesAgain: of a batch that is rejected in the middle, since the last connection went just then, only the
-// rest is sent when it comes again.
-func TestRestOfABatchComesAgain(t *testing.T) {
+func newSet(t *testing.T) *gateway.Set {
+	t.Helper()
 	g, err := gateway.Start(gateway.Config{
 		Label:   "main",
 		Address: "127.0.0.1:0",
@@ -41,6 +36,18 @@ func TestRestOfABatchComesAgain(t *testing.T) {
 	}
 	set := gateway.NewSet(g)
 	t.Cleanup(func() { set.Close(context.Background()) })
+	return set
+}
+
+// onRead is the content of a message, and is called when it is read.
+type onRead func() string
+
+func (f onRead) MarshalJSON() ([]byte, error) { return []byte(`"` + f() + `"`), nil }
+
+// TestRestOfABatchComesAgain: of a batch that is rejected in the middle, since the last connection went just then, only the
+// rest is sent when it comes again.
+func TestRestOfABatchComesAgain(t *testing.T) {
+	set := newSet(t)
 	res := service.MockResources()
 	res.SetGeneric(gateway.Key, set)
 	conf, err := Spec().ParseYAML("{ gateway: main, path: /telemetry, no_connections: reject }", nil)
@@ -55,7 +62,7 @@ func TestRestOfABatchComesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect := func() *websocket.Conn {
-		c, _, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/telemetry", nil)
+		c, _, err := websocket.Dial(t.Context(), "ws://"+set.All()[0].Addr().String()+"/telemetry", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,4 +114,24 @@ func TestRestOfABatchComesAgain(t *testing.T) {
 	if err := out.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestConnectionTest: an output can be asked whether it could send, a resource before there are gateways.
+func TestConnectionTest(t *testing.T) {
+	res := service.MockResources()
+	expect := func(path, want string) {
+		t.Helper()
+		out := &output{res: res, gateway: "main", path: path}
+		results := out.ConnectionTest(t.Context())
+		if len(results) != 1 {
+			t.Fatalf("%d results, want 1", len(results))
+		}
+		if err := results[0].Err; (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	expect("/telemetry", "no websocket_gateways")
+	res.SetGeneric(gateway.Key, newSet(t))
+	expect("/telemetry", "")
+	expect("/nope", `path "/nope" does not exist`)
 }

@@ -22,7 +22,8 @@ All have the labels ` + "`gateway` and `path`" + `, unless it says otherwise.
 
 | Metric | Type | Meaning |
 |---|---|---|
-| ` + "`websocket_gateway_up`" + ` | gauge | 1 while the gateway accepts connections, 0 once its listener has failed. Label ` + "`gateway`" + ` only |
+| ` + "`websocket_gateway_up`" + ` | gauge | 1 while the gateway accepts connections; 0 while it cannot, since the process has no file descriptor left, and once its listener has failed. Label ` + "`gateway`" + ` only |
+| ` + "`websocket_accept_failed`" + ` | counter | how often a connection could not be accepted for want of file descriptors or memory, each try counted: once a second while that lasts. Label ` + "`gateway`" + ` only |
 | ` + "`websocket_connections`" + ` | gauge | connections that are open |
 | ` + "`websocket_handshakes`" + ` | counter | requests for a connection, by the HTTP ` + "`status`" + ` of the answer and the ` + "`reason`" + ` of a refusal. The path is empty for requests that find no route |
 | ` + "`websocket_closed`" + ` | counter | connections that have ended, by ` + "`reason`" + ` |

@@ -17,6 +17,7 @@ import (
 // and read once a second, so that no broadcast waits for a metric.
 type metrics struct {
 	up             *service.MetricGauge
+	acceptFailed   *service.MetricCounter
 	connections    *service.MetricGauge
 	handshakes     *service.MetricCounter
 	closed         *service.MetricCounter
@@ -36,6 +37,7 @@ type metrics struct {
 func newMetrics(m *service.Metrics) *metrics {
 	return &metrics{
 		up:             m.NewGauge("websocket_gateway_up", "gateway"),
+		acceptFailed:   m.NewCounter("websocket_accept_failed", "gateway"),
 		connections:    m.NewGauge("websocket_connections", "gateway", "path"),
 		handshakes:     m.NewCounter("websocket_handshakes", "gateway", "path", "status", "reason"),
 		closed:         m.NewCounter("websocket_closed", "gateway", "path", "reason"),
@@ -105,12 +107,15 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 	quit := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
-		seen := map[*gateway.Route]fanout.Stats{}
+		seen, failed := map[*gateway.Route]fanout.Stats{}, map[*gateway.Gateway]int64{}
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
 			for _, g := range set.All() {
 				m.up.Set(up(g), g.Label())
+				n := g.AcceptFailed()
+				m.acceptFailed.Incr(n-failed[g], g.Label())
+				failed[g] = n
 				for path, r := range g.Routes() {
 					seen[r] = m.add(g.Label(), path, r, seen[r])
 				}
@@ -126,10 +131,10 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 }
 
 func up(g *gateway.Gateway) int64 {
-	if g.Err() != nil {
-		return 0
+	if g.Accepts() {
+		return 1
 	}
-	return 1
+	return 0
 }
 
 func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stats) fanout.Stats {

@@ -43,6 +43,9 @@ func routesField() *service.ConfigField {
 		LintRule(`root = if this.type() == "array" && this.length() == 0 { [ "` + errNoRoute + `" ] }`)
 }
 
+// defaultHistoryBytes bounds a history of which only a number or an age is known.
+const defaultHistoryBytes = 64 << 20
+
 // historyField bounds what is kept for clients that come back.
 func historyField() *service.ConfigField {
 	return service.NewObjectField(fieldHistory,
@@ -52,9 +55,9 @@ func historyField() *service.ConfigField {
 			Example(10_000).
 			LintRule(notNegative(fieldMaxMessages)),
 		service.NewIntField(fieldMaxBytes).
-			Description("How many bytes of messages to keep, before compression. `0` means no such bound.").
-			Default(0).
-			Example(64<<20).
+			Description("How many bytes of messages to keep, before compression. Unset, it is 67108864 (64 MiB) where another bound is set, so that no burst of messages takes more; `0` means no such bound.").
+			Optional().
+			Example(256<<20).
 			LintRule(notNegative(fieldMaxBytes)),
 		service.NewDurationField(fieldMaxAge).
 			Description("For how long to keep a message. `0s` means no such bound.").
@@ -92,11 +95,6 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 	if h.Bounds.MaxMessages, err = intField(conf, fieldMaxMessages); err != nil {
 		return h, err
 	}
-	maxBytes, err := intField(conf, fieldMaxBytes)
-	if err != nil {
-		return h, err
-	}
-	h.Bounds.MaxBytes = int64(maxBytes)
 	for name, to := range map[string]*time.Duration{fieldMaxAge: &h.Bounds.MaxAge, fieldWarmUp: &h.WarmUp, fieldResumeWait: &h.ResumeWait} {
 		if *to, err = conf.FieldDuration(name); err != nil {
 			return h, err
@@ -104,6 +102,15 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 		if *to < 0 {
 			return h, fmt.Errorf("%s must not be negative", name)
 		}
+	}
+	if conf.Contains(fieldMaxBytes) {
+		n, err := intField(conf, fieldMaxBytes)
+		if err != nil {
+			return h, err
+		}
+		h.Bounds.MaxBytes = int64(n)
+	} else if h.Bounds != (fanout.History{}) {
+		h.Bounds.MaxBytes = defaultHistoryBytes
 	}
 	if (h.WarmUp > 0 || h.ResumeWait > 0) && h.Bounds == (fanout.History{}) {
 		return h, fmt.Errorf("%s or %s without a history to wait for: set %s, %s or %s", fieldWarmUp, fieldResumeWait, fieldMaxMessages, fieldMaxBytes, fieldMaxAge)

@@ -75,6 +75,7 @@ func TestMistakesOfRoutes(t *testing.T) {
 		"path: /a, idle_timeout: -1s":             "idle_timeout",
 		"path: /a, max_connections: -1":           "max_connections",
 		"path: /a, history: { max_age: -1s }":     "history: max_age",
+		"path: /a, history: { max_bytes: -1 }":    "max_bytes",
 		"path: /a, history: { warm_up: 1s }":      "without a history to wait for",
 		"path: /a, handler_timeout: 0s":           "handler_timeout",
 		"path: /a }, { path: /a":                  "is there twice",
@@ -84,6 +85,26 @@ func TestMistakesOfRoutes(t *testing.T) {
 		_, err := parseAll(t, "websocket_gateways: [ { label: main, routes: [ { "+route+" } ] } ]")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", route, err, want)
+		}
+	}
+}
+
+// TestHistoryIsBoundedInBytes: unless the config says that it is not.
+func TestHistoryIsBoundedInBytes(t *testing.T) {
+	for history, want := range map[string]fanout.History{
+		"{}":                              {},
+		"{ max_age: 5m }":                 {MaxAge: 5 * time.Minute, MaxBytes: 64 << 20},
+		"{ max_messages: 3 }":             {MaxMessages: 3, MaxBytes: 64 << 20},
+		"{ max_age: 5m, max_bytes: 100 }": {MaxAge: 5 * time.Minute, MaxBytes: 100},
+		"{ max_age: 5m, max_bytes: 0 }":   {MaxAge: 5 * time.Minute},
+		"{ max_bytes: 100 }":              {MaxBytes: 100},
+	} {
+		all, err := parseAll(t, "websocket_gateways: [ { label: main, routes: [ { path: /a, history: "+history+" } ] } ]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := all[0].Routes[0].History.Bounds; got != want {
+			t.Errorf("%s: %+v, want %+v", history, got, want)
 		}
 	}
 }

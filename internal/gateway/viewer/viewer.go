@@ -6,15 +6,14 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"html"
 	"net/http"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/iotcast/iotcast/internal/gateway/client"
+	"github.com/iotcast/iotcast/internal/gateway/staticfile"
 )
 
 // These pieces of the page are what render replaces; viewer_test.go asserts that
@@ -50,24 +49,10 @@ func Handler(title string, routes []string) http.Handler {
 		title = "iotcast"
 	}
 	page := render(title, routes)
-	policy := contentSecurityPolicy(page)
-	sum := sha256.Sum256([]byte(page + policy))
-	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
-
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-			return
-		}
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Referrer-Policy", "no-referrer") // the query may hold a token
-		h.Set("ETag", etag)
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(page))
+	return staticfile.Handler(page, map[string]string{
+		"Content-Type":            "text/html; charset=utf-8",
+		"Content-Security-Policy": contentSecurityPolicy(page),
+		"Referrer-Policy":         "no-referrer", // the query may hold a token
 	})
 }
 

@@ -1,0 +1,165 @@
+package devbroker
+
+import (
+	"sync"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Client and server number their packets each on its own [MQTT-2.3.1]: an ID of one says nothing about the same ID of the
+// other. mochi v2.7.9 keeps both in one table, where a client's publish would delete what is being delivered to it, and its
+// SUBSCRIBE be refused. So mochi sees no ID that a client has chosen: it is taken off a packet before mochi has it, and put
+// on the answer. The table is for deliveries alone, and what the other direction has to remember is in received.
+
+// inbound is the packet that is being read from a client, which is one at a time, until it is answered.
+type inbound struct {
+	id       uint16 // what the client calls it
+	qos      byte
+	route    route // of a PUBLISH; empty if it has a topic alias, or is refused
+	refused  error // why a PUBLISH goes nowhere
+	released bool  // it is the PUBREL of a message that has been received
+}
+
+// OnPacketRead takes the client's ID off a packet.
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := connOf(cl)
+	c.in = inbound{id: pk.PacketID, qos: pk.FixedHeader.Qos}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		if pk.TopicName != "" { // else there is an alias, which mochi resolves later
+			c.in.route, c.in.refused = h.route(c, pk.TopicName)
+		}
+		if c.in.refused != nil {
+			return pk, nil // mochi answers, and does not look at its table
+		}
+	case packets.Pubrel:
+		c.in.released = h.release(cl, pk.PacketID)
+	case packets.Subscribe, packets.Unsubscribe:
+	default:
+		if endsDelivery(pk) {
+			c.widen()
+		}
+		return pk, nil
+	}
+	if pk.PacketID > 0 { // else mochi says that there must be one
+		pk.PacketID, pk.FixedHeader.Qos = 0, 0
+	}
+	return pk, nil
+}
+
+// endsDelivery reports whether a packet makes room for another delivery (MQTT 5.0 section 4.9).
+func endsDelivery(pk packets.Packet) bool {
+	switch pk.FixedHeader.Type {
+	case packets.Puback, packets.Pubcomp:
+		return true
+	case packets.Pubrec:
+		return pk.ReasonCode >= packets.ErrUnspecifiedError.Code
+	}
+	return false
+}
+
+// answer puts the client's ID on mochi's answer to what OnPacketRead took it off.
+func answer(c *conn, pk packets.Packet) packets.Packet {
+	switch pk.FixedHeader.Type {
+	case packets.Pubcomp:
+		if c.in.released {
+			pk.ReasonCode, pk.Properties.ReasonString = packets.CodeSuccess.Code, ""
+		}
+		fallthrough
+	case packets.Suback, packets.Unsuback:
+		pk.PacketID = c.in.id
+	}
+	return pk
+}
+
+// acknowledge answers a PUBLISH. If it cannot be written, the connection is at its end, and reading finds that.
+func acknowledge(cl *mqtt.Client, pk packets.Packet, reason packets.Code) {
+	ack := packets.Packet{PacketID: pk.PacketID, ReasonCode: reason.Code}
+	switch pk.FixedHeader.Qos {
+	case 0:
+		return
+	case 1:
+		ack.FixedHeader.Type = packets.Puback
+	case 2:
+		ack.FixedHeader.Type = packets.Pubrec
+	}
+	_ = cl.WritePacket(ack)
+}
+
+// received is which QoS 2 messages clients have published and not released: if they come again, they have been handed out
+// already [MQTT-4.3.3-2]. It belongs to the sessions, by client ID.
+type received struct {
+	mu  sync.Mutex
+	ids map[string]map[uint16]struct{}
+}
+
+// add returns false if the ID is there.
+func (r *received) add(clientID string, id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.ids[clientID][id]; ok {
+		return false
+	}
+	if r.ids == nil {
+		r.ids = map[string]map[uint16]struct{}{}
+	}
+	if r.ids[clientID] == nil {
+		r.ids[clientID] = map[uint16]struct{}{}
+	}
+	r.ids[clientID][id] = struct{}{}
+	return true
+}
+
+// remove returns false if the ID is not there.
+func (r *received) remove(clientID string, id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.ids[clientID][id]
+	if delete(r.ids[clientID], id); len(r.ids[clientID]) == 0 {
+		delete(r.ids, clientID)
+	}
+	return ok
+}
+
+// forget ends a session.
+func (r *received) forget(clientID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ids, clientID)
+}
+
+// receive notes a QoS 2 message, and returns false if it has come before.
+func (h *hook) receive(cl *mqtt.Client, id uint16) bool {
+	if !h.received.add(cl.ID, id) {
+		return false
+	}
+	if h.store != nil {
+		h.store.received(cl, id)
+	}
+	return true
+}
+
+// release notes that the client knows that its message has been received, and returns false if it has not been.
+func (h *hook) release(cl *mqtt.Client, id uint16) bool {
+	if !h.received.remove(cl.ID, id) {
+		return false
+	}
+	if h.store != nil {
+		h.store.released(cl, id)
+		connOf(cl).unsynced.Store(true) // or the next message of this ID would be taken for this one after a crash
+	}
+	return true
+}
+
+// markSent notes that a message of a session is about to be sent, and reports whether it was before: only then does it have
+// DUP [MQTT-3.3.1-1].
+func markSent(cl *mqtt.Client, id uint16) (before bool) {
+	pk, ok := cl.State.Inflight.Get(id)
+	if !ok || pk.FixedHeader.Dup {
+		return ok
+	}
+	pk.FixedHeader.Dup = true
+	cl.State.Inflight.Set(pk)
+	return false
+}

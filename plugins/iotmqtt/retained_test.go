@@ -1,0 +1,131 @@
+package iotmqtt_test
+
+import (
+	"slices"
+	"testing"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/iotcast/iotcast/plugins/iotmqtt"
+)
+
+func retain(t *testing.T, port, topic string, qos byte, payload string) {
+	t.Helper()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://127.0.0.1:" + port).SetClientID("retainer"))
+	if tok := c.Connect(); tok.Wait() && tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+	defer c.Disconnect(100)
+	if tok := c.Publish(topic, qos, true, payload); tok.Wait() && tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+}
+
+// TestRetainedOnce: a retained message comes when it is new to a persistent session,
+// and not once more with each update, restart and reconnection.
+func TestRetainedOnce(t *testing.T) {
+	_, port := startBroker(t)
+	n := newNetwork(t, port)
+	const yaml = "broker_id: b\nclient_id: c\nclean_session: false\ntopics: "
+	retain(t, port, "old", 1, "first")
+	retain(t, port, "new", 1, "of the new topic")
+	stream := func(name, topics string, want ...string) {
+		t.Run(name, func(t *testing.T) {
+			var got received
+			run(t, n.port, yaml+topics, got.add)
+			publisher(t, port)("old", 1, "live")
+			eventually(t, func() bool { return slices.Contains(got.payloads(), "live") })
+			if p := got.payloads(); !slices.Equal(p, want) {
+				t.Errorf("received %q, want %q", p, want)
+			}
+		})
+	}
+	stream("new session", "[ old ]", "first", "live")
+	stream("update", "[ old ]", "live")
+	retain(t, port, "old", 1, "while away")
+	stream("changed while away", "[ old ]", "while away", "live")
+	iotmqtt.Restart()
+	stream("restart", "[ old ]", "live")
+	stream("another topic", "[ old, new ]", "of the new topic", "live")
+	stream("covered by another", "[ '#' ]", "live")
+	t.Run("reconnection", func(t *testing.T) {
+		var got received
+		logs := run(t, n.port, yaml+"[ old ]", got.add)
+		retain(t, port, "old", 1, "live and retained")
+		eventually(t, func() bool { return len(got.payloads()) == 1 })
+		n.cut()
+		eventually(t, func() bool { return logs.count("Resumed") == 2 })
+		publisher(t, port)("old", 1, "end")
+		eventually(t, func() bool { return slices.Contains(got.payloads(), "end") })
+		if p := got.payloads(); !slices.Equal(p, []string{"live and retained", "end"}) {
+			t.Errorf("received %q", p)
+		}
+		logs.waitFor(t, "retained messages once more")
+	})
+}
+
+// TestRetainedOfACleanSession: it is a new one with each connection.
+func TestRetainedOfACleanSession(t *testing.T) {
+	_, port := startBroker(t)
+	retain(t, port, "t", 1, "kept")
+	for range 2 {
+		t.Run("stream", func(t *testing.T) {
+			var got received
+			run(t, port, "broker_id: b\nclient_id: c", got.add)
+			eventually(t, func() bool { return len(got.payloads()) == 1 })
+		})
+	}
+}
+
+// TestForeignTopics: what no filter covers does not pass, though the session is still
+// subscribed to it.
+func TestForeignTopics(t *testing.T) {
+	_, port := startBroker(t)
+	publish := publisher(t, port)
+	const yaml = "broker_id: b\nclient_id: c\nclean_session: false\ntopics: "
+	t.Run("before", func(t *testing.T) { run(t, port, yaml+"[ old ]", new(received).add) })
+	var got received
+	logs := run(t, port, yaml+"[ new/# ]", got.add)
+	publish("old", 1, "no")
+	publish("new", 1, "yes")
+	eventually(t, func() bool { return len(got.payloads()) > 0 })
+	if p := got.payloads(); !slices.Equal(p, []string{"yes"}) {
+		t.Errorf("received %q", p)
+	}
+	logs.waitFor(t, "no topic filter covers")
+}
+
+func TestNeededFilters(t *testing.T) {
+	for _, tc := range []struct{ all, needed, covered []string }{
+		{[]string{"a", "b"}, []string{"a", "b"}, nil},
+		{[]string{"a", "a"}, []string{"a"}, nil},
+		{[]string{"a/b", "a/+", "a/#", "b"}, []string{"a/#", "b"}, []string{"a/b", "a/+"}},
+		{[]string{"#", "$devices/+/events"}, []string{"#", "$devices/+/events"}, nil},
+		{[]string{"$devices/#", "$devices/d/state"}, []string{"$devices/#", "$devices/d/state"}, nil}, // of a registry: events alone
+		{[]string{"$devices/#", "$devices/d/events/a"}, []string{"$devices/#"}, []string{"$devices/d/events/a"}},
+		{[]string{"#", "$share/g/a"}, []string{"#", "$share/g/a"}, nil},
+	} {
+		needed, covered := iotmqtt.Needed(tc.all)
+		if !slices.Equal(needed, tc.needed) || !slices.Equal(covered, tc.covered) {
+			t.Errorf("%q: needed %q, covered %q", tc.all, needed, covered)
+		}
+	}
+}
+
+// TestManyFilters are subscribed to, and unsubscribed from, a few at a time.
+func TestManyFilters(t *testing.T) {
+	_, port := startBroker(t)
+	publish := publisher(t, port)
+	const yaml = "broker_id: b\nclient_id: c\nclean_session: false\n"
+	t.Run("subscribe", func(t *testing.T) {
+		var got received
+		logs := run(t, port, yaml+"topics: [ a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q ]", got.add)
+		for _, topic := range []string{"a", "i", "q"} {
+			publish(topic, 1, topic)
+		}
+		eventually(t, func() bool { return len(got.payloads()) == 3 })
+		if n := logs.count("lower QoS"); n != 0 {
+			t.Errorf("%d filters were not granted", n)
+		}
+	})
+}
