@@ -125,7 +125,8 @@ func TestConnectionsAtRestHaveNoGoroutine(t *testing.T) {
 }
 
 // TestPingsWithoutReading: the pongs of a client that does not read are not heaped
-// up, and the last ping is answered when it does.
+// up, and its last ping is answered when it does. How much comes before it is the
+// kernel's choice.
 func TestPingsWithoutReading(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
 		h := newTestHub(t, Config{Limits: Limits{QueueBytes: 16 << 10}})
@@ -146,7 +147,7 @@ func TestPingsWithoutReading(t *testing.T) {
 				c.mu.Unlock()
 			}
 		}
-		if most == 0 || most > 16<<10 {
+		if most > 16<<10 {
 			t.Errorf("%d bytes waited", most)
 		}
 		_ = client.SetReadDeadline(time.Now().Add(10 * time.Second))
