@@ -64,9 +64,11 @@ func appendHeader(dst []byte, first byte, n int) []byte {
 // closeFrame is a Close frame (RFC 6455, section 5.5.1). Its reason is cut, at a
 // character, to the bytes that a control frame leaves beside the code.
 func closeFrame(code uint16, reason string) []byte {
-	for len(reason) > maxControl-2 {
-		_, last := utf8.DecodeLastRuneInString(reason[:maxControl-2+1])
-		reason = reason[:maxControl-2+1-last]
+	if most := maxControl - 2; len(reason) > most {
+		for most > 0 && !utf8.RuneStart(reason[most]) {
+			most--
+		}
+		reason = reason[:most]
 	}
 	f := append(make([]byte, 0, 4+len(reason)), finBit|byte(opClose), byte(2+len(reason)))
 	return append(binary.BigEndian.AppendUint16(f, code), reason...)

@@ -1,0 +1,506 @@
+package fanout
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// hearing is a Peer that is made of functions; nil: nothing to do.
+type hearing struct {
+	message func(op Opcode, data []byte)
+	ended   func(error)
+}
+
+func (h hearing) Message(op Opcode, data []byte) { h.message(op, data) }
+
+func (h hearing) Ended(cause error) {
+	if h.ended != nil {
+		h.ended(cause)
+	}
+}
+
+// attach makes a connection of h, over TLS or not, and returns the client's end.
+func attach(t *testing.T, h *Hub, secure bool, as Client) (*Conn, net.Conn) {
+	t.Helper()
+	if !secure {
+		return linkAs(t, h, smallBuffer, as)
+	}
+	server, client := tlsPair(t)
+	return h.Attach(server, as), client
+}
+
+// bothWays runs a test over plain sockets and over TLS.
+func bothWays(t *testing.T, test func(t *testing.T, secure bool)) {
+	t.Helper()
+	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) { test(t, secure) })
+	}
+}
+
+func send(t testing.TB, client net.Conn, frames ...[]byte) {
+	t.Helper()
+	var all []byte
+	for _, f := range frames {
+		all = append(all, f...)
+	}
+	if _, err := client.Write(all); err != nil {
+		t.Error(err)
+	}
+}
+
+// nextIs reads the next frame, which is no ping.
+func nextIs(t testing.TB, client net.Conn, op Opcode, payload string) {
+	t.Helper()
+	_ = client.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for {
+		got, _, p, err := readFrame(client)
+		if err == nil && got == opPing {
+			continue
+		}
+		if err != nil || got != op || string(p) != payload {
+			t.Fatalf("got opcode %d with %.50q, want %d with %.50q: %v", got, p, op, payload, err)
+		}
+		return
+	}
+}
+
+func closePayload(code uint16, reason string) string {
+	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
+}
+
+// goroutinesOfConnections is how many goroutines serve connections.
+func goroutinesOfConnections() int {
+	all := make([]byte, 4<<20)
+	return strings.Count(string(all[:runtime.Stack(all, true)]), "fanout.(*Conn).")
+}
+
+// TestConnectionsAtRestHaveNoGoroutine: whatever came before, and also in the middle
+// of a message.
+func TestConnectionsAtRestHaveNoGoroutine(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no poller")
+	}
+	bothWays(t, func(t *testing.T, secure bool) {
+		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}})
+		echo := func(c **Conn) Client {
+			return Client{WantsMessages: true, Peer: hearing{message: func(op Opcode, data []byte) { _ = (*c).Send(op, data) }}, Attached: func(a *Conn) { *c = a }}
+		}
+		var conns []*Conn
+		for range 10 {
+			var c *Conn
+			_, client := attach(t, h, secure, echo(&c))
+			conns = append(conns, c)
+			send(t, client, masked(finBit|byte(opPing), "theirs"))
+			nextIs(t, client, opPong, "theirs")
+			c.mu.Lock()
+			c.private = append(c.private, pingFrame...)
+			c.flush(mark{})
+			c.mu.Unlock()
+			if op, _, _, err := readFrame(client); op != opPing {
+				t.Fatal(op, err)
+			}
+			send(t, client, masked(finBit|byte(opPong), ""), masked(finBit|byte(Text), "message"))
+			nextIs(t, client, Text, "message")
+			whole := masked(finBit|byte(Text), "message")
+			send(t, client, whole[:8])
+		}
+		eventually(t, func() bool { return goroutinesOfConnections() == 0 })
+		for _, c := range conns {
+			c.mu.Lock()
+			if c.pollKey == 0 || c.working || c.inbox != nil {
+				t.Errorf("watched as %d, working %v, inbox %v", c.pollKey, c.working, c.inbox)
+			}
+			c.mu.Unlock()
+		}
+	})
+}
+
+// TestPingsWithoutReading: the pongs of a client that does not read are not heaped
+// up, and its last ping is answered when it does. How much comes before it is the
+// kernel's choice.
+func TestPingsWithoutReading(t *testing.T) {
+	bothWays(t, func(t *testing.T, secure bool) {
+		h := newTestHub(t, Config{Limits: Limits{QueueBytes: 16 << 10}})
+		c, client := attach(t, h, secure, Client{})
+		padding, most := strings.Repeat("x", maxControl-8), 0
+		const pings = 8000 // 1 MiB: as much as the client can send whatever the server does
+		for i := range pings {
+			send(t, client, masked(finBit|byte(opPing), fmt.Sprintf("%08d", i)+padding))
+			if i%16 == 0 {
+				c.mu.Lock()
+				waiting := len(c.unsent) + len(c.private) + len(c.pong) + c.writing
+				if c.cork != nil {
+					c.cork.mu.Lock()
+					waiting += len(c.cork.sealed)
+					c.cork.mu.Unlock()
+				}
+				most = max(most, waiting)
+				c.mu.Unlock()
+			}
+		}
+		if most > 16<<10 {
+			t.Errorf("%d bytes waited", most)
+		}
+		_ = client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for last := ""; last != fmt.Sprintf("%08d", pings-1); {
+			op, _, p, err := readFrame(client)
+			switch {
+			case err != nil:
+				t.Fatalf("after pong %s: %v", last, err)
+			case op == opPing:
+			case op != opPong || len(p) < 8 || string(p[:8]) <= last:
+				t.Fatalf("opcode %d, %.10q after %s", op, p, last)
+			default:
+				last = string(p[:8])
+			}
+		}
+	})
+}
+
+// TestMessagesThatTakeLong: while one is handled, pings are answered both ways, and
+// the client stays.
+func TestMessagesThatTakeLong(t *testing.T) {
+	bothWays(t, func(t *testing.T, secure bool) {
+		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: 1 << 10}})
+		release := make(chan struct{})
+		var c *Conn
+		_, client := attach(t, h, secure, Client{
+			WantsMessages: true, Attached: func(a *Conn) { c = a },
+			Peer: hearing{message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) }},
+		})
+		send(t, client, masked(finBit|byte(Text), "takes long"))
+		for range 5 { // of our intervals
+			if op, _, p, err := readFrame(client); op != opPing {
+				t.Fatalf("%d %q %v", op, p, err)
+			}
+			send(t, client, masked(finBit|byte(opPong), ""), masked(finBit|byte(opPing), "are you there"))
+			nextIs(t, client, opPong, "are you there")
+		}
+		close(release)
+		nextIs(t, client, Text, "takes long")
+	})
+}
+
+// TestMessagesFasterThanTheyAreHandled: reading waits, so that they take little
+// memory, goes on, and nothing is lost. Who cannot be heard need not answer pings.
+func TestMessagesFasterThanTheyAreHandled(t *testing.T) {
+	bothWays(t, func(t *testing.T, secure bool) {
+		const limit, messages = 4 << 10, 5000
+		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: limit}})
+		release, handled := make(chan struct{}), make(chan string, messages)
+		c, client := attach(t, h, secure, Client{
+			WantsMessages: true,
+			Peer:          hearing{message: func(_ Opcode, data []byte) { <-release; handled <- string(data) }},
+		})
+		go func() {
+			for i := range messages {
+				send(t, client, masked(finBit|byte(Text), message(i, 1000)))
+			}
+		}()
+		eventually(t, func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.inbox != nil && c.inbox.paused
+		})
+		_, other := link(t, h, 0)
+		for range 4 { // intervals pass
+			if op, _, p, err := readFrame(other); op != opPing {
+				t.Fatalf("%d %q %v", op, p, err)
+			}
+			send(t, other, masked(finBit|byte(opPong), ""))
+		}
+		c.mu.Lock()
+		if most := int64(limit + 17<<10); c.inbox.size > most || c.listening || c.ended || c.closing != nil {
+			t.Errorf("%d bytes wait, listening %v, ended %v for %v", c.inbox.size, c.listening, c.ended, c.cause)
+		}
+		c.mu.Unlock()
+		close(release)
+		go func() { // it answers pings again
+			for {
+				op, _, _, err := readFrame(client)
+				if err != nil {
+					return
+				}
+				if op == opPing {
+					_, _ = client.Write(masked(finBit|byte(opPong), ""))
+				}
+			}
+		}()
+		for i := range messages {
+			select {
+			case got := <-handled:
+				if got != message(i, 1000) {
+					t.Fatalf("message %d: %.10q", i, got)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("message %d does not come", i)
+			}
+		}
+	})
+}
+
+// TestAnswersComeBeforeTheCloseFrame: also when the client closes right behind its
+// messages, and says no more at all.
+func TestAnswersComeBeforeTheCloseFrame(t *testing.T) {
+	for name, last := range map[string]struct {
+		frame []byte
+		want  uint16
+	}{
+		"closed":  {masked(finBit|byte(opClose), closePayload(4000, "bye")), 4000},
+		"in ruin": {masked(finBit|0x3, ""), ProtocolError},
+	} {
+		for _, half := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, half-closed %v", name, half), func(t *testing.T) {
+				h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}})
+				release, ended := make(chan struct{}), make(chan error, 1)
+				var c *Conn
+				_, client := linkAs(t, h, 0, Client{
+					WantsMessages: true, Attached: func(a *Conn) { c = a },
+					Peer: hearing{
+						message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) },
+						ended:   func(cause error) { ended <- cause },
+					},
+				})
+				send(t, client, masked(finBit|byte(Text), "one"), masked(finBit|byte(Binary), "two"), last.frame)
+				if half {
+					_ = client.(*net.TCPConn).CloseWrite()
+				}
+				eventually(t, func() bool {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					return c.deaf && (!half || !c.listening)
+				})
+				close(release)
+				nextIs(t, client, Text, "one")
+				nextIs(t, client, Binary, "two")
+				if op, _, p, err := readFrame(client); op != opClose || binary.BigEndian.Uint16(p) != last.want {
+					t.Fatalf("%d %q %v", op, p, err)
+				}
+				_ = client.Close()
+				if cause := <-ended; errors.Is(cause, ErrLost) {
+					t.Error(cause)
+				}
+			})
+		}
+	}
+}
+
+// TestHalfClosedClient: one that breaks off its own side is gone.
+func TestHalfClosedClient(t *testing.T) {
+	bothWays(t, func(t *testing.T, secure bool) {
+		h := newTestHub(t, Config{})
+		ended := make(chan error, 1)
+		_, client := attach(t, h, secure, Client{Peer: hearing{ended: func(cause error) { ended <- cause }}})
+		if err := client.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if cause := <-ended; !errors.Is(cause, ErrLost) {
+			t.Error(cause)
+		}
+		if p, err := io.ReadAll(client); len(p) > 0 || err != nil {
+			t.Errorf("%q %v", p, err)
+		}
+	})
+}
+
+// TestCloseWithAHandlerThatHangs: the hub's end has a limit.
+func TestCloseWithAHandlerThatHangs(t *testing.T) {
+	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}})
+	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	_, client := linkAs(t, h, 0, Client{WantsMessages: true, Peer: hearing{
+		message: func(Opcode, []byte) { close(begun); <-release }, ended: func(cause error) { ended <- cause },
+	}})
+	send(t, client, masked(finBit|byte(Text), "hang"))
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	closed := make(chan struct{})
+	go func() { h.Close(ctx, GoingAway, errEnded); close(closed) }()
+	nextIs(t, client, opClose, closePayload(GoingAway, errEnded.Error()))
+	cancel()
+	<-closed
+	if _, err := io.ReadAll(client); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+	close(release)
+	<-ended // all the same, once the handler is done
+}
+
+// TestConnectionsThatComeWhileTheHubCloses are told of it.
+func TestConnectionsThatComeWhileTheHubCloses(t *testing.T) {
+	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10}})
+	_, first := link(t, h, 0) // keeps Close waiting
+	ctx, cancel := context.WithCancel(t.Context())
+	closed := make(chan struct{})
+	go func() { h.Close(ctx, GoingAway, errEnded); close(closed) }()
+	goodbye := closePayload(GoingAway, errEnded.Error())
+	nextIs(t, first, opClose, goodbye)
+	_, second := link(t, h, 0)
+	nextIs(t, second, opClose, goodbye)
+	cancel()
+	<-closed
+	_, third := link(t, h, 0)
+	nextIs(t, third, opClose, goodbye)
+	if _, err := third.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	eventually(t, func() bool { return h.Len() == 0 })
+}
+
+// TestCloseAt: the far future stays that, and the past is now.
+func TestCloseAt(t *testing.T) {
+	h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond}})
+	for name, tc := range map[string]struct {
+		at   time.Time
+		ends bool
+	}{
+		"2286": {time.Unix(9999999999, 0), false}, "beyond nanoseconds": {time.Unix(1<<40, 0), false},
+		"1970": {time.Unix(0, 0), true}, "year 1": {time.Time{}, true}, "a second ago": {time.Now().Add(-time.Second), true},
+	} {
+		c, client := link(t, h, 0)
+		c.CloseAt(tc.at, 4401, errEnded)
+		if tc.ends {
+			nextIs(t, client, opClose, closePayload(4401, errEnded.Error()))
+			continue
+		}
+		for range 3 { // a ping is sent where nothing ends
+			if op, _, p, err := readFrame(client); op != opPing {
+				t.Errorf("%s: %d %q %v", name, op, p, err)
+			}
+			send(t, client, masked(finBit|byte(opPong), ""))
+		}
+	}
+}
+
+// TestDurationsDoNotCountOnTheWallClock: it is for people, and can be set.
+func TestDurationsDoNotCountOnTheWallClock(t *testing.T) {
+	h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, IdleTimeout: time.Hour, MaxLifetime: time.Hour}})
+	for _, step := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		c, client := link(t, h, 0)
+		c.openedAt += int64(step)
+		for range 3 {
+			if op, _, p, err := readFrame(client); op != opPing {
+				t.Fatalf("%v: %d %q %v", step, op, p, err)
+			}
+			send(t, client, masked(finBit|byte(opPong), ""))
+		}
+		if open := c.OpenFor(); open < 0 || open > time.Hour {
+			t.Errorf("%v: open for %v", step, open)
+		}
+	}
+}
+
+// TestPayloadOfExactlyQueueBytes passes, also where the socket takes nothing of it,
+// and whatever its headers add.
+func TestPayloadOfExactlyQueueBytes(t *testing.T) {
+	const most = 64 << 10
+	payload := strings.Repeat("x", most)
+	for name, give := range map[string]func(*Hub, *Conn){
+		"broadcast": func(h *Hub, _ *Conn) { broadcast(h, Binary, []byte(payload)) },
+		"sent":      func(_ *Hub, c *Conn) { _ = c.Send(Binary, []byte(payload)) },
+	} {
+		for _, policy := range []Policy{Disconnect, DropOldest} {
+			t.Run(fmt.Sprint(name, ", policy ", policy), func(t *testing.T) {
+				h := newTestHub(t, Config{Limits: Limits{QueueBytes: most, SlowConsumer: policy, PingInterval: 40 * time.Millisecond}, MaxFrame: 1000})
+				server, client := tcpPair(t)
+				_ = server.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+				filled, _ := io.Copy(server, zeros{})
+				_ = server.SetWriteDeadline(time.Time{})
+				ended := make(chan error, 1)
+				c := h.Attach(server, Client{Peer: hearing{ended: func(cause error) { ended <- cause }}})
+				give(h, c)
+				eventually(t, func() bool { return h.Stats().Queued >= most })
+				if s := h.Stats(); s.Slow != 0 || s.Dropped != 0 {
+					t.Errorf("%+v", s)
+				}
+				if _, err := io.CopyN(io.Discard, client, filled); err != nil {
+					t.Fatal(err)
+				}
+				for {
+					first, p, err := readMessage(client)
+					if err == nil && Opcode(first&opcodeSet) == opPing {
+						continue
+					}
+					if err != nil || string(p) != payload {
+						t.Errorf("%d bytes, %v", len(p), err)
+					}
+					break
+				}
+			})
+		}
+	}
+}
+
+// zeros never end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestCloseReasons are cut to fit a control frame, and not inside a character (RFC
+// 6455, section 5.5.1).
+func TestCloseReasons(t *testing.T) {
+	for _, unit := range []string{"x", "é", "€", "🌡", "e\u0301"} {
+		for n := range 130 {
+			for shift := range 4 {
+				reason := strings.Repeat(".", shift) + strings.Repeat(unit, n)
+				f := closeFrame(1000, reason)
+				got := string(f[4:])
+				if len(f) > 2+maxControl || int(f[1]) != len(f)-2 || !utf8.ValidString(got) || !strings.HasPrefix(reason, got) ||
+					len(got) != len(reason) && len(got) < maxControl-2-utf8.UTFMax {
+					t.Fatalf("%q is cut to %q", reason, got)
+				}
+			}
+		}
+	}
+}
+
+// TestLargeRecordsHoldUpNobody: one client that sends as much as it can over TLS
+// leaves the others their turn.
+func TestLargeRecordsHoldUpNobody(t *testing.T) {
+	h := newTestHub(t, Config{})
+	_, greedy := attach(t, h, true, Client{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		m := masked(finBit|byte(Binary), strings.Repeat("x", 60<<10))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				send(t, greedy, m)
+			}
+		}
+	}()
+	_, client := link(t, h, 0)
+	for i := range 200 {
+		send(t, client, masked(finBit|byte(opPing), fmt.Sprint(i)))
+		nextIs(t, client, opPong, fmt.Sprint(i))
+	}
+	close(stop)
+	<-stopped
+}
+
+// TestHubsShareTheirGoroutines: what waits costs nothing, however many hubs there
+// are.
+func TestHubsShareTheirGoroutines(t *testing.T) {
+	first := newTestHub(t, Config{})
+	link(t, first, 0)
+	before := runtime.NumGoroutine()
+	for range 100 {
+		if h := newTestHub(t, Config{}); h.engine != first.engine {
+			t.Fatal("a hub has an engine of its own")
+		}
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines, and %d without the hubs", n, before)
+	}
+}
