@@ -132,7 +132,7 @@ func Start(root *service.ParsedConfig, mode Mode) (stop func(context.Context), e
 	}
 	if mode.streams && !httpguard.Loopback(cfg.Address) && cfg.Username == "" && !listener.basicAuth {
 		return nil, fmt.Errorf("http.address %s can be reached from other machines, and whoever reaches it could run streams: "+
-			`set username and password of http_guard, such as http_guard: { username: "${IOTCAST_API_USER}", password: "${IOTCAST_API_PASSWORD}" }, `+
+			`set username and password of http_guard, such as http_guard: { username: '${IOTCAST_API_USER}', password: '${IOTCAST_API_PASSWORD}' }, `+
 			"or listen on %s, or start with --no-api", cfg.Address, DefaultAddress)
 	}
 	handler, err := httpguard.New(cfg, api, log)
