@@ -1,12 +1,14 @@
 package tests
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,6 +87,29 @@ func TestTriggerUpdateTopic(t *testing.T) {
 	}
 	if list := d.do("trigger", "list"); !strings.Contains(list, "telemetry  states") {
 		t.Errorf("listed:\n%s", list)
+	}
+}
+
+// Of two changes at once, both are there afterwards.
+func TestTriggerUpdatesAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, startMosquitto(t))
+	d.do(createTelemetry...)
+	for size := 2; size < 6; size++ {
+		var both sync.WaitGroup
+		for _, change := range [][]string{
+			{"--new-batch-size", fmt.Sprint(size)},
+			{"--new-batch-cutoff", fmt.Sprintf("%ds", size)},
+		} {
+			both.Go(func() {
+				if _, stderr, code := d.command("", append([]string{"trigger", "update", "telemetry"}, change...)...); code != 0 {
+					t.Errorf("%v: %s", change, stderr)
+				}
+			})
+		}
+		both.Wait()
+		got := d.do("trigger", "get", "telemetry")
+		mustName(t, got, fmt.Sprintf("size: %q", fmt.Sprint(size)), fmt.Sprintf("cutoff: %ds", size))
 	}
 }
 

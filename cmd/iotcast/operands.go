@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,7 +45,20 @@ func operands(c *cli.Context) (names []string, err error) {
 	return names, nil
 }
 
-// usageError names the help instead of printing it below the error.
+// badValue is how the library speaks of a value that is not of a flag's kind.
+var badValue = regexp.MustCompile(`^invalid value (".*") for flag -+([^:]+): parse error$`)
+
+// usageError says what a flag needs, and names the help instead of printing it
+// below the error.
 func usageError(c *cli.Context, err error, _ bool) error {
+	if bad := badValue.FindStringSubmatch(err.Error()); bad != nil {
+		form := "a whole number"
+		for _, f := range c.Command.Flags {
+			if _, isTime := f.(*cli.DurationFlag); isTime && slices.Contains(f.Names(), bad[2]) {
+				form = "a time with its unit, such as 10s"
+			}
+		}
+		err = fmt.Errorf("--%s %s must be %s", bad[2], bad[1], form)
+	}
 	return fmt.Errorf("%w: see %s --help", err, c.Command.HelpName)
 }

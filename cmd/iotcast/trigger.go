@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,8 +77,34 @@ func selectFlags() []cli.Flag {
 	}
 }
 
-func newManager(c *cli.Context) (*triggers.Manager, error) {
-	api, err := openAPI(c)
+// call is one run of a trigger command.
+type call struct {
+	*cli.Context
+	names  []string // the operands
+	format triggers.Format
+	unlock func()
+}
+
+// command is what all trigger commands begin and end with.
+func command(do func(*call) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		names, err := operands(c)
+		if err != nil {
+			return err
+		}
+		f := triggers.Format(cmp.Or(c.String(flagFormat), string(triggers.Text)))
+		if !slices.Contains(triggers.Formats, f) {
+			return fmt.Errorf("--%s %q must be text, yaml, json or json-rest", flagFormat, f)
+		}
+		this := &call{Context: c, names: names, format: f, unlock: func() {}}
+		defer func() { this.unlock() }()
+		return do(this)
+	}
+}
+
+// reader returns a manager to look at triggers with.
+func (c *call) reader() (*triggers.Manager, error) {
+	api, err := openAPI(c.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -85,28 +112,34 @@ func newManager(c *cli.Context) (*triggers.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: give the one that `iotcast streams` was started with, by --%s or IOTCAST_STREAMS_DIR", err, flagStreamsDir)
 	}
-	return &triggers.Manager{Dir: dir, Streams: api, Warn: func(err error) { warn(c, err) }}, nil
+	return &triggers.Manager{Dir: dir, Streams: api, Warn: func(err error) { warn(c.Context, err) }}, nil
+}
+
+// manager returns one to change triggers with, which no other command does until
+// this one ends.
+func (c *call) manager() (*triggers.Manager, error) {
+	m, err := c.reader()
+	if err != nil {
+		return nil, err
+	}
+	if c.unlock, err = m.Dir.Lock(); err != nil {
+		c.unlock = func() {}
+	}
+	return m, err
 }
 
 func warn(c *cli.Context, err error) { fmt.Fprintf(c.App.ErrWriter, "warning: %v\n", err) }
 
-func format(c *cli.Context) (triggers.Format, error) {
-	f := triggers.Format(c.String(flagFormat))
-	if !slices.Contains(triggers.Formats, f) {
-		return "", fmt.Errorf("--%s %q must be text, yaml, json or json-rest", flagFormat, f)
-	}
-	return f, nil
-}
-
 // selected returns the triggers that the operands, or --id or --name, choose.
-func selected(c *cli.Context, names []string, dir triggers.Dir) (all []triggers.Stored, err error) {
+func (c *call) selected(dir triggers.Dir) (all []triggers.Stored, err error) {
+	names := c.names
 	for _, flag := range []string{flagID, flagName} {
 		if c.IsSet(flag) {
 			names = append(names, c.String(flag))
 		}
 	}
 	if len(names) == 0 {
-		return nil, usageError(c, errors.New("name a trigger"), true)
+		return nil, usageError(c.Context, errors.New("name a trigger"), true)
 	}
 	for _, name := range names {
 		t, err := dir.Find(name)
@@ -118,20 +151,20 @@ func selected(c *cli.Context, names []string, dir triggers.Dir) (all []triggers.
 	return all, nil
 }
 
-func one(c *cli.Context, names []string, dir triggers.Dir) (triggers.Stored, error) {
-	all, err := selected(c, names, dir)
+func (c *call) one(dir triggers.Dir) (triggers.Stored, error) {
+	all, err := c.selected(dir)
 	if err != nil {
 		return triggers.Stored{}, err
 	}
 	if len(all) > 1 {
-		return triggers.Stored{}, usageError(c, errors.New("name one trigger only"), true)
+		return triggers.Stored{}, usageError(c.Context, errors.New("name one trigger only"), true)
 	}
 	return all[0], nil
 }
 
-func none(c *cli.Context, names []string) error {
-	if len(names) > 0 {
-		return usageError(c, fmt.Errorf("unexpected argument %q", strings.Join(names, " ")), true)
+func (c *call) none() error {
+	if len(c.names) > 0 {
+		return usageError(c.Context, fmt.Errorf("unexpected argument %q", strings.Join(c.names, " ")), true)
 	}
 	return nil
 }

@@ -37,7 +37,12 @@ WebSocket connections are skipped.
 			&cli.StringFlag{Name: flagServiceAccount, Usage: "The `ID` of the service account to send as, instead of that in the file; \"\" for none", Category: "Trigger"},
 		}, brokerFlags(), []cli.Flag{templateFlag(), dryRunFlag(), formatFlag()}, placeFlags()),
 		OnUsageError: usageError,
-		Action:       createFromFile,
+		Action: func(c *cli.Context) error {
+			if kind := c.Args().First(); kind != "" && !strings.HasPrefix(kind, "-") { // with flags that this command does not have
+				return usageError(c, fmt.Errorf("iotcast has no triggers of type %q: there is %s and %s", kind, devicesCommand, brokersCommand), true)
+			}
+			return command(createFromFile)(c)
+		},
 		Subcommands: []*cli.Command{
 			createFromFlagsCommand(iotcore.Device),
 			createFromFlagsCommand(iotcore.Broker),
@@ -75,28 +80,24 @@ trigger, from its environment: IOTCAST_MQTT_USER and IOTCAST_MQTT_PASSWORD.`[1:]
 		descriptionFlags(), sourceFlags(source, ""), ruleFlags(""), createBrokerFlags(),
 		[]cli.Flag{dryRunFlag(), formatFlag()}, placeFlags())
 	cmd.OnUsageError = usageError
-	cmd.Action = func(c *cli.Context) error { return createFromFlags(c, source) }
+	cmd.Action = command(func(c *call) error { return createFromFlags(c, source) })
 	return cmd
 }
 
-func createFromFlags(c *cli.Context, source iotcore.Source) error {
-	names, err := operands(c)
-	if err != nil {
-		return err
-	}
+func createFromFlags(c *call, source iotcore.Source) error {
 	t := triggers.Trigger{
 		Name:   c.String(flagName),
 		Status: triggers.Active,
 		Rule:   triggers.Rule{Source: source, BatchSize: triggers.DefaultBatchSize, BatchCutoff: triggers.DefaultBatchCutoff},
 	}
-	if t.Name == "" && len(names) > 0 {
-		t.Name, names = names[0], names[1:]
+	if t.Name == "" && len(c.names) > 0 {
+		t.Name, c.names = c.names[0], c.names[1:]
 	}
-	if err := none(c, names); err != nil {
+	if err := c.none(); err != nil {
 		return err
 	}
-	readRule(c, "", &t.Rule)
-	if err := readDescription(c, &t); err != nil {
+	readRule(c.Context, "", &t.Rule)
+	if err := readDescription(c.Context, &t); err != nil {
 		return err
 	}
 	if err := t.Validate(func(f triggers.Field) string { return "--" + flagNames[f] }); err != nil {
@@ -105,27 +106,20 @@ func createFromFlags(c *cli.Context, source iotcore.Source) error {
 	return create(c, false, t)
 }
 
-func createFromFile(c *cli.Context) error {
-	if kind := c.Args().First(); kind != "" && !strings.HasPrefix(kind, "-") {
-		return usageError(c, fmt.Errorf("iotcast has no triggers of type %q: there is %s and %s", kind, devicesCommand, brokersCommand), true)
-	}
-	names, err := operands(c)
-	if err != nil {
-		return err
-	}
-	if err := none(c, names); err != nil {
+func createFromFile(c *call) error {
+	if err := c.none(); err != nil {
 		return err
 	}
 	if !c.IsSet(flagFile) {
-		return usageError(c, fmt.Errorf("say what to create: %s, %s or --%s", devicesCommand, brokersCommand, flagFile), true)
+		return usageError(c.Context, fmt.Errorf("say what to create: %s, %s or --%s", devicesCommand, brokersCommand, flagFile), true)
 	}
-	all, err := readFile(c)
+	all, err := readFile(c.Context)
 	if err != nil {
 		return err
 	}
 	for i := range all {
 		t := &all[i]
-		readRule(c, "", &t.Rule)
+		readRule(c.Context, "", &t.Rule)
 		if err := t.Validate(func(f triggers.Field) string { return f.Path(t.Rule.Source) }); err != nil {
 			return fmt.Errorf("trigger %q: %w", t.Name, err)
 		}
@@ -156,42 +150,38 @@ func readFile(c *cli.Context) ([]triggers.Trigger, error) {
 	return all, nil
 }
 
-func create(c *cli.Context, asList bool, all ...triggers.Trigger) error {
-	f, err := format(c)
+func create(c *call, asList bool, all ...triggers.Trigger) error {
+	conn, err := readConnection(c.Context)
 	if err != nil {
 		return err
 	}
-	conn, err := readConnection(c)
-	if err != nil {
-		return err
-	}
-	template, err := readTemplate(c)
+	template, err := readTemplate(c.Context)
 	if err != nil {
 		return err
 	}
 	if c.Bool(flagDryRun) {
-		return printStreams(c, all, template, conn)
+		return printStreams(c.Context, all, template, conn)
 	}
-	m, err := newManager(c)
+	m, err := c.manager()
 	if err != nil {
 		return err
 	}
 	var created []triggers.Trigger
 	for _, t := range all {
-		made, err := m.Create(c.Context, t, template, conn)
+		made, err := m.Create(c.Context.Context, t, template, conn)
 		if err != nil {
 			failed := fmt.Errorf("creating trigger %s: %w", t.Name, err)
 			if len(created) == 0 {
 				return failed
 			}
-			return errors.Join(triggers.WriteList(c.App.Writer, f, created), failed)
+			return errors.Join(triggers.WriteList(c.App.Writer, c.format, created), failed)
 		}
 		created = append(created, made)
 	}
 	if asList {
-		return triggers.WriteList(c.App.Writer, f, created)
+		return triggers.WriteList(c.App.Writer, c.format, created)
 	}
-	return triggers.Write(c.App.Writer, f, created[0])
+	return triggers.Write(c.App.Writer, c.format, created[0])
 }
 
 func printStreams(c *cli.Context, all []triggers.Trigger, template []byte, conn triggers.Connection) error {

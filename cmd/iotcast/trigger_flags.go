@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -162,9 +165,9 @@ func readConnection(c *cli.Context) (triggers.Connection, error) {
 	if c.IsSet(flagURL) {
 		conn.URLs = c.StringSlice(flagURL)
 	}
-	for _, u := range conn.URLs {
-		if scheme, _, ok := strings.Cut(u, "://"); !ok || scheme == "" {
-			return conn, fmt.Errorf("--%s %q must be a URL such as tcp://localhost:1883", flagURL, u)
+	for _, address := range conn.URLs {
+		if err := checkURL(address); err != nil {
+			return conn, fmt.Errorf("--%s must be a URL such as tcp://localhost:1883: %w", flagURL, err)
 		}
 	}
 	if c.IsSet(flagQoS) {
@@ -175,6 +178,29 @@ func readConnection(c *cli.Context) (triggers.Connection, error) {
 		conn.QoS = &qos
 	}
 	return conn, nil
+}
+
+// schemes are those that iot_mqtt connects by.
+var schemes = []string{"tcp", "mqtt", "ssl", "tls", "mqtts", "mqtt+ssl", "tcps", "ws", "wss", "unix"}
+
+// checkURL tells what keeps a trigger from ever connecting. It does not repeat the
+// URL, which may hold a password.
+func checkURL(address string) error {
+	if strings.Contains(address, "${") {
+		return nil // known to the process that runs the trigger
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return errors.Unwrap(err) // of the *url.Error
+	case !strings.Contains(address, "://"):
+		return errors.New("it has no scheme")
+	case !slices.Contains(schemes, u.Scheme):
+		return fmt.Errorf("the scheme %q is none of %s", u.Scheme, strings.Join(schemes, ", "))
+	case u.Hostname() == "" && (u.Scheme != "unix" || u.Path == ""):
+		return errors.New("it has no host")
+	}
+	return nil
 }
 
 func readTemplate(c *cli.Context) ([]byte, error) {

@@ -16,19 +16,11 @@ func listCommand() *cli.Command {
 		Usage:        "List all triggers",
 		Flags:        append([]cli.Flag{formatFlag()}, placeFlags()...),
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			names, err := operands(c)
-			if err != nil {
+		Action: command(func(c *call) error {
+			if err := c.none(); err != nil {
 				return err
 			}
-			if err := none(c, names); err != nil {
-				return err
-			}
-			f, err := format(c)
-			if err != nil {
-				return err
-			}
-			m, err := newManager(c)
+			m, err := c.reader()
 			if err != nil {
 				return err
 			}
@@ -37,15 +29,15 @@ func listCommand() *cli.Command {
 				return err
 			}
 			for _, err := range bad {
-				warn(c, err)
+				warn(c.Context, err)
 			}
 			all := make([]triggers.Trigger, len(stored))
 			for i, t := range stored {
 				all[i] = t.Trigger
 			}
-			m.Warnings(c.Context, all)
-			return triggers.WriteList(c.App.Writer, f, all)
-		},
+			m.Warnings(c.Context.Context, all)
+			return triggers.WriteList(c.App.Writer, c.format, all)
+		}),
 	}
 }
 
@@ -56,26 +48,18 @@ func getCommand() *cli.Command {
 		ArgsUsage:    "NAME|ID",
 		Flags:        slices.Concat([]cli.Flag{formatFlag()}, selectFlags(), placeFlags()),
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			names, err := operands(c)
+		Action: command(func(c *call) error {
+			m, err := c.reader()
 			if err != nil {
 				return err
 			}
-			f, err := format(c)
+			t, err := c.one(m.Dir)
 			if err != nil {
 				return err
 			}
-			m, err := newManager(c)
-			if err != nil {
-				return err
-			}
-			t, err := one(c, names, m.Dir)
-			if err != nil {
-				return err
-			}
-			m.Warnings(c.Context, []triggers.Trigger{t.Trigger})
-			return triggers.Write(c.App.Writer, f, t.Trigger)
-		},
+			m.Warnings(c.Context.Context, []triggers.Trigger{t.Trigger})
+			return triggers.Write(c.App.Writer, c.format, t.Trigger)
+		}),
 	}
 }
 
@@ -89,9 +73,7 @@ What devices send meanwhile waits at the MQTT broker, from --qos 1 on, as far as
 the broker keeps it, and is sent when the trigger is resumed.`[1:],
 		Flags:        slices.Concat([]cli.Flag{formatFlag()}, selectFlags(), placeFlags()),
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			return switchTriggers(c, func(m *triggers.Manager) switcher { return m.Pause })
-		},
+		Action:       switchTriggers((*triggers.Manager).Pause),
 	}
 }
 
@@ -102,44 +84,34 @@ func resumeCommand() *cli.Command {
 		ArgsUsage:    "NAME|ID...",
 		Flags:        slices.Concat([]cli.Flag{formatFlag()}, selectFlags(), placeFlags()),
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			return switchTriggers(c, func(m *triggers.Manager) switcher { return m.Resume })
-		},
+		Action:       switchTriggers((*triggers.Manager).Resume),
 	}
 }
 
-type switcher func(context.Context, triggers.Stored) (triggers.Trigger, error)
-
 // switchTriggers pauses or resumes the triggers that the user names.
-func switchTriggers(c *cli.Context, method func(*triggers.Manager) switcher) error {
-	names, err := operands(c)
-	if err != nil {
-		return err
-	}
-	f, err := format(c)
-	if err != nil {
-		return err
-	}
-	m, err := newManager(c)
-	if err != nil {
-		return err
-	}
-	all, err := selected(c, names, m.Dir)
-	if err != nil {
-		return err
-	}
-	var done []triggers.Trigger
-	for _, t := range all {
-		switched, err := method(m)(c.Context, t)
+func switchTriggers(method func(*triggers.Manager, context.Context, triggers.Stored) (triggers.Trigger, error)) cli.ActionFunc {
+	return command(func(c *call) error {
+		m, err := c.manager()
 		if err != nil {
-			return fmt.Errorf("trigger %s: %w", t.Name, err)
+			return err
 		}
-		done = append(done, switched)
-	}
-	if len(done) == 1 {
-		return triggers.Write(c.App.Writer, f, done[0])
-	}
-	return triggers.WriteList(c.App.Writer, f, done)
+		all, err := c.selected(m.Dir)
+		if err != nil {
+			return err
+		}
+		var done []triggers.Trigger
+		for _, t := range all {
+			switched, err := method(m, c.Context.Context, t)
+			if err != nil {
+				return fmt.Errorf("trigger %s: %w", t.Name, err)
+			}
+			done = append(done, switched)
+		}
+		if len(done) == 1 {
+			return triggers.Write(c.App.Writer, c.format, done[0])
+		}
+		return triggers.WriteList(c.App.Writer, c.format, done)
+	})
 }
 
 func deleteCommand() *cli.Command {
@@ -152,26 +124,22 @@ The MQTT broker is told to forget the trigger's session as well: otherwise it
 would go on keeping messages for it.`[1:],
 		Flags:        append(selectFlags(), placeFlags()...),
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			names, err := operands(c)
+		Action: command(func(c *call) error {
+			m, err := c.manager()
 			if err != nil {
 				return err
 			}
-			m, err := newManager(c)
-			if err != nil {
-				return err
-			}
-			all, err := selected(c, names, m.Dir)
+			all, err := c.selected(m.Dir)
 			if err != nil {
 				return err
 			}
 			for _, t := range all {
-				if err := m.Delete(c.Context, t); err != nil {
+				if err := m.Delete(c.Context.Context, t); err != nil {
 					return fmt.Errorf("deleting trigger %s: %w", t.Name, err)
 				}
 				fmt.Fprintf(c.App.ErrWriter, "Deleted trigger %s.\n", t.Name)
 			}
 			return nil
-		},
+		}),
 	}
 }

@@ -37,7 +37,7 @@ func updateKindCommand(source iotcore.Source) *cli.Command {
 		Usage:        "Change a trigger for the topics of a registry or a device",
 		ArgsUsage:    "NAME|ID",
 		OnUsageError: usageError,
-		Action:       func(c *cli.Context) error { return update(c, source) },
+		Action:       command(func(c *call) error { return update(c, source) }),
 	}
 	sources := sourceFlags(iotcore.Device, newPrefix)
 	switch source {
@@ -74,31 +74,23 @@ func keepDefaults(flags []cli.Flag) []cli.Flag {
 	return flags
 }
 
-func update(c *cli.Context, source iotcore.Source) error {
-	names, err := operands(c)
+func update(c *call, source iotcore.Source) error {
+	conn, err := readConnection(c.Context)
 	if err != nil {
 		return err
 	}
-	f, err := format(c)
+	m, err := c.manager()
 	if err != nil {
 		return err
 	}
-	conn, err := readConnection(c)
-	if err != nil {
-		return err
-	}
-	m, err := newManager(c)
-	if err != nil {
-		return err
-	}
-	old, err := one(c, names, m.Dir)
+	old, err := c.one(m.Dir)
 	if err != nil {
 		return err
 	}
 	if source != "" && old.Rule.Source != source {
 		return fmt.Errorf("trigger %s is for the topics of a %s: change it with `iotcast trigger update %s`", old.Name, old.Rule.Source, old.Name)
 	}
-	t, err := changed(c, old.Trigger)
+	t, err := changed(c.Context, old.Trigger)
 	if err != nil {
 		return err
 	}
@@ -110,10 +102,10 @@ func update(c *cli.Context, source iotcore.Source) error {
 		fmt.Fprintf(c.App.Writer, "%s", text)
 		return nil
 	}
-	if t, err = m.Update(c.Context, old, t, conn); err != nil {
+	if t, err = m.Update(c.Context.Context, old, t, conn); err != nil {
 		return fmt.Errorf("updating trigger %s: %w", old.Name, err)
 	}
-	return triggers.Write(c.App.Writer, f, t)
+	return triggers.Write(c.App.Writer, c.format, t)
 }
 
 // changed is the trigger after the change that file and flags ask for.
