@@ -12,14 +12,14 @@ import (
 	"github.com/iotcast/iotcast/plugins/iotmqtt"
 )
 
-func retain(t *testing.T, port, topic string, qos byte, payload string) {
+func retain(t *testing.T, port, topic, payload string) {
 	t.Helper()
 	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://127.0.0.1:" + port).SetClientID("retainer"))
 	if tok := c.Connect(); tok.Wait() && tok.Error() != nil {
 		t.Fatal(tok.Error())
 	}
 	defer c.Disconnect(100)
-	if tok := c.Publish(topic, qos, true, payload); tok.Wait() && tok.Error() != nil {
+	if tok := c.Publish(topic, 1, true, payload); tok.Wait() && tok.Error() != nil {
 		t.Fatal(tok.Error())
 	}
 }
@@ -30,8 +30,8 @@ func TestRetainedOnce(t *testing.T) {
 	_, port := startBroker(t)
 	n := newNetwork(t, port)
 	const yaml = "broker_id: b\nclient_id: c\nclean_session: false\ntopics: "
-	retain(t, port, "old", 1, "first")
-	retain(t, port, "new", 1, "of the new topic")
+	retain(t, port, "old", "first")
+	retain(t, port, "new", "of the new topic")
 	stream := func(name, topics string, want ...string) {
 		t.Run(name, func(t *testing.T) {
 			var got received
@@ -45,7 +45,7 @@ func TestRetainedOnce(t *testing.T) {
 	}
 	stream("new session", "[ old ]", "first", "live")
 	stream("update", "[ old ]", "live")
-	retain(t, port, "old", 1, "while away")
+	retain(t, port, "old", "while away")
 	stream("changed while away", "[ old ]", "while away", "live")
 	iotmqtt.Restart()
 	stream("restart", "[ old ]", "live")
@@ -54,7 +54,7 @@ func TestRetainedOnce(t *testing.T) {
 	t.Run("reconnection", func(t *testing.T) {
 		var got received
 		logs := run(t, n.port, yaml+"[ old ]", got.add)
-		retain(t, port, "old", 1, "live and retained")
+		retain(t, port, "old", "live and retained")
 		eventually(t, func() bool { return len(got.payloads()) == 1 })
 		n.cut()
 		eventually(t, func() bool { return logs.count("Resumed") == 2 })
@@ -70,7 +70,7 @@ func TestRetainedOnce(t *testing.T) {
 // TestRetainedOfACleanSession: it is a new one with each connection.
 func TestRetainedOfACleanSession(t *testing.T) {
 	_, port := startBroker(t)
-	retain(t, port, "t", 1, "kept")
+	retain(t, port, "t", "kept")
 	for range 2 {
 		t.Run("stream", func(t *testing.T) {
 			var got received
