@@ -86,6 +86,7 @@ func TestTapRefusesWhatIsMalformed(t *testing.T) {
 		"no topic":           "\x30\x01\x00",
 		"topic too long":     "\x30\x03\x00\x05a",
 		"no identifier":      "\x32\x03\x00\x01a",
+		"identifier 0":       "\x32\x05\x00\x01a\x00\x00",
 		"QoS 3":              "\x36\x05\x00\x01a\x00\x01",
 		"endless length":     "\x30\xff\xff\xff\xff\x01",
 		"ends in the header": "\x30",

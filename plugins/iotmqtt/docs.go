@@ -5,6 +5,16 @@ A message is acknowledged to the broker only after the output has accepted the b
 
 A batch that the output rejects comes again, after 100 ms at first and then up to a second, while the batches behind it go on, or with ` + "`strict_order`" + ` wait. One that can never be sent, since ` + "`iot_trigger` or `websocket_broadcast`" + ` says so (too large, not UTF-8), does not come again: it is logged with the reason, counted in ` + "`iot_mqtt_rejected`" + ` and acknowledged, unless a ` + "`fallback`" + ` output takes it.
 
+A broker sends only so many messages before it waits for acknowledgements, with Mosquitto 20, so that a batch holds no more than that. When the broker waits, the batch goes at once, and the log says so once: see [brokers](../brokers.md).
+
+What no topic filter covers is left out, whatever the broker sends, and of filters that another one covers only that is subscribed to.
+
+The messages of a clean session are kept by nobody else: those that find no room are dropped and counted, whatever their QoS, and so are those that had been received and were not yet on their way when the stream stops.
+
+Retained messages come when the session begins. To a session that was resumed the broker sends them again, with each reconnection, update and restart: they are left out and counted in ` + "`iot_mqtt_retained_repeated`" + `. A topic filter that was added to a running stream brings its own. With ` + "`clean_session: true`" + ` each connection is a new session.
+
+The files of the field ` + "`tls`" + ` are read for each connection, so that a renewed certificate needs no restart.
+
 After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
 A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
@@ -23,8 +33,9 @@ A connection on which nothing comes for one and a half times ` + "`keepalive`" +
 
 - ` + "`iot_mqtt_unacked`" + `: messages received and not yet acknowledged
 - ` + "`iot_mqtt_oldest_unacked_seconds`" + `: how long ago the oldest of these was received. It grows while the output accepts nothing
-- ` + "`iot_mqtt_dropped`" + `: messages of QoS 0 for which there was no room
+- ` + "`iot_mqtt_dropped`" + `: messages that the broker will not send again, of QoS 0 or a clean session, for which there was no room or which were not yet on their way when the stream stopped
 - ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
+- ` + "`iot_mqtt_retained_repeated`" + `: retained messages that were left out, since the session had got them before
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
 - ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos
 

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -20,6 +19,7 @@ type network struct {
 	mu    sync.Mutex
 	dark  []*atomic.Bool
 	conns []net.Conn
+	up    atomic.Int64 // pieces that went to the broker
 }
 
 func newNetwork(t *testing.T, broker string) *network {
@@ -31,7 +31,7 @@ func newNetwork(t *testing.T, broker string) *network {
 	n := &network{}
 	_, n.port, _ = net.SplitHostPort(l.Addr().String())
 	var all sync.WaitGroup
-	pass := func(from, to net.Conn, dark *atomic.Bool) {
+	pass := func(from, to net.Conn, dark *atomic.Bool, up *atomic.Int64) {
 		defer func() {
 			if !dark.Load() { // else nobody is told
 				_ = from.Close()
@@ -50,6 +50,9 @@ func newNetwork(t *testing.T, broker string) *network {
 			if _, err := to.Write(buf[:k]); err != nil {
 				return
 			}
+			if up != nil {
+				up.Add(1)
+			}
 		}
 	}
 	all.Go(func() {
@@ -67,8 +70,8 @@ func newNetwork(t *testing.T, broker string) *network {
 			n.mu.Lock()
 			n.dark, n.conns = append(n.dark, dark), append(n.conns, down, up)
 			n.mu.Unlock()
-			all.Go(func() { pass(down, up, dark) })
-			all.Go(func() { pass(up, down, dark) })
+			all.Go(func() { pass(down, up, dark, &n.up) })
+			all.Go(func() { pass(up, down, dark, nil) })
 		}
 	})
 	t.Cleanup(func() {
@@ -134,7 +137,8 @@ func TestIdleConnectionStays(t *testing.T) {
 	_, port := startBroker(t)
 	n := newNetwork(t, port)
 	logs := run(t, n.port, "broker_id: b\nkeepalive: 2s", func(context.Context, service.MessageBatch) error { return nil })
-	time.Sleep(5 * time.Second) // longer than any limit on silence
+	before := n.up.Load()
+	eventually(t, func() bool { return n.up.Load() >= before+3 }) // pings: longer than any limit on silence
 	if lost := logs.count("Connection to the MQTT broker lost"); lost != 0 {
 		t.Errorf("%d connections were lost", lost)
 	}

@@ -358,6 +358,9 @@ func TestBadConfiguration(t *testing.T) {
 		{"{urls: [tcp://x], broker_id: b, topics: [ok, '$SYS/#']}", "can match nothing"},
 		{"{urls: [tcp://x], registry_id: a, topics: ['a+']}", "+ must stand alone"},
 		{"{urls: [tcp://x], registry_id: a, topics: ['']}", "is empty"},
+		{"{urls: [tcp://x], broker_id: a, keepalive: 1500ms}", "keepalive must be at least 2s, not 1.5s"},
+		{"{urls: [tcp://x], broker_id: a, connect_timeout: 0s}", "connect_timeout must be positive"},
+		{"{urls: ['tcp://x, http://y'], broker_id: a}", "not the URL of an MQTT broker"},
 	} {
 		b := service.NewStreamBuilder()
 		err := b.AddInputYAML("iot_mqtt: " + tc.yaml)
