@@ -60,8 +60,11 @@ func TestRetainedOnce(t *testing.T) {
 		eventually(t, func() bool { return logs.count("Resumed") == 2 })
 		publisher(t, port)("old", 1, "end")
 		eventually(t, func() bool { return slices.Contains(got.payloads(), "end") })
-		if p := got.payloads(); !slices.Equal(p, []string{"live and retained", "end"}) {
-			t.Errorf("received %q", p)
+		// As a message that was not acknowledged it may come twice.
+		for _, m := range got.messages {
+			if retained, _ := m.MetaGet("mqtt_retained"); retained != "false" {
+				t.Errorf("received %q", got.payloads())
+			}
 		}
 		logs.waitFor(t, "retained messages once more")
 	})
