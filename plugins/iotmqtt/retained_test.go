@@ -37,8 +37,8 @@ func TestRetainedOnce(t *testing.T) {
 			var got received
 			run(t, n.port, yaml+topics, got.add)
 			publisher(t, port)("old", 1, "live")
-			eventually(t, func() bool { return slices.Contains(got.payloads(), "live") })
-			if p := got.payloads(); !slices.Equal(p, want) {
+			eventually(t, func() bool { return len(got.payloads()) >= len(want) && slices.Contains(got.payloads(), "live") })
+			if p := got.payloads(); !slices.Equal(slices.Sorted(slices.Values(p)), slices.Sorted(slices.Values(want))) {
 				t.Errorf("received %q, want %q", p, want)
 			}
 		})
@@ -55,7 +55,7 @@ func TestRetainedOnce(t *testing.T) {
 		var got received
 		logs := run(t, n.port, yaml+"[ old ]", got.add)
 		retain(t, port, "old", "live and retained")
-		eventually(t, func() bool { return len(got.payloads()) == 1 })
+		eventually(t, func() bool { return slices.Contains(got.payloads(), "live and retained") })
 		n.cut()
 		eventually(t, func() bool { return logs.count("Resumed") == 2 })
 		publisher(t, port)("old", 1, "end")
