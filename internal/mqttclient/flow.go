@@ -37,7 +37,7 @@ const (
 	fewOut        = 10
 	silenceInGaps = 8
 	// soon is how soon a broker that has waited goes on, beside the way there and back.
-	soon = 5 * time.Millisecond
+	soon = 20 * time.Millisecond
 
 	never = time.Duration(math.MaxInt64)
 )
