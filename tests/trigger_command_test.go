@@ -245,7 +245,7 @@ func TestTriggerPassword(t *testing.T) {
 		t.Fatal(out)
 	}
 	b := startMosquittoIn(t, t.TempDir(), "allow_anonymous false", "password_file "+passwords)
-	good := newDesk(t, b, "IOTCAST_MQTT_USER=me", `IOTCAST_MQTT_PASSWORD=p\"a$s#: w`)
+	good := newDesk(t, b, "IOTCAST_MQTT_USER=me", `IOTCAST_MQTT_PASSWORD=p"a$s#: w`)
 	good.do(createTelemetry...)
 	text, err := os.ReadFile(filepath.Join(good.dir, "telemetry.yaml"))
 	if err != nil || strings.Contains(string(text), "#: w") {

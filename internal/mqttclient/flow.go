@@ -31,7 +31,7 @@ const (
 	// Where silence is taken for a stall by mistake, a batch goes that could have
 	// grown. Fewer than fewOut are what no broker takes by default, and more probably
 	// chance.
-	leastSilence  = 4 * time.Millisecond
+	leastSilence  = 10 * time.Millisecond
 	silenceOfFew  = 250 * time.Millisecond
 	silenceOfOne  = time.Second
 	fewOut        = 10
