@@ -161,7 +161,7 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
-	stopAPI, err := httpguard.Start(root, p.mode)
+	api, stopAPI, err := httpguard.Start(root, p.mode)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 	p.atStop(within(requestTimeout, stop))
 	if p.watch != nil {
 		gateways, _ := root.Resources().GetGeneric(gateway.Key)
-		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set)))
+		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set), api))
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package httpguard_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -384,6 +386,22 @@ output: { drop: {} }
 `)
 	if answer := a.must("GET", "/streams/one", ""); strings.Contains(answer, "s3cr3t") || strings.Contains(answer, "buffer") || !strings.Contains(answer, "127.0.0.1:1") {
 		t.Error(answer)
+	}
+}
+
+// TestBasicAuth: the password of Benthos itself is asked for behind the guard.
+func TestBasicAuth(t *testing.T) {
+	hash := sha256.Sum256([]byte("pass"))
+	a := startWith(t, "basic_auth: { enabled: true, username: me, password_hash: "+base64.StdEncoding.EncodeToString(hash[:])+" }", "")
+	config := harmless + "pipeline: { processors: [ { metric: { type: counter, name: mine } } ] }"
+	for _, call := range []string{"POST /streams/one", "PUT /streams/one", "GET /streams/one", "DELETE /streams/one"} {
+		method, path, _ := strings.Cut(call, " ")
+		if status, answer := a.call(method, path, config, nil); status < 400 {
+			t.Errorf("%s without a password: %d %s", call, status, answer)
+		}
+		if status, answer := a.call(method, path, config, func(r *http.Request) { r.SetBasicAuth("me", "pass") }); status != http.StatusOK {
+			t.Errorf("%s: %d %s", call, status, answer)
+		}
 	}
 }
 
