@@ -33,13 +33,14 @@ const (
 type streams struct {
 	linter *linter
 	names  *metricnames.Names
+	turns  turns
 	next   http.Handler
 }
 
 // newStreams routes with the router that Benthos routes with, so that both take a
 // path for the same.
 func newStreams(cfg Config, next http.Handler) http.Handler {
-	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), next: next}
+	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), turns: turns{taken: map[string]chan struct{}{}}, next: next}
 	router := mux.NewRouter()
 	prefixes := []string{""}
 	if cfg.RootPath != "" {
@@ -72,12 +73,22 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
+		end, err := s.turns.take(r.Context(), id)
+		if err != nil { // the sender has left
+			return
+		}
+		defer end()
 		if err := s.takeNames(r, doc); err != nil {
 			refuse(w, err)
 			return
 		}
 		s.forward(w, r, doc, id)
 	default:
+		end, err := s.turns.take(r.Context(), id)
+		if err != nil {
+			return
+		}
+		defer end()
 		s.next.ServeHTTP(w, r)
 	}
 }
@@ -136,16 +147,26 @@ func (s *streams) all(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &lintError{lints})
 		return
 	}
-	if err := s.takeNames(r, configs...); err != nil {
-		refuse(w, err)
-		return
-	}
-	running, err := s.running(r)
+	ids, err := s.running(r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	s.forward(w, r, set, running...)
+	for i := 0; i < len(set.Content); i += 2 {
+		ids = append(ids, set.Content[i].Value)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	end, err := s.turns.take(r.Context(), ids...)
+	if err != nil {
+		return
+	}
+	defer end()
+	if err := s.takeNames(r, configs...); err != nil {
+		refuse(w, err)
+		return
+	}
+	s.forward(w, r, set, ids...)
 }
 
 // resource makes a component that streams may refer to.

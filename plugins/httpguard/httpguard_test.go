@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -402,6 +404,51 @@ func TestBasicAuth(t *testing.T) {
 		if status, answer := a.call(method, path, config, func(r *http.Request) { r.SetBasicAuth("me", "pass") }); status != http.StatusOK {
 			t.Errorf("%s: %d %s", call, status, answer)
 		}
+	}
+}
+
+// counted is a processor that counts how many of it there are, in streams that run.
+type counted struct{ open *atomic.Int64 }
+
+func (c counted) Process(_ context.Context, m *service.Message) (service.MessageBatch, error) {
+	return service.MessageBatch{m}, nil
+}
+
+func (c counted) Close(context.Context) error {
+	c.open.Add(-1)
+	return nil
+}
+
+// TestChangesAtOnce: of several changes of a stream one is what runs, and no stream
+// runs on that the API does not know.
+func TestChangesAtOnce(t *testing.T) {
+	var open atomic.Int64
+	service.MustRegisterProcessor("counted", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+		open.Add(1)
+		return counted{&open}, nil
+	})
+	a := start(t, "")
+	// It takes a moment to end.
+	config := strings.Replace(harmless, "1h", "10ms", 1) + "pipeline: { threads: 1, processors: [ { counted: {} }, { sleep: { duration: 100ms } } ] }"
+	a.must("POST", "/streams/one", config)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if status, answer := a.call("PUT", "/streams/one", config, nil); status != http.StatusOK {
+				t.Errorf("%d %s", status, answer)
+			}
+			if status, answer := a.call("POST", "/streams", "one:\n  "+strings.ReplaceAll(config, "\n", "\n  "), nil); status != http.StatusOK {
+				t.Errorf("%d %s", status, answer)
+			}
+		})
+	}
+	all.Wait()
+	if n := open.Load(); n != 1 {
+		t.Errorf("%d streams run, the API knows one", n)
+	}
+	a.must("DELETE", "/streams/one", "")
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d streams run, the API knows none", n)
 	}
 }
 
