@@ -3,6 +3,7 @@ package plugins
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/internal/configtext"
@@ -25,6 +27,7 @@ var defaultConfigs = []string{"./iotcast.yaml", "/iotcast.yaml", "/etc/iotcast/i
 // with an error that shows the value.
 func checkConfigs(c *cli.Context) error {
 	lint := c.Command.Name == "lint"
+	unset := lint && c.Bool("skip-env-var-check")
 	files, err := configsOf(c)
 	if err != nil || len(files) == 0 {
 		return err
@@ -41,12 +44,12 @@ func checkConfigs(c *cli.Context) error {
 		}
 		for _, part := range yamlIn(file, content) {
 			findings := schema.Misread(part.text, os.LookupEnv)
-			if lint && c.Bool("skip-env-var-check") {
-				for name, value := range schema.StandIns(part.text, os.LookupEnv) {
-					if err := os.Setenv(name, value); err != nil {
-						return fmt.Errorf("setting variable %s for lint: %w", name, err)
-					}
+			if unset {
+				lints, err := lintUnset(c, part.text)
+				if err != nil {
+					return fmt.Errorf("%s: %w", file, err)
 				}
+				findings = append(findings, lints...)
 			}
 			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
 				findings = append(findings, schema.Unquoted(part.text)...)
@@ -62,7 +65,49 @@ func checkConfigs(c *cli.Context) error {
 		fmt.Fprintln(c.App.ErrWriter, err)
 		return nil
 	}
+	if len(all) == 0 && unset {
+		return errLinted
+	}
 	return errors.Join(all...)
+}
+
+// errLinted ends the command before Benthos lints what has nothing wrong.
+var errLinted = errors.New("nothing is wrong")
+
+// lintUnset lints a config without judging what variables that are not set will
+// hold. Benthos would take them for nothing. What it says of their lines is left
+// out, and so is what it says only because there is nothing, or because there is
+// something.
+func lintUnset(c *cli.Context, text []byte) (all []configtext.Finding, err error) {
+	lint := func(unset string) ([]service.Lint, error) {
+		return Schema().NewStreamConfigLinter().
+			SetRejectDeprecated(c.Bool("deprecated")).SetRequireLabels(c.Bool("labels")).SetSkipEnvVarCheck(true).
+			SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) {
+				if value, ok := os.LookupEnv(name); ok {
+					return value, true
+				}
+				return unset, unset != ""
+			}).LintYAML(text)
+	}
+	lints, err := lint("1")
+	if err != nil {
+		return nil, err
+	}
+	lines := configtext.Unset(text, os.LookupEnv)
+	empty, err := lint("")
+	for _, one := range lints {
+		if lines[one.Line] && slices.Contains(ofValues, one.Type) || err == nil && !slices.Contains(empty, one) {
+			continue
+		}
+		all = append(all, configtext.Finding{Line: one.Line, Text: one.What})
+	}
+	return all, nil
+}
+
+// ofValues are the lints that judge the value of a field.
+var ofValues = []service.LintType{
+	service.LintCustom, service.LintFailedRead, service.LintInvalidOption, service.LintBadLabel, service.LintBadBloblang,
+	service.LintExpectedArray, service.LintExpectedObject, service.LintExpectedScalar,
 }
 
 // fieldSchema is what configtext is to know of the fields.

@@ -55,7 +55,8 @@ func Schema() *service.ConfigSchema {
 // config that is not named in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast.
 //
 // Benthos has no hook for the end of the process. Prefer Run, which closes the
-// connections properly; with service.RunCLI they break off when it exits.
+// connections properly; with service.RunCLI they break off when it exits, and
+// lint --skip-env-var-check ends with 1 although nothing is wrong.
 func Options() []service.CLIOptFunc { return new(process).options() }
 
 // Run runs Benthos' command line with Options and more, until it ends, then
@@ -70,6 +71,9 @@ func Run(ctx context.Context, more ...service.CLIOptFunc) (code int) {
 		}
 	}()
 	code, err := service.RunCLIToCode(ctx, append(p.options(), more...)...)
+	if errors.Is(err, errLinted) {
+		return 0
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, withoutSecret(err))
 	}
@@ -161,7 +165,7 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
-	stopAPI, err := httpguard.Start(root, p.mode)
+	api, stopAPI, err := httpguard.Start(root, p.mode)
 	if err != nil {
 		return err
 	}
@@ -197,7 +201,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 	p.atStop(within(requestTimeout, stop))
 	if p.watch != nil {
 		gateways, _ := root.Resources().GetGeneric(gateway.Key)
-		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set)))
+		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set), api))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/configtext"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/metricnames"
 )
 
 // lookEvery is how often a watched config is read.
@@ -36,6 +39,8 @@ type watch struct {
 
 	log      *slog.Logger
 	gateways *gateway.Set
+	api      http.Handler // of Benthos, which has /metrics
+	names    *metricnames.Names
 	atStart  map[string]any // the fields with which the process has started
 
 	seen    []byte // at the last look
@@ -52,8 +57,13 @@ func newWatch(path string, chilled bool) (*watch, error) {
 		return nil, fmt.Errorf("configuration file read error: %w", err)
 	}
 	fields, _ := fieldsOf(text) // what is no YAML does not start
+	names := metricnames.New(false)
+	var config yaml.Node
+	if config.Encode(fields) == nil {
+		names.Learn(&config)
+	}
 	return &watch{
-		path: path, chilled: chilled, outcomes: make(chan bool, 8),
+		path: path, chilled: chilled, outcomes: make(chan bool, 8), names: names,
 		atStart: fields, seen: text, judged: text, handed: text, running: text,
 	}, nil
 }
@@ -83,8 +93,8 @@ func (w *watch) handOver(text []byte) error {
 }
 
 // start watches until stop.
-func (w *watch) start(log *slog.Logger, gateways *gateway.Set) (stop func()) {
-	w.log, w.gateways = log.With("file", w.path), gateways
+func (w *watch) start(log *slog.Logger, gateways *gateway.Set, api http.Handler) (stop func()) {
+	w.log, w.gateways, w.api = log.With("file", w.path), gateways, api
 	return every(lookEvery, func() {
 		for len(w.outcomes) > 0 {
 			w.settle(<-w.outcomes)
@@ -168,7 +178,16 @@ func (w *watch) check(text []byte, fields map[string]any) error {
 			all = append(all, errors.New(lint.Error()))
 		}
 	}
-	return errors.Join(append(all, w.missingRoutes(forStream(fields))...)...)
+	if all = append(all, w.missingRoutes(forStream(fields))...); len(all) > 0 {
+		return errors.Join(all...)
+	}
+	var config yaml.Node
+	if err := config.Encode(fields); err != nil {
+		return err
+	}
+	metrics := httptest.NewRecorder()
+	w.api.ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	return w.names.Take(metrics.Body.Bytes(), &config)
 }
 
 // missingRoutes are the routes that outputs name and the running gateways do not have.

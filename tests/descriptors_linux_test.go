@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// TestOutOfFileDescriptors: the gateway says so, with what to do, and goes on when
-// it has some again.
+// TestOutOfFileDescriptors: the gateway and the embedded broker say so, with what to
+// do, and go on when they have some again.
 func TestOutOfFileDescriptors(t *testing.T) {
 	t.Parallel()
-	cast := runStreams(t)
+	cast, broker := newIotcast(t), freeAddress(t)
+	cast.launch("streams", "-o", writeFile(t, root(cast.gateway, cast.http)+fmt.Sprintf("mqtt_broker: { address: %q }\n", broker)))
+	cast.waitReady()
 	pid := cast.cmd.Process.Pid
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
@@ -27,15 +30,23 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
 	}
-	for range 20 {
-		nc, err := net.Dial("tcp", cast.gateway) // into the listener's backlog
-		if err != nil {
-			t.Fatal(err)
+	for _, address := range []string{cast.gateway, broker} {
+		for range 20 {
+			nc, err := net.Dial("tcp", address) // into the listener's backlog
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = nc.Close() })
 		}
-		t.Cleanup(func() { _ = nc.Close() })
+		eventually(t, "the log tells of "+address, func() bool {
+			for line := range strings.Lines(cast.out.String()) {
+				if strings.Contains(line, "Out of file descriptors") && strings.Contains(line, "LimitNOFILE") && strings.Contains(line, fmt.Sprintf("address=%q", address)) {
+					return true
+				}
+			}
+			return false
+		})
 	}
-	cast.waitLog("Out of file descriptors")
-	cast.waitLog("LimitNOFILE")
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -87,14 +87,16 @@ func TestWatch(t *testing.T) {
 	}
 
 	// A gateway: nothing of it takes effect, and only what the stream has does.
-	updates := strings.Count(c.out.String(), "Updated main config")
+	updates := 3
+	updated := func() bool { return strings.Count(c.out.String(), "Updated main config") >= updates }
+	eventually(t, "the log tells of the stream that runs", updated)
 	guarded := root(c.gateway, c.http, `tokens: { secret: "a secret of thirty-two bytes....." }`, "routes: [ { path: /telemetry } ]")
 	guarded = strings.Replace(guarded, "    routes: [ { path: /telemetry }, { path: /alarms } ]\n", "", 1)
 	m.swap("config.yaml", guarded+ticking("four", toTelemetry))
 	c.waitLog("take effect at a restart only")
 	c.waitLog("websocket_gateways.0.routes, websocket_gateways.0.tokens")
 	receive(t, ws, "four")
-	if now := strings.Count(c.out.String(), "Updated main config"); now != updates {
+	if updates++; updated() {
 		t.Error("it says that it has updated the config, and nothing has changed")
 	}
 	if strings.Contains(c.out.String(), "thirty-two") {
@@ -111,11 +113,26 @@ func TestWatch(t *testing.T) {
 	c.waitLog("unknown not recognised")
 	receive(t, ws, "five")
 
+	// A metric that Prometheus cannot have, and one that it can.
+	metric := func(text, fields string) string {
+		return strings.Replace(base+ticking(text, toTelemetry), "processors: [", "processors: [ { metric: { "+fields+" } },", 1)
+	}
+	m.swap("config.yaml", metric("six", "type: counter, name: websocket_connections"))
+	c.waitLog("the name is taken by a metric of the process")
+	receive(t, ws, "five")
+	m.swap("config.yaml", metric("six", "type: counter, name: mine, labels: { stream: x }"))
+	receive(t, ws, "six")
+	m.swap("config.yaml", metric("five", "type: gauge, name: mine, value: '1'"))
+	c.waitLog("the name is taken by a counter")
+	receive(t, ws, "six")
+	m.swap("config.yaml", base+ticking("five", toTelemetry))
+	receive(t, ws, "five")
+
 	// One that lint likes and that cannot be built: the old stream comes back.
-	updates = strings.Count(c.out.String(), "Updated main config")
+	updates = strings.Count(c.out.String(), "Updated main config") + 1
 	m.swap("config.yaml", base+ticking("eight", toTelemetry+" } }, { file: { path: x, codec: nonsense"))
 	c.waitLog("the old one is put back")
-	eventually(t, "the old config is in use", func() bool { return strings.Count(c.out.String(), "Updated main config") > updates })
+	eventually(t, "the old config is in use", updated)
 	receive(t, c.page("/telemetry"), "five")
 	m.swap("config.yaml", base+ticking("nine", toTelemetry))
 	receive(t, ws, "nine")

@@ -2,7 +2,6 @@ package configtext
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,28 +54,18 @@ func Replace(text []byte, lookup Lookup) []byte {
 	})
 }
 
-// Unset stands for any text that a variable may hold when it is set: it is a path,
-// an address with a port, a topic filter, and long enough for a secret.
-const Unset = "/variable-that-is-not-set-in-lint:1"
-
-// StandIns are values for the variables in fields that take text which are not
-// set and have no default, so that lint does not judge what is not known.
-func (s *Schema) StandIns(text []byte, lookup Lookup) map[string]string {
-	all, numbers := make(map[string]string), make(map[string]bool)
+// Unset are the lines with variables that are not set and have no default: what
+// they will hold is not known.
+func Unset(text []byte, lookup Lookup) map[int]bool {
+	lines := map[int]bool{}
 	for _, at := range scalars(text) {
-		f := s.field(at.path)
 		for _, v := range at.variables {
-			switch _, ok := lookup(v.name); {
-			case ok || strings.Contains(v.source, ":"):
-			case f.text:
-				all[v.name] = Unset
-			case f.known:
-				numbers[v.name] = true
+			if _, ok := lookup(v.name); !ok && !strings.Contains(v.source, ":") {
+				lines[at.line] = true
 			}
 		}
 	}
-	maps.DeleteFunc(all, func(name, _ string) bool { return numbers[name] })
-	return all
+	return lines
 }
 
 // scalar is a value in the text of a config.

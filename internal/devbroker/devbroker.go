@@ -20,6 +20,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/iotcast/iotcast/internal/certs"
+	"github.com/iotcast/iotcast/internal/listen"
+	"github.com/iotcast/iotcast/internal/origin"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -136,6 +138,9 @@ func (b *Broker) listen(cfg Config, log *slog.Logger) error {
 	if secure == nil && (cfg.TLS.Address != "" || cfg.WebSocket.Address != "" && cfg.WebSocket.TLS) {
 		return errors.New("mqtt_broker.tls needs cert_file and key_file")
 	}
+	if err := origin.Check(cfg.WebSocket.AllowedOrigins); err != nil {
+		return fmt.Errorf("mqtt_broker.websocket.allowed_origins: %w", err)
+	}
 	for _, l := range []struct {
 		id, field, address string
 		secure             bool
@@ -148,10 +153,11 @@ func (b *Broker) listen(cfg Config, log *slog.Logger) error {
 			continue
 		}
 		// Go sets TCP_NODELAY on every connection that it accepts: no 40 ms stalls here.
-		ln, err := net.Listen("tcp", l.address)
+		bound, err := listen.TCP(l.address, nil, log.With("listener", l.id))
 		if err != nil {
-			return fmt.Errorf("binding the MQTT broker to %q (stop the program that holds this port, or set mqtt_broker.%s to a free host:port): %w", l.address, l.field, err)
+			return fmt.Errorf("mqtt_broker.%s: binding the MQTT broker %w", l.field, err)
 		}
+		var ln net.Listener = bound
 		if l.secure {
 			secure := secure.Clone()
 			if l.id == tlsListener {

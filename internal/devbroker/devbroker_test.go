@@ -48,7 +48,7 @@ func TestAddressInUse(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{first.Addr().String(), "mqtt_broker.address", "address already in use"} {
+	for _, want := range []string{first.Addr().String(), "mqtt_broker.address", "another program listens there"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}
@@ -56,7 +56,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestAddressMalformed(t *testing.T) {
-	if _, err := Start(Config{Address: "nonsense"}, nil); err == nil || !strings.Contains(err.Error(), `"nonsense"`) {
+	if _, err := Start(Config{Address: "nonsense"}, nil); err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -103,8 +103,8 @@ func (i *inbox) take(t testing.TB, last string) string {
 	return strings.Join(before, ", ")
 }
 
-// listen connects somebody who subscribes to filters.
-func listen(t testing.TB, b *Broker, who, clientID string, filters ...string) (paho.Client, *inbox) {
+// subscriber connects somebody who subscribes to filters.
+func subscriber(t testing.TB, b *Broker, who, clientID string, filters ...string) (paho.Client, *inbox) {
 	t.Helper()
 	in := new(inbox)
 	c := connect(t, as(b, who, clientID).SetDefaultPublishHandler(in.handle))

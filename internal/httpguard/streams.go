@@ -19,6 +19,8 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
+
+	"github.com/iotcast/iotcast/internal/metricnames"
 )
 
 const (
@@ -29,16 +31,16 @@ const (
 // streams stands before those paths of the API by which streams and resources
 // are read and changed.
 type streams struct {
-	linter  *linter
-	metrics *metrics
-	next    http.Handler
+	linter *linter
+	names  *metricnames.Names
+	turns  turns
+	next   http.Handler
 }
 
 // newStreams routes with the router that Benthos routes with, so that both take a
 // path for the same.
 func newStreams(cfg Config, next http.Handler) http.Handler {
-	s := &streams{linter: newLinter(cfg), next: next}
-	s.metrics = newMetrics(s)
+	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), turns: turns{taken: map[string]chan struct{}{}}, next: next}
 	router := mux.NewRouter()
 	prefixes := []string{""}
 	if cfg.RootPath != "" {
@@ -71,12 +73,22 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
-		if err := s.metrics.take(r.Context(), []*yaml.Node{doc}); err != nil {
+		end, err := s.turns.take(r.Context(), id)
+		if err != nil { // the sender has left
+			return
+		}
+		defer end()
+		if err := s.takeNames(r, doc); err != nil {
 			refuse(w, err)
 			return
 		}
 		s.forward(w, r, doc, id)
 	default:
+		end, err := s.turns.take(r.Context(), id)
+		if err != nil {
+			return
+		}
+		defer end()
 		s.next.ServeHTTP(w, r)
 	}
 }
@@ -135,16 +147,26 @@ func (s *streams) all(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &lintError{lints})
 		return
 	}
-	if err := s.metrics.take(r.Context(), configs); err != nil {
-		refuse(w, err)
-		return
-	}
-	running, err := s.running(r.Context())
+	ids, err := s.running(r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	s.forward(w, r, set, running...)
+	for i := 0; i < len(set.Content); i += 2 {
+		ids = append(ids, set.Content[i].Value)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	end, err := s.turns.take(r.Context(), ids...)
+	if err != nil {
+		return
+	}
+	defer end()
+	if err := s.takeNames(r, configs...); err != nil {
+		refuse(w, err)
+		return
+	}
+	s.forward(w, r, set, ids...)
 }
 
 // resource makes a component that streams may refer to.
@@ -162,11 +184,31 @@ func (s *streams) resource(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := s.metrics.take(r.Context(), []*yaml.Node{doc}); err != nil {
+	if err := s.takeNames(r, doc); err != nil {
 		refuse(w, err)
 		return
 	}
 	s.forward(w, r, doc)
+}
+
+// takeNames refuses configs with metrics whose names are taken, and takes the names.
+// Streams that have not come over HTTP have some, too.
+func (s *streams) takeNames(r *http.Request, configs ...*yaml.Node) error {
+	if !slices.ContainsFunc(configs, metricnames.In) {
+		return nil
+	}
+	ids, err := s.running(r)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		text, _ := s.config(r, id)
+		var config yaml.Node
+		if yaml.Unmarshal(text, &config) == nil {
+			s.names.Learn(&config)
+		}
+	}
+	return s.names.Take(s.call(r, http.MethodGet, "/metrics", "", nil).Body.Bytes(), configs...)
 }
 
 // accept reads a config and refuses what must not come over HTTP.
@@ -214,19 +256,20 @@ func (s *streams) forward(w http.ResponseWriter, r *http.Request, config *yaml.N
 	}
 	before := map[string][]byte{}
 	for _, id := range ids {
-		if config, ok := s.config(r.Context(), id); ok {
+		if config, ok := s.config(r, id); ok {
 			before[id] = config
 		}
 	}
-	answer := s.call(r.Context(), r.Method, r.URL.Path, query(r.URL), text)
+	answer := s.call(r, r.Method, r.URL.Path, query(r.URL), text)
 	if answer.Code != http.StatusOK {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), restoreTimeout)
 		defer cancel()
+		r = r.WithContext(ctx)
 		for _, id := range slices.Sorted(maps.Keys(before)) {
-			if _, ok := s.config(ctx, id); ok {
+			if _, ok := s.config(r, id); ok {
 				continue
 			}
-			back := s.call(ctx, http.MethodPost, "/streams/"+id, "chilled=true", before[id])
+			back := s.call(r, http.MethodPost, "/streams/"+id, "chilled=true", before[id])
 			if back.Code != http.StatusOK {
 				fmt.Fprintf(answer.Body, "the old config of stream %q could not be put back, so that it no longer runs: %s", id, back.Body)
 			}
@@ -245,20 +288,21 @@ func query(u *url.URL) string {
 	return q.Encode()
 }
 
-// call asks Benthos itself.
-func (s *streams) call(ctx context.Context, method, path, query string, body []byte) *httptest.ResponseRecorder {
+// call asks Benthos itself, for the sender of a request: http.basic_auth asks for
+// the password behind the guard.
+func (s *streams) call(from *http.Request, method, path, query string, body []byte) *httptest.ResponseRecorder {
 	answer := httptest.NewRecorder()
 	r := (&http.Request{
 		Method: method, URL: &url.URL{Path: path, RawQuery: query}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-	}).WithContext(ctx)
+		Header: http.Header{"Authorization": from.Header["Authorization"]}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}).WithContext(from.Context())
 	s.next.ServeHTTP(answer, r)
 	return answer
 }
 
 // config is that of a running stream, in a form that Benthos takes back.
-func (s *streams) config(ctx context.Context, id string) (config []byte, ok bool) {
-	answer := s.call(ctx, http.MethodGet, "/streams/"+id, "", nil)
+func (s *streams) config(r *http.Request, id string) (config []byte, ok bool) {
+	answer := s.call(r, http.MethodGet, "/streams/"+id, "", nil)
 	if answer.Code != http.StatusOK {
 		return nil, false
 	}
@@ -277,8 +321,11 @@ func number(body io.Reader) *json.Decoder {
 }
 
 // running are the IDs of all streams.
-func (s *streams) running(ctx context.Context) ([]string, error) {
-	answer := s.call(ctx, http.MethodGet, "/streams", "", nil)
+func (s *streams) running(r *http.Request) ([]string, error) {
+	answer := s.call(r, http.MethodGet, "/streams", "", nil)
+	if answer.Code != http.StatusOK {
+		return nil, fmt.Errorf("reading the list of streams: %s", http.StatusText(answer.Code))
+	}
 	all, err := gabs.ParseJSON(answer.Body.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of streams: %w", err)
@@ -289,7 +336,7 @@ func (s *streams) running(ctx context.Context) ([]string, error) {
 // show is the config of a stream without its secrets, which may have come from
 // the environment of the process.
 func (s *streams) show(w http.ResponseWriter, r *http.Request) {
-	answer := s.call(r.Context(), r.Method, r.URL.Path, r.URL.RawQuery, nil)
+	answer := s.call(r, r.Method, r.URL.Path, r.URL.RawQuery, nil)
 	body := answer.Body.Bytes()
 	if stream, err := gabs.ParseJSONDecoder(number(answer.Body)); err == nil && answer.Code == http.StatusOK {
 		if config, err := scrub(s.linter.all, stream.Path("config").Bytes()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -111,20 +112,19 @@ func glob(pattern, text string) bool {
 	return ok
 }
 
-// Pattern is a regular expression for what can match an origin. Nothing, as of a
-// variable that is not set, matches none.
-const Pattern = `^([A-Za-z*][A-Za-z0-9+.*-]*://)?[^/\\,\s]*$`
+const hint = "write a host, such as dashboard.example.com, *.example.com or localhost:*, or a scheme and a host, such as https://example.com, without a path, and each in an entry of its own"
 
-// Hint says how to write a pattern.
-const Hint = "write a host, such as dashboard.example.com, *.example.com or localhost:*, or a scheme and a host, such as https://example.com, without a path, and each in an entry of its own"
+// pattern is what can match an origin. Nothing matches none.
+var pattern = regexp.MustCompile(`^([A-Za-z*][A-Za-z0-9+.*-]*://)?[^/\\,\s]*$`)
 
-var pattern = regexp.MustCompile(Pattern)
+// LintRule is Check in Bloblang, for each entry of a list of patterns.
+var LintRule = `root = if this.type() == "string" && !this.re_match(` + strconv.Quote(pattern.String()) + `) { [ "no page can come from \"%s\": ` + hint + `".format(this) ] }`
 
 // Check tells what is wrong with patterns.
 func Check(patterns []string) error {
 	for _, p := range patterns {
 		if !pattern.MatchString(p) {
-			return fmt.Errorf("no page can come from %q: %s", p, Hint)
+			return fmt.Errorf("no page can come from %q: %s", p, hint)
 		}
 	}
 	return nil

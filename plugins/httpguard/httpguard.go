@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -104,50 +105,50 @@ func (m *Mode) Extract(c *cli.Context) error {
 	return nil
 }
 
-// Start puts the guard before the API of the root config. The returned function
-// ends it.
-func Start(root *service.ParsedConfig, mode Mode) (stop func(context.Context), err error) {
+// Start puts the guard before the API of the root config, and returns the API
+// without it. The function that it returns ends the guard.
+func Start(root *service.ParsedConfig, mode Mode) (api http.Handler, stop func(context.Context), err error) {
 	stop = func(context.Context) {}
 	if !root.Contains(fieldGuard) || !root.Contains(fieldHTTP) { // the schema does not have the fields
-		return stop, nil
+		return http.NotFoundHandler(), stop, nil
 	}
 	listener, err := listenerFromConfig(root.Namespace(fieldHTTP))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg, err := fromConfig(root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	api, err = takeOver(root.Resources())
+	if err != nil {
+		return nil, nil, err
 	}
 	if !listener.enabled {
-		return stop, nil
+		return api, stop, nil
 	}
 	log := logging.New(root.Resources().Logger()).With("component", fieldGuard)
-	api, err := takeOver(root.Resources())
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Username != "" && listener.basicAuth {
-		return nil, errors.New("http_guard and http.basic_auth both ask for a password: set one of them")
+		return nil, nil, errors.New("http_guard and http.basic_auth both ask for a password: set one of them")
 	}
 	if mode.streams && !httpguard.Loopback(cfg.Address) && cfg.Username == "" && !listener.basicAuth {
-		return nil, fmt.Errorf("http.address %s can be reached from other machines, and whoever reaches it could run streams: "+
+		return nil, nil, fmt.Errorf("http.address %s can be reached from other machines, and whoever reaches it could run streams: "+
 			`set username and password of http_guard, such as http_guard: { username: '${IOTCAST_API_USER}', password: '${IOTCAST_API_PASSWORD}' }, `+
 			"or listen on %s, or start with --no-api", cfg.Address, DefaultAddress)
 	}
 	handler, err := httpguard.New(cfg, api, log)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", fieldGuard, err)
+		return nil, nil, fmt.Errorf("%s: %w", fieldGuard, err)
 	}
 	end, err := listener.serve(cfg.Address, handler, log)
 	switch {
 	case err == nil:
-		return end, nil
+		return api, end, nil
 	case mode.streams:
-		return nil, err
+		return nil, nil, err
 	}
 	log.Error("The HTTP API is not there, everything else is", "error", err) // as Benthos has it
-	return stop, nil
+	return api, stop, nil
 }
 
 func fromConfig(root *service.ParsedConfig) (cfg httpguard.Config, err error) {

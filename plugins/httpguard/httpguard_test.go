@@ -2,6 +2,8 @@ package httpguard_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,6 +388,67 @@ output: { drop: {} }
 `)
 	if answer := a.must("GET", "/streams/one", ""); strings.Contains(answer, "s3cr3t") || strings.Contains(answer, "buffer") || !strings.Contains(answer, "127.0.0.1:1") {
 		t.Error(answer)
+	}
+}
+
+// TestBasicAuth: the password of Benthos itself is asked for behind the guard.
+func TestBasicAuth(t *testing.T) {
+	hash := sha256.Sum256([]byte("pass"))
+	a := startWith(t, "basic_auth: { enabled: true, username: me, password_hash: "+base64.StdEncoding.EncodeToString(hash[:])+" }", "")
+	config := harmless + "pipeline: { processors: [ { metric: { type: counter, name: mine } } ] }"
+	for _, call := range []string{"POST /streams/one", "PUT /streams/one", "GET /streams/one", "DELETE /streams/one"} {
+		method, path, _ := strings.Cut(call, " ")
+		if status, answer := a.call(method, path, config, nil); status < 400 {
+			t.Errorf("%s without a password: %d %s", call, status, answer)
+		}
+		if status, answer := a.call(method, path, config, func(r *http.Request) { r.SetBasicAuth("me", "pass") }); status != http.StatusOK {
+			t.Errorf("%s: %d %s", call, status, answer)
+		}
+	}
+}
+
+// counted is a processor that counts how many of it there are, in streams that run.
+type counted struct{ open *atomic.Int64 }
+
+func (c counted) Process(_ context.Context, m *service.Message) (service.MessageBatch, error) {
+	return service.MessageBatch{m}, nil
+}
+
+func (c counted) Close(context.Context) error {
+	c.open.Add(-1)
+	return nil
+}
+
+// TestChangesAtOnce: of several changes of a stream one is what runs, and no stream
+// runs on that the API does not know.
+func TestChangesAtOnce(t *testing.T) {
+	var open atomic.Int64
+	service.MustRegisterProcessor("counted", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+		open.Add(1)
+		return counted{&open}, nil
+	})
+	a := start(t, "")
+	// It takes a moment to end.
+	config := strings.Replace(harmless, "1h", "10ms", 1) + "pipeline: { threads: 1, processors: [ { counted: {} }, { sleep: { duration: 100ms } } ] }"
+	a.must("POST", "/streams/one", config)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if status, answer := a.call("PUT", "/streams/one", config, nil); status != http.StatusOK {
+				t.Errorf("%d %s", status, answer)
+			}
+			if status, answer := a.call("POST", "/streams", "one:\n  "+strings.ReplaceAll(config, "\n", "\n  "), nil); status != http.StatusOK {
+				t.Errorf("%d %s", status, answer)
+			}
+		})
+	}
+	all.Wait()
+	if n := open.Load(); n != 1 {
+		t.Errorf("%d streams run, the API knows one", n)
+	}
+	a.must("DELETE", "/streams/one", "")
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d streams run, the API knows none", n)
 	}
 }
 

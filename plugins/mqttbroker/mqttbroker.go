@@ -8,6 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/origin"
 )
 
 const (
@@ -76,7 +77,8 @@ func Field() *service.ConfigField {
 			service.NewStringListField(fieldAllowedOrigins).
 				Description("Web pages of other origins that may connect: host patterns such as `*.example.com`, or with a scheme, `https://example.com`. Pages from the same host may always, and so may clients that are not browsers. `*` lets every page in.").
 				Default([]any{}).
-				Example([]string{"dashboard.example.com"}),
+				Example([]string{"dashboard.example.com"}).
+				LintRule(origin.LintRule),
 		).
 			Description("MQTT over WebSocket, for web pages that speak MQTT."),
 		service.NewStringField(fieldStorageFile).

@@ -2,11 +2,9 @@ package websocketbroadcast
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	"github.com/iotcast/iotcast/internal/configtext"
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
@@ -66,7 +64,6 @@ Connections and deliveries are counted by the gateway: see the reference of `+"`
 				messageBinary: "Binary messages.",
 			}).
 				Description("The type of the WebSocket messages.").
-				LintRule(oneOf(messageText, messageBinary)).
 				Default(messageText).
 				Example(messageBinary),
 			service.NewStringAnnotatedEnumField(fieldNoConnections, map[string]string{
@@ -75,7 +72,6 @@ Connections and deliveries are counted by the gateway: see the reference of `+"`
 				noConnectionsReject: "Fail, so that the input sends the message again later, or a `fallback` output takes it.",
 			}).
 				Description("What to do with a message while no connection is open on the path. A route with a `history` keeps it for those that come back, whatever stands here.").
-				LintRule(oneOf(noConnectionsDrop, noConnectionsWait, noConnectionsReject)).
 				Default(noConnectionsDrop).
 				Example(noConnectionsWait),
 			service.NewInterpolatedStringField(fieldEventID).
@@ -106,13 +102,6 @@ output:
     gateway: main
     path: /telemetry
 `)
-}
-
-// oneOf is the rule of an enum. Unlike Benthos' own it lets pass a variable that is
-// not set, which lint cannot know.
-func oneOf(options ...string) string {
-	return fmt.Sprintf(`root = if !%q.split(" ").contains(this.string()) { [ "value %%s is not a valid option for this field".format(this.string()) ] }`,
-		strings.Join(append(options, configtext.Unset), " "))
 }
 
 func opcodeOf(messageType string) (fanout.Opcode, error) {

@@ -2,7 +2,6 @@ package websocketgateways
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -42,7 +41,7 @@ func settings() []setting {
 			service.NewStringListField(fieldAllowedOrigins).
 				Description("Web pages of other origins that may connect: host patterns such as `*.example.com`, or with a scheme, `https://example.com`. A port must be named if it is not that of the scheme: `localhost:*` stands for all. Pages that come from the gateway's own host and port may always, and so may clients that are not browsers. `*` lets every page in, `null` those without an origin, such as files in some browsers. The log names each origin that was refused, once.").
 				Example([]string{"dashboard.example.com", "http://localhost:*", "http://[::1]:8000"}).
-				LintRule(`root = if this.type() == "string" && !this.re_match(` + strconv.Quote(origin.Pattern) + `) { [ "no page can come from \"%s\": ` + origin.Hint + `".format(this) ] }`),
+				LintRule(origin.LintRule),
 			[]any{},
 		},
 		{
