@@ -47,7 +47,7 @@ func TestAddressIsNobodyElses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		t.Cleanup(func() { _ = l.Close() })
 		for _, a := range []string{address, l.Addr().String()} {
 			if taken[a] {
 				t.Fatal(a, "was given twice")
