@@ -31,13 +31,13 @@ const (
 	// Where silence is taken for a stall by mistake, a batch goes that could have
 	// grown. Fewer than fewOut are what no broker takes by default, and more probably
 	// chance.
-	leastSilence  = 10 * time.Millisecond
+	leastSilence  = 4 * time.Millisecond
 	silenceOfFew  = 250 * time.Millisecond
 	silenceOfOne  = time.Second
 	fewOut        = 10
 	silenceInGaps = 8
 	// soon is how soon a broker that has waited goes on, beside the way there and back.
-	soon = 5 * time.Millisecond
+	soon = 20 * time.Millisecond
 
 	never = time.Duration(math.MaxInt64)
 )
