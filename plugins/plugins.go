@@ -42,13 +42,19 @@ import (
 
 // Schema is Benthos' configuration schema with our top-level fields.
 func Schema() *service.ConfigSchema {
-	s := service.GlobalEnvironment().FullConfigSchema("", "").
-		Fields(websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field(), httpguard.Field()).
-		Fields(iotregistries.Fields()...)
+	s := service.GlobalEnvironment().FullConfigSchema("", "").Fields(topLevel()...)
 	s.SetFieldDefault(httpguard.DefaultAddress, "http", "address")
 	s.SetFieldDefault(map[string]any{"@service": "iotcast"}, "logger", "static_fields")
 	return s
 }
+
+// topLevel are our fields, made once: with each of them Benthos parses lint rules, which is the
+// greater part of what a command does before it reads its config.
+var topLevel = sync.OnceValue(func() []*service.ConfigField {
+	return append([]*service.ConfigField{
+		websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field(), httpguard.Field(),
+	}, iotregistries.Fields()...)
+})
 
 // Options are for service.RunCLI: they teach Benthos' command line the top-level
 // fields, and start what these describe before the first stream. They look for a

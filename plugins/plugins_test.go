@@ -18,6 +18,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/plugins"
 )
 
@@ -32,12 +33,11 @@ func write(t *testing.T, yaml string) (path string) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // TestMainOfOnesOwn is a binary of somebody else's: broker, trigger and gateway

@@ -3,8 +3,6 @@ package tests
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"net"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -13,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/iotcast/iotcast/internal/reserve"
 )
 
 // patience bounds every wait for something that should happen at once.
@@ -169,15 +169,12 @@ func eventuallyWithin(t *testing.T, within time.Duration, what string, ok func()
 	}
 }
 
-// freePort returns a loopback port on which nothing listens.
-func freePort(t *testing.T) int {
+// freeAddress is the loopback address of a server to be started, and of no other.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return address
 }
-
-func freeAddress(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }

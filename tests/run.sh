@@ -11,6 +11,8 @@ test_timeout=15m
 
 # Everything that is built or fetched stays in here; remove it to start afresh.
 cache=$PWD/.cache
+mkdir -p "$cache"
+echo '*' >"$cache/.gitignore"
 linter=$cache/golangci-lint-$golangci_lint/golangci-lint
 iotcast=$cache/iotcast
 export GOLANGCI_LINT_CACHE=$cache/golangci-lint-cache
@@ -44,7 +46,35 @@ stage() {
 # needed STAGE… is for stages without which no other makes sense.
 needed() {
   stage "$@"
-  ((${#failed[@]} == 0)) || summary
+  ((${#failed[@]} == 0)) || {
+    join
+    summary
+  }
+}
+
+# beside STAGE… is for a stage that mostly waits: those that follow run beside it, until join,
+# which prints what it has printed.
+beside_name=''
+beside() {
+  beside_name=$1
+  printf '%s==> %s: begins, the next stages run beside it%s\n' "$bold" "$beside_name" "$plain"
+  (
+    failed=()
+    stage "$@" # not in a list with &&, which would switch off -e within the function
+    ((${#failed[@]} == 0))
+  ) >"$cache/beside.log" 2>&1 &
+  beside_pid=$!
+}
+
+join() {
+  [[ -n $beside_name ]] || return 0
+  if wait "$beside_pid"; then
+    passed=$((passed + 1))
+  else
+    failed+=("$beside_name")
+  fi
+  beside_name=''
+  cat "$cache/beside.log"
 }
 
 summary() {
@@ -117,10 +147,8 @@ npm_packages() {
 }
 
 go_tools() {
-  mkdir -p "$cache"
-  echo '*' >"$cache/.gitignore"
-  if [[ ! -x $linter ]]; then
-    GOFLAGS='' GOBIN=$(dirname "$linter") go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_lint"
+  if [[ ! -x $linter ]]; then # without a C compiler, which may be on its way
+    CGO_ENABLED=0 GOFLAGS='' GOBIN=$(dirname "$linter") go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_lint"
   fi
   go mod download
 }
@@ -146,8 +174,15 @@ test_configs() {
   "$iotcast" test "${resources[@]}" ./config/...
 }
 
-# The results are never taken from the cache: it does not see the binaries that the tests run.
-go_tests() { IOTCAST=$iotcast go test -race -count=1 -timeout "$test_timeout" ./...; }
+# Results are never taken from the cache: it does not see the binaries that the tests run.
+# golangci-lint has vetted all.
+test_flags=(-count=1 -vet=off -timeout "$test_timeout")
+
+# The tests of processes, which mostly wait, come first, so that the others run beside them.
+race_tests() { IOTCAST=$iotcast go test -race "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
+
+# Nothing is concurrent here, and for the race detector all of Connect would be compiled again.
+other_tests() { go test "${test_flags[@]}" ./cmd/... ./docs/...; }
 
 # The benchmarks are a module of their own: their peers are nothing that iotcast needs.
 benchmarks() {
@@ -166,32 +201,34 @@ manifests() {
   go test -count=1 ./...
 }
 
+# Asking go test for the targets would build the tests of all packages.
 fuzz() {
-  local targets package target
-  targets=$(IOTCAST=$iotcast go test -list '^Fuzz' ./... |
-    awk '/^Fuzz/ { name[n++] = $1 } /^ok/ { for (i = 0; i < n; i++) print $2, name[i]; n = 0 }')
-  while read -r package target; do
-    [[ -n $package ]] || continue
-    printf '%s %s\n' "$package" "$target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzz_time" -fuzzminimizetime 1x "$package"
+  local targets file target
+  targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' .)
+  while IFS=: read -r file target; do
+    target=${target#func }
+    printf '%s %s\n' "$file" "$target"
+    go test -vet=off -run '^$' -fuzz "^$target\$" -fuzztime "$fuzz_time" -fuzzminimizetime 1x "$(dirname "$file")"
   done <<<"$targets"
 }
 
-needed 'Debian packages' debian_packages
 needed 'Go and Node' languages
+beside 'Go modules and tools' go_tools
+needed 'Debian packages' debian_packages
 needed 'npm packages' npm_packages
-needed 'Go modules and tools' go_tools
+join
 needed 'build' build
+beside 'soak' soak
 stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
-stage 'golangci-lint' "$linter" run ./...
-stage 'go vet' go vet ./...
+stage 'golangci-lint, with go vet' "$linter" run ./...
 stage 'reference is up to date' go run ./docs/generate -check
 stage 'capacity page is up to date' go run ./docs/capacity -check
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
-stage 'go test' go_tests
-stage 'soak' soak
 stage 'fuzzing' fuzz
+join
+stage 'go test -race' race_tests
+stage 'go test of command and docs' other_tests
 stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks
 summary

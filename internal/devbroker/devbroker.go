@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/iotcast/iotcast/internal/certs"
 	"github.com/iotcast/iotcast/internal/listen"
@@ -168,7 +169,7 @@ func (b *Broker) listen(cfg Config, log *slog.Logger) error {
 		if l.id == httpListener {
 			ln = newWebSocketListener(ln, cfg.WebSocket)
 		}
-		b.listeners = append(b.listeners, newListener(l.id, ln, log))
+		b.listeners = append(b.listeners, newListener(l.id, ln, log, b.disconnect))
 	}
 	if len(b.listeners) == 0 {
 		return errors.New("mqtt_broker has no address to listen on")
@@ -261,6 +262,14 @@ func (b *Broker) addr(id string) net.Addr {
 		}
 	}
 	return nil
+}
+
+func (b *Broker) disconnect(listener string) {
+	for _, cl := range b.server.Clients.GetAll() {
+		if cl.Net.Listener == listener && !cl.Closed() {
+			_ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown)
+		}
+	}
 }
 
 // Close disconnects every client and returns when their goroutines have ended. It may be called more than once.

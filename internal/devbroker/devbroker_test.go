@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,6 +130,34 @@ func TestDropped(t *testing.T) {
 	h.OnSysInfoTick(b.server.Info.Clone())
 	if n := strings.Count(buf.String(), "MQTT messages were dropped"); n != 1 || !strings.Contains(buf.String(), "dropped=15 slowest_client=away unacknowledged=10") {
 		t.Errorf("log: %s", buf)
+	}
+}
+
+// Close does not hang where clients leave at the same time.
+func TestCloseWhileClientsLeave(t *testing.T) {
+	for range 20 {
+		b := startBroker(t, Config{}, nil)
+		closed := make(chan struct{})
+		var leaving sync.WaitGroup
+		for range 4 {
+			leaving.Go(func() { // as the end of each connection does, and more often
+				for {
+					select {
+					case <-closed:
+						return
+					default:
+						b.server.Clients.Delete("gone")
+					}
+				}
+			})
+		}
+		go func() { closeBroker(t, b); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(patience):
+			t.Fatal("it does not close")
+		}
+		leaving.Wait()
 	}
 }
 

@@ -26,7 +26,8 @@ type listener struct {
 	id    string
 	ln    net.Listener
 	log   *slog.Logger
-	ended chan struct{} // closed when Serve has returned
+	leave func(listener string) // says goodbye to the clients that mochi knows
+	ended chan struct{}         // closed when Serve has returned
 
 	mu     sync.Mutex
 	closed bool
@@ -34,8 +35,8 @@ type listener struct {
 	wg     sync.WaitGroup // two for each of conns, who reads and who writes; grows under mu and only while not closed
 }
 
-func newListener(id string, ln net.Listener, log *slog.Logger) *listener {
-	return &listener{id: id, ln: ln, log: log, ended: make(chan struct{}), conns: map[*conn]struct{}{}}
+func newListener(id string, ln net.Listener, log *slog.Logger, leave func(listener string)) *listener {
+	return &listener{id: id, ln: ln, log: log, leave: leave, ended: make(chan struct{}), conns: map[*conn]struct{}{}}
 }
 
 func (l *listener) Init(*slog.Logger) error { return nil }
@@ -91,14 +92,15 @@ func (l *listener) remove(c *conn) {
 	l.wg.Done()
 }
 
-// Close says goodbye to the clients that mochi knows, cuts off the others and waits for all of them.
-func (l *listener) Close(closeClients listeners.CloseFn) {
+// Close says goodbye to the clients that mochi knows, cuts off the others and waits for all of them. mochi's way to say
+// goodbye is not used: it locks the table of clients twice for reading, and waits for itself if a client leaves in between.
+func (l *listener) Close(listeners.CloseFn) {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	_ = l.ln.Close()
 
-	closeClients(l.ID())
+	l.leave(l.ID())
 	l.mu.Lock()
 	for c := range l.conns {
 		_ = c.Close()

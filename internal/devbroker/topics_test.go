@@ -116,7 +116,7 @@ func TestBurstToSlowSubscriber(t *testing.T) {
 
 	got := newNumbers()
 	wake := make(chan struct{})
-	slow := connect(t, options(b, "slow"))
+	slow := connect(t, options(b, "slow").SetKeepAlive(0)) // or it would miss the answer to a ping, and leave
 	subscribe(t, slow, "$devices/+/events", func(c paho.Client, m paho.Message) {
 		<-wake // paho stops reading from the socket while a handler runs
 		got.handle(c, m)

@@ -3,7 +3,6 @@ package token_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -91,9 +91,7 @@ func TestRefresh(t *testing.T) {
 
 // TestDown: without a server there is an answer, and when it comes, keys.
 func TestDown(t *testing.T) {
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	url := "http://" + l.Addr().String()
-	_ = l.Close()
+	url := "http://" + must(reserve.Address())
 	v := verifier(t, token.Config{JWKSURL: url, JWKSRefresh: time.Hour})
 	expect(t, v, sign("EdDSA", "1", edKey(), nil), "keys_unavailable")
 	v.Close()

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/plugins/connectionapi"
 )
 
@@ -72,12 +73,10 @@ func parse(t *testing.T, yaml string) *service.ParsedConfig {
 
 // TestStart: it listens until it is stopped, or not at all.
 func TestStart(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	_ = l.Close()
 	stop, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`))
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/plugins"
 )
 
@@ -34,12 +35,11 @@ type api struct {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func write(t *testing.T, name, text string) (path string) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/reserve"
 )
 
 // breakListener makes the kernel refuse to accept any more connections on a
@@ -41,12 +42,10 @@ func breakListener(t *testing.T, addr net.Addr) {
 // streams not ready, and what is to be broadcast waits.
 func TestReady(t *testing.T) {
 	set := startGateway(t, fanout.Limits{QueueBytes: 1 << 20, MaxMessageBytes: 1 << 10})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	api, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := l.Addr().String()
-	_ = l.Close()
 	b := service.NewStreamBuilder()
 	if err := b.SetYAML(fmt.Sprintf(`
 http: { enabled: true, address: %q }

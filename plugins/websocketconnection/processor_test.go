@@ -2,24 +2,22 @@ package websocketconnection
 
 import (
 	"context"
-	"net"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/plugins/websocketgateways"
 )
 
 // TestProcessor drives it on a real connection, with the roles that the gateway asks for.
 func TestProcessor(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := reserve.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	_ = l.Close()
 	root, err := service.NewConfigSpec().Field(websocketgateways.Field()).ParseYAML(`
 websocket_gateways:
   - label: main

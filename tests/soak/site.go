@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/tests/internal/proxy"
 )
 
@@ -71,7 +72,7 @@ func (s *site) startBroker() error {
 	if err != nil {
 		return err
 	}
-	if s.broker, err = freeAddress(); err != nil {
+	if s.broker, err = reserve.Address(); err != nil {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(s.broker)
@@ -143,7 +144,7 @@ output: { websocket_broadcast: { gateway: main, path: /telemetry } }
 }
 
 func (s *site) startDurable(iotcast string) error {
-	address, err := freeAddress()
+	address, err := reserve.Address()
 	if err != nil {
 		return err
 	}
@@ -174,10 +175,10 @@ func (s *site) node() (n *node, err error) {
 	if n.network, err = proxy.New(s.broker); err != nil {
 		return nil, err
 	}
-	if n.gateway, err = freeAddress(); err != nil {
+	if n.gateway, err = reserve.Address(); err != nil {
 		return nil, err
 	}
-	n.http, err = freeAddress()
+	n.http, err = reserve.Address()
 	return n, err
 }
 
@@ -328,15 +329,6 @@ func (p *program) terminate() error {
 func (p *program) tail() string {
 	text, _ := os.ReadFile(p.log)
 	return string(text[max(0, len(text)-3000):])
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func waitForPort(address string) error {
