@@ -55,8 +55,9 @@ func newEngine() *engine {
 	return e
 }
 
-// poll is the poller. It begins with the first connection that it can watch: in a
-// synctest bubble, which has none, time would stand still for its wait.
+// poll is the poller, which watches nothing once the engine has stopped. It begins
+// with the first connection that it can watch: in a synctest bubble, which has none,
+// time would stand still for its wait.
 func (e *engine) poll() *poller {
 	e.polling.Do(func() { e.poller = newPoller() })
 	return e.poller
@@ -66,5 +67,6 @@ func (e *engine) stop() {
 	for _, l := range e.loops {
 		l.stop()
 	}
+	e.polling.Do(func() {}) // a connection that attaches still must not begin what nobody ends
 	e.poller.stop()
 }

@@ -504,3 +504,18 @@ func TestHubsShareTheirGoroutines(t *testing.T) {
 		t.Errorf("%d goroutines, and %d without the hubs", n, before)
 	}
 }
+
+// TestAttachAfterClose: what a client that does not read has yet to get is written
+// still, and nothing is begun that nobody ends.
+func TestAttachAfterClose(t *testing.T) {
+	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 20}, CloseTimeout: time.Minute})
+	h.Close(t.Context(), GoingAway, errEnded)
+	server, client := tcpPair(t)
+	h.Attach(server, Client{Prelude: make([]byte, 64<<20)})
+	if h.engine.poller != nil {
+		t.Error("a poller that nobody stops")
+	}
+	if n, err := io.Copy(io.Discard, client); err != nil || n < 64<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
