@@ -247,7 +247,7 @@ func (l *linter) expand(text []byte) ([]byte, error) {
 // encode writes a config so that nothing in it looks like a variable: Benthos
 // would replace it after all, and what is replaced here must be all.
 func encode(doc *yaml.Node) ([]byte, error) {
-	quoteReferences(doc)
+	quote(doc)
 	text, err := yaml.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("writing the config: %w", err)
@@ -255,12 +255,13 @@ func encode(doc *yaml.Node) ([]byte, error) {
 	return bytes.ReplaceAll(text, []byte("${"), []byte(`\x24{`)), nil
 }
 
-// quoteReferences puts ${ between double quotes, where it can be escaped.
-func quoteReferences(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
+// quote puts text between double quotes where it has ${, which can be escaped
+// there, or line breaks: yaml.v3 loses one at the beginning of a block.
+func quote(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && (strings.Contains(n.Value, "${") || strings.Contains(n.Value, "\n")) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {
-		quoteReferences(child)
+		quote(child)
 	}
 }

@@ -13,7 +13,7 @@ import (
 func FuzzEncode(f *testing.F) {
 	for _, text := range []string{
 		"a: b", "a: ${X}", "a: ${{X}}", `a: "\x24{X:\x24{Y}}"`, "a: |\n  ${{X}}\n  b\n", "# ${{X}}\na: b # ${{X}}\n", "${{X}}: ${{X}}",
-		"x: &a { b: 1 }\ny: *a", "x: &a { b: 1 }\ny: { <<: *a }", "1: a\ntrue: b\n~: c", "a: !!binary YQ==", "a: 2020-01-01", "a: '$${{X}}\\'", "a: [ 1, 0x10, 1e3 ]",
+		"x: &a { b: 1 }\ny: *a", "x: &a { b: 1 }\ny: { <<: *a }", "1: a\ntrue: b\n~: c", "a: !!binary YQ==", "a: 2020-01-01", "a: '$${{X}}\\'", "a: [ 1, 0x10, 1e3 ]", "0: |\n\n & }00 |\n",
 	} {
 		f.Add([]byte(text))
 	}
