@@ -8,8 +8,8 @@ import (
 // flow finds out how many messages of QoS 1 and 2 the broker sends before it waits
 // for acknowledgements. MQTT 3.1.1 lets each broker choose, and has no way to ask:
 // Mosquitto takes 20, RabbitMQ 10. All that tells is that messages come one close
-// behind the other, then none although the most that there ever were are on their
-// way, and then the next one as soon as some are acknowledged.
+// behind the other, then none although many are on their way, and then the next
+// one as soon as some are acknowledged.
 type flow struct {
 	answer time.Duration // how long the broker took for an answer
 
@@ -31,11 +31,12 @@ const (
 	// Where silence is taken for a stall by mistake, a batch goes that could have
 	// grown. Fewer than fewOut are what no broker takes by default, and more probably
 	// chance.
-	leastSilence  = 10 * time.Millisecond
+	leastSilence  = 4 * time.Millisecond
 	silenceOfFew  = 250 * time.Millisecond
 	silenceOfOne  = time.Second
 	fewOut        = 10
 	silenceInGaps = 8
+	belowPeak     = 5
 	// soon is how soon a broker that has waited goes on, beside the way there and back.
 	soon = 20 * time.Millisecond
 
@@ -61,7 +62,7 @@ func (f *flow) received(now time.Time, n int) {
 	proved := f.stalled > 0 && now.Sub(f.ended) <= soon+2*f.answer
 	switch {
 	case proved:
-		f.limit = f.stalled
+		f.limit, f.peak = f.stalled, f.stalled
 		if f.follow += n; f.follow >= min(2, f.stalled) { // as those that were held back do
 			f.seen, f.stalled = f.stalled, 0
 		}
@@ -105,8 +106,10 @@ func (f *flow) wait(now time.Time) time.Duration {
 	switch {
 	case f.out > 0 && f.out == f.limit:
 		return 0
-	case f.out > 0 && f.out == f.peak:
-		return f.silence() - now.Sub(f.moved)
+	case f.out == 0:
+		return never
+	case f.out < f.peak: // it has sent more before, and may wait for less now: Mosquitto does either
+		return belowPeak*f.silence() - now.Sub(f.moved)
 	}
-	return never
+	return f.silence() - now.Sub(f.moved)
 }

@@ -60,6 +60,7 @@ func (g *gatherer) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	g.acknowledgeNow()
 	begun := time.Now()
 	n, err := g.TCPConn.Read(p)
 	if g.full = n == len(p); time.Since(begun) < closely {
@@ -68,6 +69,17 @@ func (g *gatherer) Read(p []byte) (int, error) {
 		g.busy = 0
 	}
 	return n, err
+}
+
+// acknowledgeNow has the kernel acknowledge what has come, instead of waiting up to
+// 40 ms for something to send along (tcp(7), TCP_QUICKACK, which does not last). A
+// broker that does not switch off Nagle's algorithm, as Mosquitto does not by
+// default, sends nothing more until then. As a rule a PUBACK goes along; not while a
+// batch gathers, and meanwhile the broker's queue may run over.
+func (g *gatherer) acknowledgeNow() {
+	_ = g.raw.Control(func(fd uintptr) {
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1) // it goes without, only later
+	})
 }
 
 func (g *gatherer) rest() error {
