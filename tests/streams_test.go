@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -123,4 +124,25 @@ func TestStreamsRefused(t *testing.T) {
 	if status, _ := cast.request(http.MethodGet, "/ping", ""); status != http.StatusOK {
 		t.Errorf("/ping: status %d", status)
 	}
+}
+
+// TestStreamsOfTheReadme: the root config and the trigger that the README posts go
+// together, as they are.
+func TestStreamsOfTheReadme(t *testing.T) {
+	t.Parallel()
+	cast := newIotcast(t)
+	cast.launch("streams", "-o", "../config/streams/root.yaml", "-r", "../resources/*.yaml",
+		"--set", "http.address="+cast.http, "--set", "websocket_gateways.0.address="+cast.gateway)
+	cast.waitLog("Launching")
+	const file, path = "../config/streams/triggers/telemetry.yaml", "/streams/telemetry"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cast.must(http.MethodPost, path, string(text))
+	cast.must(http.MethodPut, path, string(text))
+	if out, code := runProgram(t, binary, "stream", "update", "--api", "http://"+cast.http, "telemetry", file); code != 0 {
+		t.Errorf("iotcast stream update: %s", out)
+	}
+	cast.must(http.MethodDelete, path, "")
 }

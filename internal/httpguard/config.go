@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"regexp"
@@ -101,8 +102,28 @@ func (l *linter) check(kind string, text []byte) (*yaml.Node, error) {
 	return doc, l.checked(kind, doc)
 }
 
+// complete refuses a stream without an input or an output: Benthos would take the
+// standard input and output of the process.
+func complete(doc *yaml.Node) error {
+	for _, field := range []string{"input", "output"} {
+		found := false
+		for i := 0; i < len(doc.Content); i += 2 {
+			found = found || doc.Content[i].Value == field
+		}
+		if !found {
+			return fmt.Errorf("the stream has no %s: over HTTP it must name one", field)
+		}
+	}
+	return nil
+}
+
 // checked lints a config as Benthos is to read it.
 func (l *linter) checked(kind string, doc *yaml.Node) error {
+	if kind == kindStream {
+		if err := complete(doc); err != nil {
+			return err
+		}
+	}
 	text, err := encode(doc)
 	if err != nil {
 		return err
@@ -148,9 +169,13 @@ func lint(env *service.Environment, kind string, text []byte) (found []string, e
 // parse returns a document without aliases, and with text for keys: others
 // cannot be given back as JSON.
 func parse(text []byte) (*yaml.Node, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	var doc, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	if err := documents.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading the config: %w", err)
+	}
+	if err := documents.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("a second document, behind ---, is not accepted over HTTP: it would be ignored")
 	}
 	if len(doc.Content) == 0 {
 		return nil, errors.New("the config is empty")
@@ -172,6 +197,9 @@ func plain(n *yaml.Node) (*yaml.Node, error) {
 	}
 	if !slices.Contains(tags, n.ShortTag()) {
 		return nil, fmt.Errorf("line %d: the tag %s is not accepted over HTTP", n.Line, n.ShortTag())
+	}
+	if n.Kind == yaml.ScalarNode && nesting(n.Value) > maxNesting {
+		return nil, fmt.Errorf("line %d: more than %d brackets within each other are not accepted over HTTP", n.Line, maxNesting)
 	}
 	copied := yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Line: n.Line}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
@@ -195,6 +223,25 @@ func plain(n *yaml.Node) (*yaml.Node, error) {
 		copied.Content = append(copied.Content, child)
 	}
 	return &copied, nil
+}
+
+// maxNesting bounds what reading a mapping costs: Bloblang's parser takes a
+// gigabyte for a hundred thousand brackets.
+const maxNesting = 500
+
+// nesting is how deep brackets stand within each other in a text.
+func nesting(text string) (deepest int) {
+	depth := 0
+	for _, c := range []byte(text) {
+		switch c {
+		case '(', '[', '{':
+			depth++
+			deepest = max(deepest, depth)
+		case ')', ']', '}':
+			depth = max(depth-1, 0)
+		}
+	}
+	return deepest
 }
 
 var (

@@ -330,6 +330,18 @@ func TestVariablesByEscapes(t *testing.T) {
 	}
 }
 
+// TestConfigsThatMeanMoreThanTheySay: what a stream does not say Benthos fills in with
+// the standard input and output, and what it cannot bear it takes all memory for.
+func TestConfigsThatMeanMoreThanTheySay(t *testing.T) {
+	a := start(t, "")
+	a.refused("POST", "/streams/one", "{}", "no input")
+	a.refused("POST", "/streams/one", "input: { generate: { mapping: root = 1 } }", "no output")
+	a.refused("POST", "/streams", "one: {}", "no input")
+	a.refused("POST", "/streams/one", harmless+"---\npipeline: { processors: [] }\n", "second document")
+	deep := strings.Repeat("(", 100_000) + "1" + strings.Repeat(")", 100_000)
+	a.refused("POST", "/streams/one", "input: { generate: { mapping: 'root = "+deep+"' } }\noutput: { drop: {} }", "brackets")
+}
+
 // TestStreamsOfFilesMayDoAll, and an update that fails puts them back.
 func TestStreamsOfFilesMayDoAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
