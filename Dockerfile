@@ -1,7 +1,7 @@
 # iotcast and nothing else: no shell, no libraries, no root.
 #
 #   docker build -t iotcast .
-#   docker run --rm -p 127.0.0.1:8080:8080 iotcast quickstart
+#   docker run --rm -p 127.0.0.1:8080:8080 iotcast quickstart # then open http://localhost:8080/
 #   docker run -p 8080:8080 -v ./my.yaml:/iotcast.yaml:ro iotcast
 
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
@@ -30,7 +30,7 @@ USER 65532:65532
 # probes and metrics set HTTP_ADDRESS=0.0.0.0:4195, and with streams IOTCAST_API_USER
 # and IOTCAST_API_PASSWORD, without which they do not start on such an address.
 ENV GATEWAY_ADDRESS=0.0.0.0:8080
-# WebSocket connections; the API of Benthos, with metrics and health.
+# WebSocket connections; the API of Benthos, with metrics and health, where HTTP_ADDRESS opens it.
 EXPOSE 8080 4195
 ENTRYPOINT ["/iotcast"]
 CMD ["run", "/iotcast.yaml"]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,33 @@ func TestQuickstart(t *testing.T) {
 		if n < 8 { // an axis and the lines of four devices, with their smooth edges
 			t.Errorf("canvas %d of the chart has %d colours: it is blank", i, n)
 		}
+	}
+	c.terminate()
+}
+
+// In a container the gateway listens on all interfaces, and the API if somebody
+// opens it: then it has a password, or the quickstart says how it gets one.
+func TestQuickstartInContainer(t *testing.T) {
+	t.Parallel()
+	c := newIotcast(t)
+	_, gatewayPort, _ := net.SplitHostPort(c.gateway)
+	_, httpPort, _ := net.SplitHostPort(c.http)
+	quickstart := func(env ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), binary, "quickstart")
+		cmd.Env = append(append(os.Environ(), "GATEWAY_ADDRESS=0.0.0.0:"+gatewayPort, "MQTT_ADDRESS="+freeAddress(t), "HTTP_ADDRESS=0.0.0.0:"+httpPort), env...)
+		return cmd
+	}
+	printed, err := quickstart().CombinedOutput()
+	if err == nil {
+		t.Error("started without a password")
+	}
+	mustName(t, string(printed), "IOTCAST_API_USER", "IOTCAST_API_PASSWORD")
+
+	c.process = start(t, "iotcast quickstart", quickstart("IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD=a password"))
+	c.waitLog("http://localhost:" + gatewayPort + "/")
+	c.waitReady()
+	if status, _ := c.request("GET", "/streams", ""); status != http.StatusUnauthorized {
+		t.Errorf("GET /streams: %d", status)
 	}
 	c.terminate()
 }

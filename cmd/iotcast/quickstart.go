@@ -31,6 +31,16 @@ func (a address) String() string {
 	return a.byDefault
 }
 
+// here is the address as a browser on this machine takes it: one that stands for all
+// interfaces, as in a container, is none to go to.
+func (a address) here() string {
+	host, port, err := net.SplitHostPort(a.String())
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return a.String()
+}
+
 // check says which variable to set where the address cannot be had: the errors of
 // those who listen name fields of files that a user of the quickstart never saw.
 func (a address) check() error {
@@ -53,7 +63,11 @@ mode. Nothing is needed beside it, and all of it listens on 127.0.0.1 only.
 Change the addresses with the environment variables GATEWAY_ADDRESS (default
 127.0.0.1:8080), MQTT_ADDRESS (127.0.0.1:11883) and HTTP_ADDRESS (127.0.0.1:4195),
 and write the files to a directory, to change them, with --write. The devices and
-the trigger connect to the broker at MQTT_ADDRESS, and to no other.`[1:],
+the trigger connect to the broker at MQTT_ADDRESS, and to no other.
+
+With an HTTP_ADDRESS that other machines reach, such as 0.0.0.0:4195, it starts
+only with IOTCAST_API_USER and IOTCAST_API_PASSWORD, the user name and the
+password that callers need: whoever reaches that address could run streams.`[1:],
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "write", Usage: "Write the files to this `directory` instead of running them"},
 		},
@@ -91,7 +105,7 @@ func runQuickstart(ctx context.Context) error {
 	code := plugins.Run(ctx, append(branding(),
 		service.CLIOptSetArgs("iotcast", "streams", "-o", filepath.Join(dir, "root.yaml"), filepath.Join(dir, "streams")),
 		service.CLIOptOnStreamStart(func(*service.RunningStreamSummary) error {
-			fmt.Printf("\n  Four simulated devices are sending. See their readings live:\n\n      http://%s/\n\n  CTRL+C ends it.\n\n", gatewayAddress)
+			fmt.Printf("\n  Four simulated devices are sending. See their readings live:\n\n      http://%s/\n\n  CTRL+C ends it.\n\n", gatewayAddress.here())
 			return nil
 		}))...)
 	if code != 0 {

@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/mqttclient"
 	"github.com/iotcast/iotcast/internal/triggers"
 )
 
@@ -167,7 +166,7 @@ func readConnection(c *cli.Context) (triggers.Connection, error) {
 	}
 	for _, address := range conn.URLs {
 		if err := checkURL(address); err != nil {
-			return conn, fmt.Errorf("--%s must be a URL such as tcp://localhost:1883: %w", flagURL, err)
+			return conn, fmt.Errorf("--%s: %w", flagURL, err)
 		}
 	}
 	if c.IsSet(flagQoS) {
@@ -180,27 +179,17 @@ func readConnection(c *cli.Context) (triggers.Connection, error) {
 	return conn, nil
 }
 
-// schemes are those that iot_mqtt connects by.
-var schemes = []string{"tcp", "mqtt", "ssl", "tls", "mqtts", "mqtt+ssl", "tcps", "ws", "wss", "unix"}
-
 // checkURL tells what keeps a trigger from ever connecting. It does not repeat the
 // URL, which may hold a password.
 func checkURL(address string) error {
 	if strings.Contains(address, "${") {
 		return nil // known to the process that runs the trigger
 	}
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return errors.Unwrap(err) // of the *url.Error
-	case !strings.Contains(address, "://"):
-		return errors.New("it has no scheme")
-	case !slices.Contains(schemes, u.Scheme):
-		return fmt.Errorf("the scheme %q is none of %s", u.Scheme, strings.Join(schemes, ", "))
-	case u.Hostname() == "" && (u.Scheme != "unix" || u.Path == ""):
-		return errors.New("it has no host")
+	urls, err := mqttclient.ParseURLs(address)
+	if err == nil && len(urls) == 0 {
+		err = errors.New("empty: write it like tcp://localhost:1883")
 	}
-	return nil
+	return err
 }
 
 func readTemplate(c *cli.Context) ([]byte, error) {

@@ -25,7 +25,7 @@ func ParseURLs(entry string) (urls []*url.URL, err error) {
 		u, err := url.Parse(raw)
 		switch {
 		case err != nil:
-			return nil, errors.New("not a URL: write it like tcp://localhost:1883, and in a user or password %40 for @, %3A for :, %2F for /, %25 for % and %2C for a comma")
+			return nil, errors.New("not a URL: write it like tcp://localhost:1883, with a number for the port, and in a user or password %40 for @, %3A for :, %2F for /, %25 for % and %2C for a comma")
 		case !slices.Contains(schemes, u.Scheme):
 			return nil, fmt.Errorf("not the URL of an MQTT broker: write it like tcp://localhost:1883, with one of the schemes %s", strings.Join(schemes, ", "))
 		case u.Scheme == "unix" && u.Host+u.Path == "":
