@@ -174,18 +174,21 @@ func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
 		}
 		done <- n
 	}()
+	const pings = 50
+	answered := make(chan struct{}, pings)
 	go func() {
 		for i := range 2000 {
 			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(fmt.Sprint(i))})
-			if i%100 == 0 {
-				time.Sleep(10 * time.Millisecond) // long enough for pings of both sides
+			if i%(2000/pings) == 0 {
+				<-answered
 			}
 		}
 	}()
-	for range 50 {
+	for range pings {
 		if err := c.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		answered <- struct{}{}
 	}
 	if n := <-done; n != 2000 {
 		t.Fatal(n)

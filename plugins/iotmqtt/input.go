@@ -41,17 +41,17 @@ type input struct {
 	tracing tracing
 	replays *replays
 
-	gathered []*mqttclient.Message // what the batcher holds
-	line     *order.Line
-	turn     *order.Turn     // of the batch that is gathered
-	context  context.Context // of its messages: it carries the turn
-	away     atomic.Int64    // batches that are on their way through the pipeline
-	stopping sync.Once
-	told     bool          // of ReadBatch alone: that batches are not full
-	foreign  bool          // of ReadBatch alone: that messages came which no filter covers
-	rivalry  rivalry       // of Connect alone
-	cutShort bool          // of Connect alone: the last one was, before it had subscribed
-	free     chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
+	gathered                    []*mqttclient.Message // what the batcher holds
+	line                        *order.Line
+	turn                        *order.Turn     // of the batch that is gathered
+	context                     context.Context // of its messages: it carries the turn
+	away                        atomic.Int64    // batches that are on their way through the pipeline
+	stopping                    sync.Once
+	toldOfWindow, toldOfUnacked bool          // of ReadBatch alone: why batches are not full
+	foreign                     bool          // of ReadBatch alone: that messages came which no filter covers
+	rivalry                     rivalry       // of Connect alone
+	cutShort                    bool          // of Connect alone: the last one was, before it had subscribed
+	free                        chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
@@ -305,20 +305,20 @@ func (in *input) due(s *mqttclient.Session) time.Duration {
 	return left
 }
 
-// tellOfWindow says, once, why batches are not full.
+// tellOfWindow says, each once, why batches are not full. What the broker does is
+// guessed from pauses: a guess must not hide what is known of max_unacked.
 func (in *input) tellOfWindow(s *mqttclient.Session) {
-	if in.told {
-		return
-	}
 	count, window, most := in.cfg.batching.Count, s.Window(), in.cfg.session.MaxUnacked
 	switch {
-	case window > 0 && (count == 0 || count > window):
-		in.told = true
+	case len(in.gathered) >= most && (count == 0 || count > most):
+		if !in.toldOfUnacked {
+			in.toldOfUnacked = true
+			in.log.Warn("A batch holds no more messages than max_unacked allows: raise max_unacked, or lower batching.count", "max_unacked", most, "count", count)
+		}
+	case window > 0 && (count == 0 || count > window) && !in.toldOfWindow:
+		in.toldOfWindow = true
 		in.log.Warn("The MQTT broker waited for acknowledgements before a batch was full, which then went as it was: lower batching.count, or raise the limit of the broker, "+
 			"such as max_inflight_messages of Mosquitto, mqtt.prefetch of RabbitMQ or mqtt.max_inflight of EMQX (see docs/brokers.md)", "messages", window, "count", count)
-	case len(in.gathered) >= most && (count == 0 || count > most):
-		in.told = true
-		in.log.Warn("A batch holds no more messages than max_unacked allows: raise max_unacked, or lower batching.count", "max_unacked", most, "count", count)
 	}
 }
 
