@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // maxUnsent is how much the kernel takes for a connection beyond what is on its
 // way to the client. Without a limit it takes up to net.ipv4.tcp_wmem, 4 MB, for
-// each that reads slowly: memory that Config.QueueBytes does not bound, work for
+// each that reads slowly: memory that Limits.QueueBytes does not bound, work for
 // clients that will never read it, and messages that are old when they come,
 // which DropOldest cannot reach any more. What is on its way is not counted, so
 // that a long line is kept as full as before.

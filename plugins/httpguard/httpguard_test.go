@@ -249,7 +249,7 @@ var reaching = map[string]string{
 	"type":          "pipeline: { processors: [ { type: command, command: { name: id } } ] }",
 	"nested":        "output: { broker: { outputs: [ { drop: {}, processors: [ { try: [ { branch: { processors: [ { subprocess: { name: id } } ] } } ] } ] } ] } }",
 	"input":         "input: { broker: { inputs: [ { subprocess: { name: id } } ] } }",
-	"file":          "output: { file: { path: /tmp/x } }",
+	"file":          "output: { file: { path: x } }",
 	"csv":           "input: { csv: { paths: [ /etc/passwd ] } }",
 	"socket":        "output: { socket: { network: unix, address: /var/run/docker.sock } }",
 	"dynamic":       "input: { dynamic: {} }",
