@@ -16,6 +16,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/certs"
+	"github.com/iotcast/iotcast/internal/listen"
 )
 
 const (
@@ -77,10 +78,11 @@ func listenerFromConfig(conf *service.ParsedConfig) (l listener, err error) {
 
 // serve listens instead of Benthos.
 func (l listener) serve(address string, handler http.Handler, log *slog.Logger) (stop func(context.Context), err error) {
-	socket, err := listen(address)
+	bound, err := bind(address, log)
 	if err != nil {
-		return nil, fmt.Errorf("http.address: %w: set another, such as 127.0.0.1:4196", err)
+		return nil, fmt.Errorf("http.address: binding %w: set another, such as 127.0.0.1:4196", err)
 	}
+	var socket net.Listener = bound
 	if l.certFile != "" {
 		config, err := certs.Config{CertFile: l.certFile, KeyFile: l.keyFile, MinVersion: tls.VersionTLS12}.Server(log)
 		if err != nil {
@@ -105,12 +107,12 @@ func (l listener) serve(address string, handler http.Handler, log *slog.Logger) 
 	}, nil
 }
 
-// listen waits for Benthos, which may have been just about to listen.
-func listen(address string) (net.Listener, error) {
+// bind waits for Benthos, which may have been just about to listen.
+func bind(address string, log *slog.Logger) (*listen.Listener, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), freeTimeout)
 	defer cancel()
 	for {
-		socket, err := net.Listen("tcp", address)
+		socket, err := listen.TCP(address, nil, log)
 		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
 			return socket, err
 		}
