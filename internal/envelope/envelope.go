@@ -30,7 +30,8 @@ type Message struct {
 	DeviceID   string    // DeviceFormat only; empty where the sender is not a device or not known
 	BrokerID   string    // BrokerFormat only
 	Topic      string    // as published
-	Payload    []byte    // any bytes, written as base64
+	Payload    []byte    // any bytes
+	PayloadAs  PayloadAs // how Payload is written; the zero value is right for any
 }
 
 // The fixed text of an envelope, in the order in which it is written.
@@ -44,7 +45,10 @@ const (
 	textBrokerID   = `},"details":{"broker_id":`
 	textTopic      = `,"mqtt_topic":`
 	textPayload    = `,"payload":"`
+	textBase64     = `,"payload_base64":"`
+	textJSON       = `,"payload":`
 	textEnd        = `"}}`
+	textEndJSON    = `}}`
 	textClose      = `]}`
 )
 
@@ -81,7 +85,14 @@ func AppendMessage(dst []byte, format Format, m *Message) []byte {
 	}
 	dst = append(dst, textTopic...)
 	dst = appendString(dst, m.Topic)
-	dst = append(dst, textPayload...)
+	switch m.PayloadAs {
+	case AsJSON:
+		return append(appendJSON(append(dst, textJSON...), m.Payload), textEndJSON...)
+	case AsOther:
+		dst = append(dst, textBase64...)
+	default:
+		dst = append(dst, textPayload...)
+	}
 	dst = base64.StdEncoding.AppendEncode(dst, m.Payload)
 	return append(dst, textEnd...)
 }
@@ -91,8 +102,7 @@ func AppendClose(dst []byte) []byte { return append(dst, textClose...) }
 
 // Size returns how many bytes AppendMessage appends for m, without the comma between two messages.
 func Size(format Format, m *Message) int {
-	size := sizeString(m.EventID) + sizeString(m.EventType) + sizeTime(m.CreatedAt) + sizeString(m.Topic) +
-		base64.StdEncoding.EncodedLen(len(m.Payload))
+	size := sizeString(m.EventID) + sizeString(m.EventType) + sizeTime(m.CreatedAt) + sizeString(m.Topic) + sizePayload(m)
 	if format == BrokerFormat {
 		return fixedBroker + size + sizeString(m.BrokerID)
 	}

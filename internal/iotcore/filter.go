@@ -77,6 +77,9 @@ func ValidateSubscription(source Source, filter string) error {
 	return filterError(filter, err)
 }
 
+// ValidateSyntax tells why filter is none by the rules of MQTT 3.1.1, section 4.7, or returns nil.
+func ValidateSyntax(filter string) error { return filterError(filter, validateSyntax(filter)) }
+
 func filterError(filter string, err error) error {
 	if err == nil {
 		return nil
@@ -112,7 +115,7 @@ func unshare(filter string) (string, error) {
 func validateSyntax(filter string) error {
 	switch {
 	case filter == "": // [MQTT-4.7.3-1]
-		return errors.New("is empty: give at least one character, or # for all topics")
+		return errors.New("is empty: give at least one character, or # for all topics that do not begin with $")
 	case len(filter) > maxFilterBytes:
 		return fmt.Errorf("is %d bytes long, MQTT carries at most %d: shorten it", len(filter), maxFilterBytes)
 	case !utf8.ValidString(filter): // [MQTT-1.5.3-1]
@@ -127,9 +130,9 @@ func validateSyntax(filter string) error {
 		case level == "#" && more: // [MQTT-4.7.1-2]
 			return errors.New("has # before the end: # must be the last level, use + for one level")
 		case level != "#" && strings.Contains(level, "#"): // [MQTT-4.7.1-2]
-			return fmt.Errorf("has # beside other characters in the level %q: # must stand alone, as in a/#", level)
+			return fmt.Errorf("has # beside other characters in the level %s: # must stand alone, as in a/#", quote(level))
 		case level != "+" && strings.Contains(level, "+"): // [MQTT-4.7.1-3]
-			return fmt.Errorf("has + beside other characters in the level %q: + must stand alone, as in a/+/b", level)
+			return fmt.Errorf("has + beside other characters in the level %s: + must stand alone, as in a/+/b", quote(level))
 		}
 	}
 	return nil
@@ -230,11 +233,12 @@ func validateSubtopic(filter string) error {
 	return nil
 }
 
-// quote shows a filter in an error: an overlong one by its beginning, since the reader needs to recognise it, not read it.
-func quote(filter string) string {
+// quote shows what is wrong in an error: what is overlong by its beginning, since the reader needs to recognise it, not
+// read it.
+func quote(text string) string {
 	const shown = 128
-	if len(filter) <= shown {
-		return fmt.Sprintf("%q", filter)
+	if len(text) <= shown {
+		return fmt.Sprintf("%q", text)
 	}
-	return fmt.Sprintf("%q…", filter[:shown])
+	return fmt.Sprintf("%q…", strings.ToValidUTF8(text[:shown], ""))
 }

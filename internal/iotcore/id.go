@@ -16,7 +16,7 @@ func ValidateID(name, id string) error {
 		return fmt.Errorf("%s is empty: give 1 to %d characters", name, maxIDChars)
 	}
 	if !utf8.ValidString(id) {
-		return fmt.Errorf("%s %q is not valid UTF-8: write it in UTF-8", name, id)
+		return fmt.Errorf("%s %s is not valid UTF-8: write it in UTF-8", name, quote(id))
 	}
 	if err := ValidateIDLength(name, id); err != nil {
 		return err
@@ -24,9 +24,9 @@ func ValidateID(name, id string) error {
 	for _, r := range id {
 		switch {
 		case r == '/' || r == '+' || r == '#' || r == '$':
-			return fmt.Errorf("%s %q holds %q, which has a meaning of its own in MQTT topics: remove it", name, id, r)
+			return fmt.Errorf("%s %s holds %q, which has a meaning of its own in MQTT topics: remove it", name, quote(id), r)
 		case unicode.IsControl(r):
-			return fmt.Errorf("%s %q holds the control character %q: remove it", name, id, r)
+			return fmt.Errorf("%s %s holds the control character %q: remove it", name, quote(id), r)
 		}
 	}
 	return nil
@@ -39,7 +39,7 @@ func ValidateIDLength(name, id string) error {
 		return nil
 	}
 	if n := utf8.RuneCountInString(id); n > maxIDChars {
-		return fmt.Errorf("%s %q has %d characters: give at most %d", name, id, n, maxIDChars)
+		return fmt.Errorf("%s %s has %d characters: give at most %d", name, quote(id), n, maxIDChars)
 	}
 	return nil
 }

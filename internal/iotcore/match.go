@@ -56,3 +56,32 @@ func Covers(filter, other string) bool {
 		filter, other = filterRest, otherRest
 	}
 }
+
+// Overlap reports whether there can be a topic that both filters cover. Both are taken to be valid, and neither to be that
+// of a shared subscription.
+func Overlap(one, other string) bool {
+	if one == "" || other == "" {
+		return false
+	}
+	if wild(one) && other[0] == '$' || wild(other) && one[0] == '$' {
+		return false // [MQTT-4.7.2-1]
+	}
+	for {
+		a, oneRest, oneMore := strings.Cut(one, "/")
+		b, otherRest, otherMore := strings.Cut(other, "/")
+		switch {
+		case a == "#" || b == "#":
+			return true
+		case a != b && a != "+" && b != "+":
+			return false
+		case !oneMore:
+			return !otherMore || otherRest == "#"
+		case !otherMore:
+			return oneRest == "#"
+		}
+		one, other = oneRest, otherRest
+	}
+}
+
+// wild reports whether a filter begins with a wildcard.
+func wild(filter string) bool { return filter[0] == '+' || filter[0] == '#' }

@@ -20,12 +20,18 @@ const (
 	fieldEventType  = "event_type"
 	fieldCreatedAt  = "created_at"
 	fieldMaxBytes   = "max_bytes"
+	fieldPayload    = "payload_format"
 )
 
 const (
 	sourceAuto   = "auto"
 	sourceDevice = string(iotcore.Device)
 	sourceBroker = string(iotcore.Broker)
+)
+
+const (
+	payloadBase64 = "base64"
+	payloadJSON   = "json"
 )
 
 // minMaxBytes is the least limit that leaves room for a payload: the text around it takes about 300 bytes.
@@ -45,7 +51,7 @@ An envelope is `+"`{\"messages\":[…]}`"+` with one entry for each message of t
 {"event_metadata":{"event_id":"2153b5d2-c6af-4c69-a28d-74ce965b7613","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"2019-09-25T15:51:17.872320525Z"},"details":{"registry_id":"arenou2oj4ct42eq8g3n","device_id":"areqjd6un3afc3cefcvm","mqtt_topic":"$devices/areqjd6un3afc3cefcvm/events","payload":"VGVzdCA0"}}
 `+"```"+`
 
-A message of a broker source has the `+"`details`"+` `+"`broker_id`, `mqtt_topic` and `payload`"+`. The payload is the message's content in base64, whatever it holds.
+A message of a broker source has the `+"`details`"+` `+"`broker_id`, `mqtt_topic` and `payload`"+`. The payload is the message's content in base64, whatever it holds, unless `+"`payload_format`"+` is `+"`json`"+`.
 
 After an `+"`iot_mqtt`"+` input no field needs to be set. After any other input, set the fields, or the metadata that they default to.
 
@@ -122,6 +128,13 @@ func fields() []*service.ConfigField {
 			Default("").
 			Example(`${! json("time") }`).
 			Example(`${! now() }`),
+		service.NewStringAnnotatedEnumField(fieldPayload, map[string]string{
+			payloadBase64: "The field `payload` has base64, whatever the payload holds: the format of the original service.",
+			payloadJSON:   "The field `payload` has the payload itself if it is JSON (RFC 8259) in UTF-8, with at most 60 levels, and a space for each line break. Any other payload, an empty one too, is in base64 in `payload_base64` instead.",
+		}).
+			Description("How the entries carry payloads. Clients of the original service expect `base64`. Pages that use `iotcast.js` set its option `payloadFormat` to the same value: a JSON string cannot be told from base64.").
+			Default(payloadBase64).
+			Example(payloadJSON),
 		service.NewIntField(fieldMaxBytes).
 			Description("The largest envelope, in bytes: a batch that would make a larger one goes out as several, and a message too large for any fails. Set it to the largest message that the clients accept. 0 means the smallest `queue_bytes` of the gateways of this process, so that `websocket_broadcast` can send the envelopes of any batch; then a message too large for any makes one of its own, and the output says whether it can be sent. Where there are no gateways, 0 means no limit.").
 			Default(0).
@@ -139,6 +152,10 @@ func idField(name, description, meta, example string) *service.ConfigField {
 }
 
 var errMaxBytes = fmt.Sprintf("%s must be 0, for the limit of the gateways, or at least %d: the text around a payload takes about 300 bytes", fieldMaxBytes, minMaxBytes)
+
+func errPayload(format string) error {
+	return fmt.Errorf("%s is %q: it must be %s or %s", fieldPayload, format, payloadBase64, payloadJSON)
+}
 
 func errSource(source string) error {
 	return fmt.Errorf("%s is %q: it must be %s, %s or %s", fieldSource, source, sourceAuto, sourceDevice, sourceBroker)

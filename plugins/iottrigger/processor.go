@@ -30,6 +30,7 @@ type processor struct {
 	source   string
 	fields   [fieldCount]field
 	maxBytes int
+	json     bool // payload_format
 	eventIDs *envelope.EventIDs
 
 	unordered sync.Once // to warn
@@ -59,6 +60,16 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 	case sourceAuto, sourceDevice, sourceBroker:
 	default:
 		return nil, errSource(p.source)
+	}
+	payload, err := conf.FieldString(fieldPayload)
+	if err != nil {
+		return nil, err
+	}
+	switch payload {
+	case payloadBase64, payloadJSON:
+		p.json = payload == payloadJSON
+	default:
+		return nil, errPayload(payload)
 	}
 	if p.maxBytes != 0 && p.maxBytes < minMaxBytes {
 		return nil, errors.New(errMaxBytes)

@@ -105,7 +105,9 @@ func (v *values) read(index int, m *envelope.Message) (envelope.Format, error) {
 	if m.EventID, err = v.eventID(index); err != nil {
 		return 0, err
 	}
-	m.Payload, err = v.batch[index].AsBytes()
+	if m.Payload, err = v.batch[index].AsBytes(); v.json {
+		m.PayloadAs = envelope.JSONOrOther(m.Payload)
+	}
 	return format, err
 }
 
