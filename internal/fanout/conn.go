@@ -18,44 +18,51 @@ import (
 // The fields that every delivery needs come first: with thousands of connections
 // each of them is out of the core's cache when its turn comes.
 type Conn struct {
-	mu      sync.Mutex
-	fd      int // of the socket, -1 where it cannot be written to directly (TLS) or is closed
-	blocked bool
-	ended   bool // the socket is closed, nothing more can be done
-	cur     cursor
-	queue   *queue
-	hub     *Hub
-	shard   *shard
-	resumed uint64       // what is before this position of the queue is not held against it
-	unsent  []byte       // of a write that was cut short: goes before all else
-	private []byte       // whole frames for this connection alone, before the next message
-	pong    []byte       // the frame that answers the client's last ping, until it is written
-	closing *closing     // nil: it has not begun
-	active  atomic.Int64 // when the last data frame went either way, or a ping came; like all times here, see now
+	mu       sync.Mutex
+	fd       int // of the socket, -1 where it cannot be written to directly (TLS) or is closed
+	blocked  bool
+	ended    bool // the socket is closed, nothing more can be done
+	cur      cursor
+	queue    *queue
+	hub      *Hub
+	shard    *shard
+	group    *group
+	resumed  uint64       // what is before this position of the queue is not held against it
+	unsent   []byte       // of a write that was cut short: goes before all else
+	private  []byte       // whole frames for this connection alone, before the next message
+	past     past         // what goes before the queue; nil: nothing
+	pong     []byte       // the frame that answers the client's last ping, until it is written
+	closing  *closing     // nil: it has not begun
+	active   atomic.Int64 // when the last data frame went either way, or a ping came; like all times here, see now
+	wrote    int64        // when the last message went out
+	complete uint64       // it has all of these numbers of Hub.latest
+	cork     *cork        // below TLS; nil: there is none
+	untold   uint64       // of dropped, what the client has not been told of
 
 	nc      net.Conn
-	cork    *cork  // below TLS; nil: there is none
 	writing int    // bytes that catchUp is writing
 	cause   error  // why it ended; the first reason wins
-	dropped uint64 // messages, by DropOldest
-	untold  uint64 // of these, what the client has not been told of
+	dropped uint64 // messages that it did not get, by the policy for slow ones
 	ends    *end   // when it must, at the latest
+	slot    int    // in group; guarded by shard.mu
 
 	peer      Peer
+	wire      wire    // how what it gets stands on it
 	wants     bool    // the peer: the client's messages
 	deflate   bool    // the client may compress messages
 	listening bool    // somebody waits for what the client sends
 	deaf      bool    // what the client sends now is given up
 	working   bool    // deliver runs
+	pingsSent bool    // our pings have begun
 	reader    *reader // of what the client has begun to send, nil between messages; of whoever reads alone
 	inbox     *inbox  // nil: empty
 	pollKey   uint64  // the poller's, while it watches
 
-	since     int64 // when it was attached
-	openedAt  int64 // the same on the wall clock, for people: Unix nanoseconds
-	heard     int64 // when the last byte came from the client
-	pinged    int64 // when our last ping went out
-	pingsSent bool
+	since     int64         // when it was attached
+	openedAt  int64         // the same on the wall clock, for people: Unix nanoseconds
+	heard     int64         // when the last byte came from the client
+	pinged    int64         // when our last ping went out
+	heartbeat time.Duration // 0: it wants none
 }
 
 // Peer is told what comes from a connection's client. Its methods are called one
@@ -117,6 +124,10 @@ func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 		peer: client.Peer, wants: client.WantsMessages, deflate: client.Compressed,
 		since: now(), openedAt: time.Now().UnixNano(),
 	}
+	if client.Events {
+		c.wire, c.deaf = eventStream, true
+	}
+	c.heartbeat, c.wrote = client.Heartbeat, c.since
 	c.active.Store(c.since)
 	c.heard, c.pinged = c.since, c.since
 	if sc, ok := nc.(syscall.Conn); ok && canWriteDirectly {
@@ -126,7 +137,7 @@ func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 	}
 	c.cork = corkOf(nc)
 	if fd := c.descriptor(); fd >= 0 {
-		limitUnsent(fd)
+		limitUnsent(fd, h.maxUnsent())
 	}
 	return c
 }
@@ -148,7 +159,8 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 	if c.ended || c.closing != nil {
 		return c.causeOr(errEnded)
 	}
-	c.private = appendMessage(c.private, byte(op), payload, c.hub.cfg.MaxFrame)
+	c.private = c.wire.append(c.private, byte(op), "", payload, c.hub.cfg.MaxFrame)
+	c.wrote = now()
 	c.flush(mark{})
 	if c.blocked {
 		c.enforce(c.newest())
@@ -188,8 +200,16 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 	}
 	c.cause = cause
 	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg.CloseTimeout)}
+	if c.wire == eventStream { // which has no end but that of the connection
+		c.closing.frame, c.closing.hangUp = comment, true
+	}
 	_ = c.nc.SetWriteDeadline(c.closing.deadline) // for catchUp
 	c.flush(stopAt)
+}
+
+// append appends a text message to dst.
+func (c *Conn) append(dst []byte, id string, payload []byte) []byte {
+	return c.wire.append(dst, byte(Text), id, payload, c.hub.cfg.MaxFrame)
 }
 
 // closed reports whether the Close frame is written, after which nothing may
@@ -221,7 +241,7 @@ func (c *Conn) end() {
 	}
 	c.ended = true
 	c.cause = c.causeOr(ErrLost)
-	c.unsent, c.private, c.pong = nil, nil, nil
+	c.unsent, c.private, c.pong, c.past = nil, nil, nil, nil
 	c.stopListening()
 	direct := c.fd >= 0 || c.cork != nil
 	c.fd = -1 // another file may get it at once

@@ -85,6 +85,13 @@ func (k *cork) allowRead() {
 	k.mu.Unlock()
 }
 
+// letReadWait is called before TLS is read by whoever waits for it.
+func (k *cork) letReadWait() {
+	k.mu.Lock()
+	k.polling = false
+	k.mu.Unlock()
+}
+
 // errDry is of the kind after which TLS can be read again.
 type errDry struct{}
 

@@ -1,7 +1,7 @@
 // Package fanout hands one frame to every connection of a route.
 //
 // It stands on the ground floor: it knows frames (RFC 6455, section 5.2) and
-// sockets, and nothing of HTTP, MQTT, JSON or Benthos.
+// sockets, of MQTT how filters match, and nothing of HTTP, JSON or Benthos.
 //
 // # How it works
 //
@@ -37,6 +37,23 @@
 // cursor put where it left off; the seam to what is live is no more than the next
 // read.
 //
+// # Choices
+//
+// A connection that wants a part of what is broadcast reads another log: that of all
+// with the same choice, a selection. A broadcast finds the selections that it concerns
+// in an index by key and by topic filter, appends to each what concerns it, and wakes
+// their connections alone. So it costs what its deliveries do, however many connections
+// wait for something else. The messages are taken apart before they come here: what
+// their parts look like inside is not known.
+//
+// # Last values
+//
+// With [Config.Latest] the hub keeps the newest part of each key, in the order in which
+// they came. What a connection gets of them is made in blocks as it reads, and for those
+// that want all the frames of a block are made once, until a value in it changes. So a
+// thousand clients that come at once take the memory of one page, and no more time
+// than it takes to write it to them.
+//
 // # What it promises
 //
 // Each connection gets every frame broadcast between [Hub.Attach] and its end,
@@ -48,8 +65,13 @@
 //
 // # Where to find what
 //
-//   - frame.go writes frames, reader.go reads them, deflate.go compresses both ways
+//   - frame.go writes frames, reader.go reads them, deflate.go compresses both ways;
+//     events.go writes server-sent events
 //   - queue.go is the log of frames, history.go the places in it to resume from
+//   - choice.go is what a connection wants, selection.go the queue of those that want
+//     the same, pace.go holds back what they do not want yet
+//   - start.go is what comes before what is live; latest.go is the newest of each key,
+//     snapshot.go how a connection gets it, page.go what they share of that
 //   - conn.go is a connection, policy.go its limits; writer.go writes to it,
 //     receive.go reads from it, inbox.go hands over what it sent
 //   - shard.go, loop.go, poller_linux.go and engine.go are the goroutines

@@ -89,3 +89,21 @@ func frameSize(p []byte) (size int, fin bool) {
 		return 2 + n, fin
 	}
 }
+
+// appendPayload appends the payload of an unmasked message, which may have several
+// frames, to dst.
+func appendPayload(dst, message []byte) []byte {
+	for len(message) > 0 {
+		size, _ := frameSize(message)
+		header := 2
+		switch message[1] {
+		case 126:
+			header = 4
+		case 127:
+			header = 10
+		}
+		dst = append(dst, message[header:size]...)
+		message = message[size:]
+	}
+	return dst
+}

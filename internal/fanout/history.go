@@ -13,30 +13,46 @@ type History struct {
 	MaxAge      time.Duration
 }
 
-// history knows where in the queues a client goes on that has seen a message. It
-// holds no frames, only places in the queues, and by them all that is newer. It
-// is guarded by Hub.mu.
+// history knows where in the queues of everything a client goes on that has seen a
+// message. It holds no frames, only places in the queues, and by them all that is
+// newer. It is guarded by Hub.mu.
 //
 // The oldest entry is the message before the first that can be had: who has seen
 // it has missed nothing. (At the beginning of the hub there is no such message.)
 type history struct {
-	bounds  History
-	entries []entry           // oldest first
-	first   uint64            // the number of entries[0], counted from the hub's beginning
-	byID    map[string]uint64 // to the number
+	bounds History
+	oldest *entry // nil: there is no history
+	newest *entry
+	size   int // how many messages can be had: entries behind the oldest
+	byID   map[string]seen
 }
 
+// entry is a message. Entries are linked towards the newer end only, as chunks of a
+// queue are: who reads on from one needs no lock up to an entry that it knew under
+// it.
 type entry struct {
-	id   string
-	end  place // behind the message
-	when time.Time
+	id    string
+	begin cursor // of its frames, in the plain queue
+	end   place  // behind them
+	when  time.Time
+	parts []Part
+	next  *entry
 }
 
-// place is a place in both queues of a hub.
+// seen is a message, or a part of one, and what is before it.
+type seen struct {
+	*entry
+	parts int // of the entry
+}
+
+// whole reports whether all of the message has been seen.
+func (s seen) whole() bool { return s.parts >= len(s.entry.parts) }
+
+// place is a place in both queues of a selection.
 type place struct{ plain, deflated cursor }
 
-func (p *place) of(q *queue, h *Hub) cursor {
-	if q == h.plain {
+func (p *place) of(q *queue, s *selection) cursor {
+	if q == s.plain {
 		return p.plain
 	}
 	return p.deflated
@@ -45,23 +61,29 @@ func (p *place) of(q *queue, h *Hub) cursor {
 func newHistory(bounds History, begin place) history {
 	h := history{bounds: bounds}
 	if h.enabled() {
-		h.entries = []entry{{end: begin}}
-		h.byID = make(map[string]uint64)
+		h.oldest = &entry{end: begin}
+		h.newest = h.oldest
+		h.byID = make(map[string]seen)
 	}
 	return h
 }
 
 func (h *history) enabled() bool { return h.bounds != History{} }
 
-// len is how many messages can be had.
-func (h *history) len() int { return max(0, len(h.entries)-1) }
-
-// add notes the message that ends at end, the newest.
-func (h *history) add(id string, end place, now time.Time) {
-	if id != "" {
-		h.byID[id] = h.first + uint64(len(h.entries))
+// add notes a message, the newest, which ends at end.
+func (h *history) add(m *Message, end place, now time.Time) {
+	e := &entry{id: m.ID, begin: h.newest.end.plain, end: end, when: now, parts: m.Parts}
+	for i, part := range m.Parts {
+		if part.ID != "" {
+			h.byID[part.ID] = seen{e, i + 1}
+		}
 	}
-	h.entries = append(h.entries, entry{id: id, end: end, when: now})
+	if e.id != "" {
+		h.byID[e.id] = seen{e, len(e.parts)}
+	}
+	h.newest.next = e
+	h.newest = e
+	h.size++
 	h.trim(now)
 }
 
@@ -71,42 +93,56 @@ func (h *history) has(id string) bool {
 	return ok
 }
 
-// after is the place behind the message id, or false if it is not known.
-func (h *history) after(id string, now time.Time) (place, bool) {
-	h.trim(now)
-	n, ok := h.byID[id]
-	if !ok {
-		return place{}, false
+// last is the ID of the newest message; "": there is none, or it has none.
+func (h *history) last() string {
+	if !h.enabled() {
+		return ""
 	}
-	return h.entries[n-h.first].end, true
+	return h.newest.id
 }
 
-// oldest is the place before the first message that can be had; end is the end
-// of the queues.
-func (h *history) oldest(end place) place {
-	if len(h.entries) == 0 {
-		return end
+// find returns the message id, or false if it is not known.
+func (h *history) find(id string, now time.Time) (seen, bool) {
+	h.trim(now)
+	at, ok := h.byID[id]
+	return at, ok
+}
+
+// since returns the newest message that is older than a time, or else the oldest.
+func (h *history) since(at time.Time, now time.Time) seen {
+	h.trim(now)
+	e := h.oldest
+	for e.next != nil && e.next.when.Before(at) {
+		e = e.next
 	}
-	return h.entries[0].end
+	return seen{e, len(e.parts)}
 }
 
 // trim forgets what is beyond the bounds.
 func (h *history) trim(now time.Time) {
-	for h.len() > 0 && h.exceeded(now) {
-		gone := &h.entries[0]
-		delete(h.byID, gone.id)
-		*gone = entry{} // the frames must not be held by what is out of sight
-		h.entries = h.entries[1:]
-		h.first++
+	for h.size > 0 && h.exceeded(now) {
+		gone := h.oldest
+		for _, part := range gone.parts {
+			h.forget(part.ID, gone)
+		}
+		h.forget(gone.id, gone)
+		h.oldest = gone.next
+		h.size--
+	}
+}
+
+// forget forgets an ID, unless a newer message has it.
+func (h *history) forget(id string, gone *entry) {
+	if h.byID[id].entry == gone {
+		delete(h.byID, id)
 	}
 }
 
 func (h *history) exceeded(now time.Time) bool {
 	b := &h.bounds
-	last := &h.entries[len(h.entries)-1]
-	return b.MaxMessages > 0 && h.len() > b.MaxMessages ||
-		b.MaxBytes > 0 && last.end.plain.pos()-h.entries[0].end.plain.pos() > uint64(b.MaxBytes) ||
-		b.MaxAge > 0 && now.Sub(h.entries[1].when) > b.MaxAge
+	return b.MaxMessages > 0 && h.size > b.MaxMessages ||
+		b.MaxBytes > 0 && h.newest.end.plain.pos()-h.oldest.end.plain.pos() > uint64(b.MaxBytes) ||
+		b.MaxAge > 0 && now.Sub(h.oldest.next.when) > b.MaxAge
 }
 
 // forget trims the history while nothing is broadcast.
@@ -128,7 +164,7 @@ func (h *Hub) Keeps() bool { return h.history.enabled() }
 func (h *Hub) WaitForMessage(ctx context.Context, id string) error {
 	for {
 		h.mu.Lock()
-		_, known := h.history.after(id, time.Now())
+		_, known := h.history.find(id, time.Now())
 		if h.news == nil {
 			h.news = make(chan struct{})
 		}
@@ -167,5 +203,5 @@ func (c *Conn) gapMessage(reason GapReason, dropped uint64) []byte {
 	if c.hub.cfg.Gap == nil {
 		return nil
 	}
-	return appendMessage(nil, byte(Text), c.hub.cfg.Gap(reason, dropped), c.hub.cfg.MaxFrame)
+	return c.append(nil, "", c.hub.cfg.Gap(reason, dropped))
 }

@@ -53,7 +53,7 @@ func TestResume(t *testing.T) {
 			for i := range tc.kept {
 				keep(h, i, 0)
 			}
-			_, client := linkAs(t, h, 0, Client{ResumeFrom: tc.from})
+			_, client := linkAs(t, h, 0, Client{Start: Start{ResumeFrom: tc.from}})
 			keep(h, 99, 0)
 			expect(t, client, append(tc.want, "99:")...)
 		})
@@ -65,7 +65,7 @@ func TestHistoryForgetsByAge(t *testing.T) {
 	keep(h, 1, 0)
 	keep(h, 2, 0)
 	eventually(t, func() bool { return h.Stats().History == 0 })
-	_, client := linkAs(t, h, 0, Client{ResumeFrom: "id-1"})
+	_, client := linkAs(t, h, 0, Client{Start: Start{ResumeFrom: "id-1"}})
 	expect(t, client, "gap 0 0")
 }
 
@@ -74,7 +74,7 @@ func TestCompressedConnectionsResumeToo(t *testing.T) {
 	for i := range 3 {
 		keep(h, i, 1000)
 	}
-	_, client := linkAs(t, h, 0, Client{Compressed: true, ResumeFrom: "id-0"})
+	_, client := linkAs(t, h, 0, Client{Compressed: true, Start: Start{ResumeFrom: "id-0"}})
 	for i := 1; i < 3; i++ {
 		first, p, err := readMessage(client)
 		if err != nil || first&rsv1Bit == 0 || inflated(t, p) != message(i, 1000) {
@@ -89,7 +89,7 @@ func TestHistoryLargerThanTheQueue(t *testing.T) {
 	for i := range 1000 {
 		keep(h, i, 5000)
 	}
-	_, client := linkAs(t, h, smallBuffer, Client{ResumeFrom: "id-0"})
+	_, client := linkAs(t, h, smallBuffer, Client{Start: Start{ResumeFrom: "id-0"}})
 	for i := 1; i < 1000; i++ {
 		expect(t, client, message(i, 5000))
 	}
@@ -164,7 +164,7 @@ func TestNeitherGapNorRepeatAtTheSeam(t *testing.T) {
 				if next > 0 {
 					from = fmt.Sprint("id-", next-1)
 				}
-				_, client := linkAs(t, h, []int{0, smallBuffer}[rand.IntN(2)], Client{ResumeFrom: from})
+				_, client := linkAs(t, h, []int{0, smallBuffer}[rand.IntN(2)], Client{Start: Start{ResumeFrom: from}})
 				for range rand.IntN(4000) {
 					_, p, err := readMessage(client)
 					if err != nil {

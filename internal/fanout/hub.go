@@ -15,6 +15,10 @@ type Config struct {
 	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
 	Compression  bool          // prepare for connections that take compressed messages
 	History      History       // what later connections can resume from
+	Latest       Latest        // of which parts the newest is kept for those that come
+	Wrap         Wrap          // of parts; with it connections can choose
+	Events       bool          // prepare for connections that take events
+	Heartbeat    []byte        // the payload of a text message without meaning, for those that want a sign of life
 
 	// Gap makes the payload of the text message that tells a client of a gap,
 	// before anything that comes after it; nil: clients are not told.
@@ -33,6 +37,7 @@ type Message struct {
 	Payload  []byte
 	ID       string    // a client that has seen the message can resume from it; "": it cannot
 	Received time.Time // when the first part of it reached this process; zero: now
+	Parts    []Part    // what can be chosen of it, in the order of the payload
 }
 
 // Hub broadcasts to the connections of one route. Its methods may be called
@@ -48,16 +53,19 @@ type Hub struct {
 	repeated    atomic.Int64  // not broadcast, since they had been
 
 	mu       sync.Mutex // serialises broadcasting and attaching
-	plain    *queue
-	deflated *queue // the same messages, compressed; nil without Config.Compression
+	all      *selection // of everything
+	chosen   selections // the others
+	pacing   pacing
 	deflater deflater
 	history  history
+	latest   latest
 	arrived  chan struct{} // closed when the first connection attaches
 	news     chan struct{} // closed by the next broadcast; nil if nobody waits for it
 	goodbye  func(*Conn)   // set by Close, for those that attach still
 	peers    int           // that were not told of the end of their connections
 	gone     chan struct{} // closed after Close, when all were
 
+	counted   atomic.Uint64 // latest.count
 	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
 	lag       sync.Mutex    // guards passed of all shards, with room
 	room      *sync.Cond
@@ -71,15 +79,14 @@ func NewHub(cfg Config) *Hub {
 	}
 	h := &Hub{
 		cfg: cfg, mostWaiting: int64(messageSize(int(cfg.QueueBytes), cfg.MaxFrame)), engine: startEngine(),
-		plain: newQueue(), arrived: make(chan struct{}), gone: make(chan struct{}),
+		arrived: make(chan struct{}), gone: make(chan struct{}), latest: newLatest(cfg.Latest),
+		pacing: pacing{selections: make(map[*selection]struct{})},
 	}
-	if cfg.Compression {
-		h.deflated = newQueue()
-	}
-	h.history = newHistory(cfg.History, h.place())
+	h.all = newSelection(nil, &cfg, len(h.engine.loops))
+	h.history = newHistory(cfg.History, h.all.place())
 	h.room = sync.NewCond(&h.lag)
-	for _, l := range h.engine.loops {
-		h.shards = append(h.shards, newShard(h, l))
+	for i, l := range h.engine.loops {
+		h.shards = append(h.shards, newShard(h, l, i))
 	}
 	return h
 }
@@ -99,32 +106,34 @@ func (h *Hub) Broadcast(m Message) int {
 		m.Received = at
 	}
 	h.mu.Lock()
-	n, keep := h.plain.conns, h.history.enabled()
+	keep := h.history.enabled()
 	if keep && h.history.has(m.ID) {
 		h.mu.Unlock()
 		h.repeated.Add(1)
 		return h.Len()
 	}
-	if n > 0 || keep {
-		h.plain.append(byte(m.Opcode), m.Payload, h.cfg.MaxFrame)
+	concerned := h.all.conns()
+	if concerned > 0 || keep {
+		h.append(&m, keep)
 	}
-	if h.deflated != nil && (h.deflated.conns > 0 || keep) {
-		n += h.deflated.conns
-		first, small := h.deflater.deflate(byte(m.Opcode), m.Payload)
-		h.deflated.append(first, small, h.cfg.MaxFrame)
-	}
+	concerned += h.choose(&m, at)
+	h.latest.add(&m, at)
+	h.counted.Store(h.latest.count)
 	if keep {
-		h.history.add(m.ID, h.place(), at)
+		h.history.add(&m, h.all.place(), at)
 		if h.news != nil {
 			close(h.news)
 			h.news = nil
 		}
 	}
+	n := h.Len()
 	h.mu.Unlock()
-	if n == 0 {
-		return 0
+	if n > 0 {
+		h.messages.Add(1)
 	}
-	h.messages.Add(1)
+	if concerned == 0 {
+		return n
+	}
 	h.broadcast.Add(uint64(len(m.Payload)))
 	for _, s := range h.shards {
 		s.oldest.CompareAndSwap(0, int64(m.Received.Sub(start)))
@@ -133,13 +142,52 @@ func (h *Hub) Broadcast(m Message) int {
 	return n
 }
 
-// place is the end of the queues. The caller must hold h.mu.
-func (h *Hub) place() place {
-	p := place{plain: h.plain.newest()}
-	if h.deflated != nil {
-		p.deflated = h.deflated.newest()
+// append appends a message to the queues of everything. The caller must hold h.mu.
+func (h *Hub) append(m *Message, keep bool) {
+	plain, deflated := h.all.plain, h.all.deflated
+	if plain.conns > 0 || keep {
+		plain.append(byte(m.Opcode), m.ID, m.Payload, h.cfg.MaxFrame)
 	}
-	return p
+	if deflated != nil && (deflated.conns > 0 || keep) {
+		first, small := h.deflater.deflate(byte(m.Opcode), m.Payload)
+		deflated.append(first, m.ID, small, h.cfg.MaxFrame)
+	}
+	if q := h.all.events; q != nil && q.conns > 0 {
+		q.append(byte(m.Opcode), m.ID, m.Payload, h.cfg.MaxFrame)
+	}
+	h.wake(h.all)
+}
+
+// choose appends to each selection what of a message concerns it, and returns how
+// many connections that are. The caller must hold h.mu.
+func (h *Hub) choose(m *Message, now time.Time) (conns int) {
+	if len(h.chosen.byName) == 0 {
+		return 0
+	}
+	h.chosen.pick(m.Parts)
+	for _, s := range h.chosen.concerns {
+		if s.pacer != nil {
+			s.picked = s.pacer.pass(m, s.picked, h.latest.bounds.ByTopic, now)
+			h.setClock(s)
+		}
+		if len(s.picked) == 0 {
+			continue
+		}
+		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &h.cfg.Wrap), &h.deflater, h.cfg.MaxFrame)
+		s.picked = s.picked[:0]
+		conns += s.conns()
+		h.wake(s)
+	}
+	return conns
+}
+
+// wake has the next pass serve a selection. The caller must hold h.mu.
+func (h *Hub) wake(s *selection) {
+	for i, g := range s.groups {
+		if g != nil {
+			h.shards[i].wake(g)
+		}
+	}
 }
 
 // waitForRoom holds a broadcast back while the shards are behind by half of
@@ -190,8 +238,9 @@ func (h *Hub) WaitForConnection(ctx context.Context) error {
 type Client struct {
 	Prelude    []byte // goes out before all else: the answer to the handshake
 	Early      []byte // came in already, behind the handshake; Attach overwrites it
+	Events     bool   // takes events (SSE) in place of frames, and sends nothing; needs Config.Events
 	Compressed bool   // takes and may send compressed messages (RFC 7692, without context takeover)
-	ResumeFrom string // the ID of the last message that it has seen; "": it starts anew
+	Start
 
 	Peer          Peer // nil: nobody hears of the connection
 	WantsMessages bool // the Peer, or else they are only counted
@@ -222,24 +271,17 @@ func (h *Hub) attach(nc net.Conn, client Client) *Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.private = client.Prelude
+	if len(client.Answer) > 0 {
+		c.private = c.append(c.private, "", client.Answer)
+	}
 	h.mu.Lock()
-	c.queue = h.plain
-	if client.Compressed && h.deflated != nil {
-		c.queue = h.deflated
-	}
-	c.queue.conns++
-	from := h.place()
-	if client.ResumeFrom != "" {
-		from = h.resume(c, client.ResumeFrom)
-	}
-	c.cur = from.of(c.queue, h)
-	c.resumed = c.newest().pos
+	h.join(c, client.Choice)
+	h.begin(c, &client.Start)
 	h.peers++
 	if h.conns.Add(1) == 1 {
 		close(h.arrived)
 		h.arrived = make(chan struct{})
 	}
-	c.shard.add(c) // with h.mu: either Close finds it, or it finds goodbye
 	goodbye := h.goodbye
 	h.mu.Unlock()
 
@@ -248,6 +290,7 @@ func (h *Hub) attach(nc net.Conn, client Client) *Conn {
 	}
 	c.flush(mark{})
 	if c.cur.pos() < c.resumed {
+		c.shard.wake(c.group)
 		c.shard.loop.wakeUp(c.shard)
 	}
 	if goodbye != nil {
@@ -256,23 +299,60 @@ func (h *Hub) attach(nc net.Conn, client Client) *Conn {
 	return c
 }
 
-// resume is where a client that has seen the message id goes on. If that is not
-// known any more, it is told so, and gets what there is. The caller must hold h.mu and
-// c.mu.
-func (h *Hub) resume(c *Conn, id string) place {
-	if p, ok := h.history.after(id, time.Now()); ok {
-		return p
+// join makes a connection one of those with the same choice, from now on: either
+// Close finds it in its shard, or it finds goodbye. The caller must hold c.mu and h.mu.
+func (h *Hub) join(c *Conn, choice *Choice) {
+	s := h.all
+	if choice != nil {
+		name := choice.text()
+		if s = h.chosen.find(name); s == nil {
+			s = newSelection(choice, &h.cfg, len(h.shards))
+			s.name = name
+			h.chosen.add(s)
+			if s.pacer != nil {
+				h.pacing.selections[s] = struct{}{}
+			}
+		}
 	}
-	c.tell(GapHistory, 0)
-	return h.history.oldest(h.place())
+	c.queue = s.plain
+	if c.deflate && s.deflated != nil {
+		c.queue = s.deflated
+	}
+	if c.wire == eventStream && s.events != nil {
+		c.queue = s.events
+	}
+	c.queue.conns++
+	c.cur = c.queue.newest()
+	c.resumed = c.newest().pos
+	c.complete = h.latest.count
+	g := s.groups[c.shard.index]
+	if g == nil {
+		g = &group{selection: s}
+		s.groups[c.shard.index] = g
+	}
+	c.group = g
+	c.shard.add(c)
+}
+
+// part takes a connection out of those with the same choice. The caller must hold
+// c.mu and h.mu.
+func (h *Hub) part(c *Conn) {
+	s := c.group.selection
+	c.queue.conns--
+	if c.shard.remove(c) && s != h.all {
+		s.groups[c.shard.index] = nil
+	}
+	if s != h.all && s.conns() == 0 {
+		h.chosen.drop(s)
+		delete(h.pacing.selections, s)
+	}
 }
 
 // detach takes out a connection that has ended. The caller must hold c.mu.
 func (h *Hub) detach(c *Conn) {
-	c.shard.remove(c)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c.queue.conns--
+	h.part(c)
 	h.conns.Add(-1)
 }
 
@@ -338,6 +418,9 @@ func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
+	if h.pacing.clock != nil {
+		h.pacing.clock.Stop()
+	}
 	h.goodbye = func(c *Conn) { // nobody looks after who comes now
 		c.finish(code, cause)
 		c.hangUp()

@@ -94,6 +94,6 @@ func (c *Conn) resume() {
 	if c.inbox.paused && !c.inbox.full(&c.hub.cfg.Limits) {
 		c.inbox.paused = false
 		c.heard = now() // what it sent meanwhile could not be heard
-		c.listen()
+		c.listenAgain()
 	}
 }

@@ -57,7 +57,7 @@ func (l *loop) setTick() {
 
 // wakeUp has a pass made over a shard.
 func (l *loop) wakeUp(s *shard) {
-	if s.woken.Swap(true) {
+	if s.waits.Swap(true) {
 		return
 	}
 	l.mu.Lock()

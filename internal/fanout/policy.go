@@ -16,6 +16,9 @@ const (
 	// DropOldest gives up the oldest messages, as many as it takes, but never
 	// the newest.
 	DropOldest
+	// OnlyLatest gives up what waits at once, and has the newest of each key that
+	// concerns the connection wait instead. It needs Config.Latest.
+	OnlyLatest
 )
 
 // The close codes that a hub uses by itself (RFC 6455, section 7.4.1, and the
@@ -35,6 +38,9 @@ func (c *Conn) enforce(limit mark) {
 		return
 	}
 	most := c.hub.mostWaiting
+	if c.hub.cfg.SlowConsumer == OnlyLatest {
+		c.skipToLatest(limit)
+	}
 	waiting := c.waiting(limit)
 	if waiting <= most {
 		return
@@ -43,7 +49,7 @@ func (c *Conn) enforce(limit mark) {
 	// left.
 	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)) > most {
 		c.shard.count.slow.Add(1)
-		c.private = nil
+		c.private, c.past = nil, nil
 		c.close(mark{}, closeFrame(TryAgainLater,
 			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
 		return
@@ -54,6 +60,36 @@ func (c *Conn) enforce(limit mark) {
 		c.untold++
 		c.shard.count.dropped.Add(1)
 	}
+}
+
+// skipToLatest has the newest of each key stand for what waits in the queue: what was
+// updated since the connection had all. The caller must hold c.mu.
+func (c *Conn) skipToLatest(limit mark) {
+	if c.cur.seq >= limit.seq {
+		return
+	}
+	resuming, ok := c.past.(*replay)
+	if ok && c.waiting(limit) <= c.hub.mostWaiting {
+		return // there is room for both
+	}
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := c.past.(*snapshot)
+	if !ok {
+		s = &snapshot{after: c.complete}
+		if resuming != nil || c.group.selection.pacer != nil { // what was held back is older than complete
+			s.after = 0
+		}
+		c.past = s
+	}
+	s.aim(h, c.group.selection)
+	newest := c.queue.newest()
+	skipped := newest.seq - c.cur.seq
+	c.cur = newest
+	c.dropped += skipped
+	c.untold += skipped
+	c.shard.count.dropped.Add(int64(skipped))
 }
 
 // waiting is how many bytes wait for the connection, but for what it got from
@@ -85,7 +121,15 @@ func (c *Conn) check(wall time.Time) (waiting int64) {
 		c.finish(GoingAway, ErrLifetime)
 	case older(c.active.Load(), cfg.IdleTimeout):
 		c.finish(GoingAway, ErrIdle)
+	case !c.blocked && older(c.wrote, c.heartbeat):
+		c.wrote = at
+		c.private = c.append(c.private, "", cfg.Heartbeat)
+		c.flush(mark{})
 	case !older(c.pinged, cfg.PingInterval), !c.listening: // who is not listened to cannot answer
+	case c.wire == eventStream: // whose clients answer nothing: a socket that is dead fails
+		c.pinged = at
+		c.private = append(c.private, comment...)
+		c.flush(mark{})
 	case c.pingsSent && c.heard < c.pinged:
 		c.finish(GoingAway, ErrNoPong)
 	default:

@@ -11,7 +11,9 @@ import "sync/atomic"
 type queue struct {
 	tail  *chunk // of the appender
 	head  atomic.Pointer[mark]
-	conns int // that read it; guarded by Hub.mu
+	wire  wire
+	tight bool // a chunk has no room to spare; guarded by Hub.mu
+	conns int  // that read it; guarded by Hub.mu
 }
 
 // A mark is a boundary between two messages: so many bytes and messages have
@@ -22,6 +24,7 @@ type mark struct {
 }
 
 type chunk struct {
+	wire wire
 	base mark          // of buf[0]
 	buf  []byte        // of fixed length; written once, from left to right
 	end  atomic.Uint64 // bytes of buf that are published
@@ -36,22 +39,21 @@ const (
 	maxChunk = 256 << 10
 )
 
-func newQueue() *queue {
-	q := &queue{tail: new(chunk)}
+func newQueue(w wire) *queue {
+	q := &queue{wire: w, tail: &chunk{wire: w}}
 	q.head.Store(new(mark))
 	return q
 }
 
-// append adds one message and publishes it; see appendMessage for the
-// arguments.
-func (q *queue) append(first byte, payload []byte, maxFrame int) {
-	c, need := q.tail, messageSize(len(payload), maxFrame)
+// append adds one message and publishes it; see wire.append for the arguments.
+func (q *queue) append(first byte, id string, payload []byte, maxFrame int) {
+	c, need := q.tail, q.wire.size(id, payload, maxFrame)
 	end := int(c.end.Load())
 	if len(c.buf)-end < need {
 		c = q.grow(c, need)
 		end = 0
 	}
-	written := appendMessage(c.buf[end:end], first, payload, maxFrame)
+	written := q.wire.append(c.buf[end:end], first, id, payload, maxFrame)
 	head := &mark{pos: c.base.pos + uint64(end+len(written)), seq: c.last.Load() + 1}
 	c.last.Store(head.seq)
 	c.end.Store(head.pos - c.base.pos)
@@ -59,8 +61,11 @@ func (q *queue) append(first byte, payload []byte, maxFrame int) {
 }
 
 func (q *queue) grow(full *chunk, need int) *chunk {
-	size := max(need, min(max(minChunk, 2*len(full.buf)), maxChunk))
-	c := &chunk{base: *q.head.Load(), buf: make([]byte, size)}
+	size := need
+	if !q.tight {
+		size = max(need, min(max(minChunk, 2*len(full.buf)), maxChunk))
+	}
+	c := &chunk{wire: q.wire, base: *q.head.Load(), buf: make([]byte, size)}
 	c.last.Store(c.base.seq)
 	full.next.Store(c)
 	q.tail = c
@@ -105,10 +110,10 @@ func (c *cursor) read(limit mark) []byte {
 func (c *cursor) unread(p []byte, keep int) []byte {
 	kept := 0
 	for kept < keep {
-		kept += messageLen(p[kept:])
+		kept += c.chunk.wire.length(p[kept:])
 	}
 	c.off -= len(p) - kept
-	for rest := p[kept:]; len(rest) > 0; rest = rest[messageLen(rest):] {
+	for rest := p[kept:]; len(rest) > 0; rest = rest[c.chunk.wire.length(rest):] {
 		c.seq--
 	}
 	return p[:kept]
@@ -120,10 +125,18 @@ func (c *cursor) skip(limit mark) int {
 	if !c.settle(limit) {
 		return 0
 	}
-	n := messageLen(c.chunk.buf[c.off:])
+	n := c.chunk.wire.length(c.chunk.buf[c.off:])
 	c.off += n
 	c.seq++
 	return n
+}
+
+// message returns the frames of the message at the cursor, which must not be at the
+// end.
+func (c cursor) message() []byte {
+	c.settle(mark{pos: c.pos() + 1})
+	p := c.chunk.buf[c.off:]
+	return p[:c.chunk.wire.length(p)]
 }
 
 // messageLen is the length of the message at the start of p, in all its frames.

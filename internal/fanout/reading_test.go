@@ -1,9 +1,6 @@
 package fanout
 
 import (
-	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 )
 
 // hearing is a Peer that is made of functions; nil: nothing to do.
@@ -71,10 +67,6 @@ func nextIs(t testing.TB, client net.Conn, op Opcode, payload string) {
 		}
 		return
 	}
-}
-
-func closePayload(code uint16, reason string) string {
-	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
 }
 
 // goroutinesOfConnections is how many goroutines serve connections.
@@ -190,6 +182,21 @@ func TestMessagesThatTakeLong(t *testing.T) {
 	})
 }
 
+// allCome waits for messages of a size, from the first on.
+func allCome(t testing.TB, handled <-chan string, messages, size int) {
+	t.Helper()
+	for i := range messages {
+		select {
+		case got := <-handled:
+			if got != message(i, size) {
+				t.Fatalf("message %d: %.10q", i, got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("message %d does not come", i)
+		}
+	}
+}
+
 // TestMessagesFasterThanTheyAreHandled: reading waits, so that they take little
 // memory, goes on, and nothing is lost. Who cannot be heard need not answer pings.
 func TestMessagesFasterThanTheyAreHandled(t *testing.T) {
@@ -235,149 +242,28 @@ func TestMessagesFasterThanTheyAreHandled(t *testing.T) {
 				}
 			}
 		}()
-		for i := range messages {
-			select {
-			case got := <-handled:
-				if got != message(i, 1000) {
-					t.Fatalf("message %d: %.10q", i, got)
-				}
-			case <-time.After(10 * time.Second):
-				t.Fatalf("message %d does not come", i)
-			}
-		}
+		allCome(t, handled, messages, 1000)
 	})
 }
 
-// TestAnswersComeBeforeTheCloseFrame: also when the client closes right behind its
-// messages, and says no more at all.
-func TestAnswersComeBeforeTheCloseFrame(t *testing.T) {
-	for name, last := range map[string]struct {
-		frame []byte
-		want  uint16
-	}{
-		"closed":  {masked(finBit|byte(opClose), closePayload(4000, "bye")), 4000},
-		"in ruin": {masked(finBit|0x3, ""), ProtocolError},
-	} {
-		for _, half := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, half-closed %v", name, half), func(t *testing.T) {
-				h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}})
-				release, ended := make(chan struct{}), make(chan error, 1)
-				var c *Conn
-				_, client := linkAs(t, h, 0, Client{
-					WantsMessages: true, Attached: func(a *Conn) { c = a },
-					Peer: hearing{
-						message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) },
-						ended:   func(cause error) { ended <- cause },
-					},
-				})
-				send(t, client, masked(finBit|byte(Text), "one"), masked(finBit|byte(Binary), "two"), last.frame)
-				if half {
-					_ = client.(*net.TCPConn).CloseWrite()
-				}
-				eventually(t, func() bool {
-					c.mu.Lock()
-					defer c.mu.Unlock()
-					return c.deaf && (!half || !c.listening)
-				})
-				close(release)
-				nextIs(t, client, Text, "one")
-				nextIs(t, client, Binary, "two")
-				if op, _, p, err := readFrame(client); op != opClose || binary.BigEndian.Uint16(p) != last.want {
-					t.Fatalf("%d %q %v", op, p, err)
-				}
-				_ = client.Close()
-				if cause := <-ended; errors.Is(cause, ErrLost) {
-					t.Error(cause)
-				}
-			})
-		}
-	}
-}
-
-// TestHalfClosedClient: one that breaks off its own side is gone.
-func TestHalfClosedClient(t *testing.T) {
+// TestLastMessagesBehindAPause: nothing follows them that would have them read, and
+// TLS has taken some of them from the socket already.
+func TestLastMessagesBehindAPause(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
-		h := newTestHub(t, Config{})
-		ended := make(chan error, 1)
-		_, client := attach(t, h, secure, Client{Peer: hearing{ended: func(cause error) { ended <- cause }}})
-		if err := client.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-			t.Fatal(err)
-		}
-		if cause := <-ended; !errors.Is(cause, ErrLost) {
-			t.Error(cause)
-		}
-		if p, err := io.ReadAll(client); len(p) > 0 || err != nil {
-			t.Errorf("%q %v", p, err)
+		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 512}})
+		handled := make(chan string)
+		_, client := attach(t, h, secure, Client{
+			WantsMessages: true,
+			Peer:          hearing{message: func(_ Opcode, data []byte) { handled <- string(data) }},
+		})
+		for range 100 {
+			const messages = 20
+			for i := range messages {
+				send(t, client, masked(finBit|byte(Text), message(i, 100))) // in a record of its own
+			}
+			allCome(t, handled, messages, 100)
 		}
 	})
-}
-
-// TestCloseWithAHandlerThatHangs: the hub's end has a limit.
-func TestCloseWithAHandlerThatHangs(t *testing.T) {
-	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}})
-	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	_, client := linkAs(t, h, 0, Client{WantsMessages: true, Peer: hearing{
-		message: func(Opcode, []byte) { close(begun); <-release }, ended: func(cause error) { ended <- cause },
-	}})
-	send(t, client, masked(finBit|byte(Text), "hang"))
-	<-begun
-	ctx, cancel := context.WithCancel(t.Context())
-	closed := make(chan struct{})
-	go func() { h.Close(ctx, GoingAway, errEnded); close(closed) }()
-	nextIs(t, client, opClose, closePayload(GoingAway, errEnded.Error()))
-	cancel()
-	<-closed
-	if _, err := io.ReadAll(client); err != nil && !strings.Contains(err.Error(), "reset") {
-		t.Error(err)
-	}
-	close(release)
-	<-ended // all the same, once the handler is done
-}
-
-// TestConnectionsThatComeWhileTheHubCloses are told of it.
-func TestConnectionsThatComeWhileTheHubCloses(t *testing.T) {
-	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10}})
-	_, first := link(t, h, 0) // keeps Close waiting
-	ctx, cancel := context.WithCancel(t.Context())
-	closed := make(chan struct{})
-	go func() { h.Close(ctx, GoingAway, errEnded); close(closed) }()
-	goodbye := closePayload(GoingAway, errEnded.Error())
-	nextIs(t, first, opClose, goodbye)
-	_, second := link(t, h, 0)
-	nextIs(t, second, opClose, goodbye)
-	cancel()
-	<-closed
-	_, third := link(t, h, 0)
-	nextIs(t, third, opClose, goodbye)
-	if _, err := third.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Error(err)
-	}
-	eventually(t, func() bool { return h.Len() == 0 })
-}
-
-// TestCloseAt: the far future stays that, and the past is now.
-func TestCloseAt(t *testing.T) {
-	h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond}})
-	for name, tc := range map[string]struct {
-		at   time.Time
-		ends bool
-	}{
-		"2286": {time.Unix(9999999999, 0), false}, "beyond nanoseconds": {time.Unix(1<<40, 0), false},
-		"1970": {time.Unix(0, 0), true}, "year 1": {time.Time{}, true}, "a second ago": {time.Now().Add(-time.Second), true},
-	} {
-		c, client := link(t, h, 0)
-		c.CloseAt(tc.at, 4401, errEnded)
-		if tc.ends {
-			nextIs(t, client, opClose, closePayload(4401, errEnded.Error()))
-			continue
-		}
-		for range 3 { // a ping is sent where nothing ends
-			if op, _, p, err := readFrame(client); op != opPing {
-				t.Errorf("%s: %d %q %v", name, op, p, err)
-			}
-			send(t, client, masked(finBit|byte(opPong), ""))
-		}
-	}
 }
 
 // TestDurationsDoNotCountOnTheWallClock: it is for people, and can be set.
@@ -444,24 +330,6 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// TestCloseReasons are cut to fit a control frame, and not inside a character (RFC
-// 6455, section 5.5.1).
-func TestCloseReasons(t *testing.T) {
-	for _, unit := range []string{"x", "é", "€", "🌡", "e\u0301"} {
-		for n := range 130 {
-			for shift := range 4 {
-				reason := strings.Repeat(".", shift) + strings.Repeat(unit, n)
-				f := closeFrame(1000, reason)
-				got := string(f[4:])
-				if len(f) > 2+maxControl || int(f[1]) != len(f)-2 || !utf8.ValidString(got) || !strings.HasPrefix(reason, got) ||
-					len(got) != len(reason) && len(got) < maxControl-2-utf8.UTFMax {
-					t.Fatalf("%q is cut to %q", reason, got)
-				}
-			}
-		}
-	}
-}
-
 // TestLargeRecordsHoldUpNobody: one client that sends as much as it can over TLS
 // leaves the others their turn.
 func TestLargeRecordsHoldUpNobody(t *testing.T) {
@@ -502,20 +370,5 @@ func TestHubsShareTheirGoroutines(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines, and %d without the hubs", n, before)
-	}
-}
-
-// TestAttachAfterClose: what a client that does not read has yet to get is written
-// still, and nothing is begun that nobody ends.
-func TestAttachAfterClose(t *testing.T) {
-	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 20}, CloseTimeout: time.Minute})
-	h.Close(t.Context(), GoingAway, errEnded)
-	server, client := tcpPair(t)
-	h.Attach(server, Client{Prelude: make([]byte, 64<<20)})
-	if h.engine.poller != nil {
-		t.Error("a poller that nobody stops")
-	}
-	if n, err := io.Copy(io.Discard, client); err != nil || n < 64<<20 {
-		t.Errorf("%d bytes, %v", n, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // listen begins to wait for what the client sends: in the engine's poller, which
@@ -15,8 +16,39 @@ func (c *Conn) listen() {
 		return
 	}
 	c.listening = true
+	c.wait()
+}
+
+// wait is what listen does, and what readHeld does later. The caller must hold c.mu.
+func (c *Conn) wait() {
 	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c) {
 		go c.readAll()
+	}
+}
+
+// listenAgain is listen after reading has stopped with TLS in the middle: it may
+// hold back records, and no more need come from the socket. The caller must hold
+// c.mu.
+func (c *Conn) listenAgain() {
+	if c.cork == nil {
+		c.listen()
+		return
+	}
+	if !c.ended && !c.listening {
+		c.listening = true
+		go c.readHeld()
+	}
+}
+
+// readHeld reads what TLS holds back, then has the poller wait for more.
+func (c *Conn) readHeld() {
+	if !c.readable(make([]byte, 1024)) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.wait()
 	}
 }
 
@@ -30,16 +62,22 @@ func (c *Conn) stopListening() {
 }
 
 // readable is the poller's: there is something to read. It takes a part of it; the
-// poller comes again for the rest.
-func (c *Conn) readable(buffer []byte) {
+// poller comes again for the rest. It returns false when no more is to be read, for
+// now or for ever.
+func (c *Conn) readable(buffer []byte) bool {
 	if c.cork != nil {
 		c.cork.allowRead()
 	}
 	for {
 		n, err := c.readNow(buffer)
-		// TLS may hold back what the poller does not know of: it is read until it is dry.
-		if n < 0 || !c.received(buffer[:n], err) || c.cork == nil {
-			return
+		if n < 0 {
+			return true
+		}
+		if !c.received(buffer[:n], err) {
+			return false
+		}
+		if c.cork == nil { // TLS may hold back what the poller does not know of: it is read until it is dry
+			return true
 		}
 	}
 }
@@ -66,6 +104,9 @@ func (c *Conn) readNow(p []byte) (n int, err error) {
 // readAll reads, and waits for it, until the connection has ended or its inbox is
 // full. It is for connections that the poller cannot watch.
 func (c *Conn) readAll() {
+	if c.cork != nil {
+		c.cork.letReadWait()
+	}
 	buffer := make([]byte, 1024)
 	for {
 		if n, err := c.nc.Read(buffer); !c.received(buffer[:n], err) {
@@ -87,6 +128,10 @@ func (c *Conn) received(p []byte, err error) bool {
 	case err != nil && c.inbox.concluded():
 		c.stopListening()
 		c.inbox.over = true // deliver answers, and hangs up
+	case c.wire == eventStream && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // how its clients leave
+		c.stopListening()
+		c.cause = c.causeOr(ClosedByPeer{noStatus})
+		c.hangUp()
 	case err != nil:
 		c.stopListening()
 		c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
@@ -134,8 +179,9 @@ func (c *Conn) feed(p []byte) {
 // conclude takes the last that is read from a client: its Close frame, as a
 // ClosedByPeer, or a breach of the protocol. It is answered after the messages
 // that came before. What comes still is read and given up, until the client closes
-// or Config.CloseTimeout is over: a socket that is closed with bytes unread resets
-// the connection, and the client loses our Close frame (RFC 6455, section 7.1.1).
+// or Config.CloseTimeout is over, and no longer: a socket that is closed with bytes
+// unread resets the connection, and the client loses our Close frame (RFC 6455,
+// section 7.1.1).
 func (c *Conn) conclude(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,6 +217,7 @@ func (c *Conn) answerClose(by ClosedByPeer) {
 	if by.Code == noStatus {
 		frame = []byte{finBit | byte(opClose), 0}
 	}
+	c.past = nil
 	c.close(mark{}, frame, by) // nothing that was not begun may follow (section 5.5.1)
 	c.hangUp()
 }

@@ -11,44 +11,70 @@ import (
 type shard struct {
 	hub    *Hub
 	loop   *loop
-	woken  atomic.Bool // it waits for a pass
+	waits  atomic.Bool // for a pass
 	count  counters
 	passed uint64       // of hub.broadcast: offered to every connection; guarded by hub.lag
 	oldest atomic.Int64 // when the oldest message that waits for a pass was received; 0: none does
 
-	mu      sync.Mutex         // held by the loop only between passes
-	conns   map[*Conn]struct{} // guarded by mu
-	changed bool               // order is stale; guarded by mu
+	index int // among the hub's shards
 
-	order  []*Conn   // of the loop alone: what conns held when last it changed
-	rested time.Time // of the loop alone: when the next pass may begin
+	mu     sync.Mutex          // held by the loop only between passes
+	groups map[*group]struct{} // those with connections; guarded by mu
+	woken  []*group            // of these, that the next pass serves; guarded by mu
+
+	serving []*Conn   // of the loop alone
+	taken   []*group  // of the loop alone: what woken was when the pass began
+	rested  time.Time // of the loop alone: when the next pass may begin
 }
 
-func newShard(h *Hub, l *loop) *shard {
-	s := &shard{hub: h, loop: l, conns: make(map[*Conn]struct{})}
+func newShard(h *Hub, l *loop, index int) *shard {
+	s := &shard{hub: h, loop: l, index: index, groups: make(map[*group]struct{})}
 	l.add(s)
 	return s
 }
 
+// add adds a connection to its group.
 func (s *shard) add(c *Conn) {
 	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.changed = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	g := c.group
+	c.slot = len(g.conns)
+	if g.conns = append(g.conns, c); c.slot == 0 {
+		s.groups[g] = struct{}{}
+	}
 }
 
-func (s *shard) remove(c *Conn) {
+// remove takes a connection out of its group, and reports whether that was the last.
+func (s *shard) remove(c *Conn) (last bool) {
 	s.mu.Lock()
-	delete(s.conns, c)
-	s.changed = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	g := c.group
+	end := len(g.conns) - 1
+	g.conns[c.slot] = g.conns[end]
+	g.conns[c.slot].slot = c.slot
+	g.conns[end] = nil // for the collector
+	if g.conns = g.conns[:end]; end == 0 {
+		delete(s.groups, g)
+	}
+	return end == 0
 }
 
+// wake has the next pass serve a group.
+func (s *shard) wake(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !g.woken {
+		g.woken = true
+		s.woken = append(s.woken, g)
+	}
+}
+
+// each calls f with every connection.
 func (s *shard) each(f func(*Conn)) {
+	var conns []*Conn
 	s.mu.Lock()
-	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
+	for g := range s.groups {
+		conns = append(conns, g.conns...)
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
@@ -87,32 +113,25 @@ func (s *shard) backlog() uint64 {
 	return s.hub.broadcast.Load() - s.passed
 }
 
-// limits are where a pass ends, in each queue.
-type limits struct{ plain, deflated mark }
-
-func (h *Hub) limits() (l limits) {
-	l.plain = *h.plain.head.Load()
-	if h.deflated != nil {
-		l.deflated = *h.deflated.head.Load()
-	}
-	return l
-}
-
-// pass offers every connection what was broadcast before the pass began. That
-// all stop at the same mark keeps each connection's share of the next pass as
-// large as can be. It is the loop's.
+// pass offers every connection what was broadcast before the pass began, and that
+// it wants. That all of a selection stop at the same mark keeps each connection's
+// share of the next pass as large as can be. It is the loop's.
 func (s *shard) pass() {
-	s.woken.Store(false) // what is broadcast from here on wants another pass
-	s.refresh()
+	s.waits.Store(false) // what is broadcast from here on wants another pass
 	h := s.hub
 	oldest := s.oldest.Swap(0)
-	passed, limits := h.broadcast.Load(), h.limits()
-	begun, at := time.Now(), now()
-	for i, c := range s.order {
-		c.serve(&limits, at)
-		if i%yieldEvery == yieldEvery-1 {
-			runtime.Gosched()
-		}
+	passed := h.broadcast.Load()
+	begun := time.Now()
+	s.mu.Lock()
+	s.taken, s.woken = s.woken, s.taken[:0]
+	for _, g := range s.taken {
+		g.woken = false
+	}
+	s.mu.Unlock()
+	served := 0
+	for i, g := range s.taken {
+		served = s.serve(g, served)
+		s.taken[i] = nil // for the collector
 	}
 	ended := time.Now()
 	s.rested = ended.Add(min(ended.Sub(begun), maxRest))
@@ -125,28 +144,30 @@ func (s *shard) pass() {
 	}
 }
 
+// serve is a pass over one group, after a number of connections that were served
+// already. It is the loop's.
+func (s *shard) serve(g *group, served int) int {
+	s.mu.Lock()
+	s.serving = append(s.serving[:0], g.conns...)
+	s.mu.Unlock()
+	limits, at := g.selection.limits(s.hub), now()
+	for _, c := range s.serving {
+		c.serve(g, &limits, at)
+		if served++; served%yieldEvery == 0 {
+			runtime.Gosched()
+		}
+	}
+	clear(s.serving) // for the collector
+	g.selection.served.Store(limits.plain.seq)
+	return served
+}
+
 // check looks at the limits in time of each connection, and at its queue, after a
 // pass: what can be written is not waiting. It is the loop's.
 func (s *shard) check(wall time.Time) {
 	s.pass()
 	var longest int64
-	for _, c := range s.order {
-		longest = max(longest, c.check(wall))
-	}
+	s.each(func(c *Conn) { longest = max(longest, c.check(wall)) })
 	s.count.queued.Store(longest)
 	s.hub.forget(wall)
-}
-
-func (s *shard) refresh() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.changed {
-		return
-	}
-	s.changed = false
-	clear(s.order) // for the collector: the ended must not be held
-	s.order = s.order[:0]
-	for c := range s.conns {
-		s.order = append(s.order, c)
-	}
 }

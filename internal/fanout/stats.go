@@ -13,6 +13,7 @@ type Stats struct {
 	Slow       int64 // connections closed by Disconnect
 	Queued     int64 // bytes that wait for the connection for which the most do, as last looked
 	History    int64 // messages that can be resumed from
+	Latest     int64 // parts that are the newest of their keys
 }
 
 // counters are a shard's part of Stats: one for each, so that the cores do not
@@ -33,7 +34,8 @@ func (h *Hub) Stats() Stats {
 		s.Queued = max(s.Queued, sh.count.queued.Load())
 	}
 	h.mu.Lock()
-	s.History = int64(h.history.len())
+	s.History = int64(h.history.size)
+	s.Latest = int64(len(h.latest.byKey))
 	h.mu.Unlock()
 	return s
 }

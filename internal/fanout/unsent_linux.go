@@ -10,9 +10,16 @@ import "golang.org/x/sys/unix"
 // that a long line is kept as full as before.
 const maxUnsent = 128 << 10
 
-// limitUnsent sets maxUnsent on a TCP socket (TCP_NOTSENT_LOWAT). Not on the
+func (h *Hub) maxUnsent() int {
+	if h.cfg.SlowConsumer == OnlyLatest {
+		return freshBytes
+	}
+	return maxUnsent
+}
+
+// limitUnsent sets the limit on a TCP socket (TCP_NOTSENT_LOWAT). Not on the
 // listener: a socket that was accepted from one for Multipath TCP, Go's default,
 // does not inherit it.
-func limitUnsent(fd int) {
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent) // others go without
+func limitUnsent(fd, bytes int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes) // others go without
 }

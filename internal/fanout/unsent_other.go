@@ -3,4 +3,6 @@
 package fanout
 
 // limitUnsent is of use on Linux alone.
-func limitUnsent(int) {}
+func limitUnsent(int, int) {}
+
+func (h *Hub) maxUnsent() int { return 0 }

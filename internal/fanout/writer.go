@@ -1,22 +1,25 @@
 package fanout
 
-// serve gives the connection all messages before the limit of its queue. It is
-// the loop's.
-func (c *Conn) serve(limits *limits, now int64) {
+// serve gives the connection all messages before the limit of its queue, unless it
+// has left the group. It is the loop's.
+func (c *Conn) serve(g *group, limits *limits, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit := limits.plain
-	if c.queue != c.hub.plain {
-		limit = limits.deflated
+	if c.group != g { // it has chosen anew
+		return
 	}
+	limit := limits.of(c.queue, g.selection)
 	if c.blocked {
 		c.enforce(limit)
 		return
 	}
 	if c.cur.seq < limit.seq && c.closing == nil {
 		c.active.Store(now)
+		c.wrote = now
 	}
-	c.flush(limit)
+	if c.flush(limit); !c.blocked {
+		c.complete = limits.latest
+	}
 }
 
 // flush writes until nothing is left before limit or the socket takes no more;
@@ -90,7 +93,17 @@ func (c *Conn) write(p []byte) error {
 
 // step is how much catchUp takes at a time, a message more or less: what it
 // holds DropOldest cannot drop, and a Close frame must wait for.
-func (h *Hub) step() int { return int(min(64<<10, h.cfg.QueueBytes/4)) }
+func (h *Hub) step() int {
+	if h.cfg.SlowConsumer == OnlyLatest {
+		return freshBytes
+	}
+	return int(min(64<<10, h.cfg.QueueBytes/4))
+}
+
+// freshBytes is how much is given to the socket of a slow client at a time, and how
+// much the kernel takes beyond what is on its way, where the client is to get nothing
+// old.
+const freshBytes = 4 << 10
 
 // catchUp is the writer of a connection whose socket is full. It blocks on the
 // socket, without c.mu, until the connection has all that there is, and ends.
@@ -98,9 +111,11 @@ func (c *Conn) catchUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for sealed := c.cork != nil; ; sealed = false {
+		complete := c.hub.counted.Load()
 		p, shared := c.next(c.newest())
 		if p == nil && !sealed {
 			c.blocked = false
+			c.complete = complete
 			c.maybeHangUp()
 			return
 		}
@@ -124,8 +139,8 @@ func (c *Conn) catchUp() {
 }
 
 // next takes what must be written next: the rest of a cut write, frames for
-// this connection alone, messages before limit (shared), and at last the Close
-// frame. All but a rest begin at the boundary of a frame. The caller must hold
+// this connection alone, what is before its queue, messages before limit (shared), and
+// at last the Close frame. All but a rest begin at the boundary of a frame. The caller must hold
 // c.mu.
 func (c *Conn) next(limit mark) (p []byte, shared bool) {
 	if p := c.unsent; len(p) > 0 {
@@ -146,10 +161,16 @@ func (c *Conn) next(limit mark) (p []byte, shared bool) {
 	if c.closing != nil {
 		limit = c.closing.stopAt
 	}
-	if c.untold > 0 && c.cur.seq < limit.seq { // just before what it comes before
+	if c.untold > 0 && (c.past != nil || c.cur.seq < limit.seq) { // just before what it comes before
 		if p := c.gapMessage(GapSlowConsumer, c.untold); p != nil {
 			return p, false
 		}
+	}
+	if c.past != nil {
+		if p := c.past.read(c); p != nil {
+			return p, false
+		}
+		c.past = nil
 	}
 	seq := c.cur.seq
 	if p := c.cur.read(limit); p != nil {
