@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/origin"
 	"github.com/iotcast/iotcast/internal/token"
 )
@@ -23,6 +24,10 @@ type guard struct {
 	origins   []string // allowed, beside the gateway's own
 	tokens    *Tokens
 	connect   func(context.Context, *Request) (Answer, error) // nil: there is no handler
+	events    bool                                            // are served, too
+	pace      time.Duration                                   // the least that a visitor may ask for
+	watch     *Watch                                          // nil: clients cannot choose
+	keeps     bool                                            // there is a history
 	places    places
 	strangers strangers
 	observer  Observer
@@ -33,31 +38,27 @@ type guard struct {
 // something else, which is found out only when it has been decided that it may
 // connect.
 type visitor struct {
-	guard      *guard
-	req        *http.Request
-	id         uuid.UUID // of the connection that it may become
-	ip         netip.Addr
-	info       Info
-	resumeFrom string // the event ID of the last message that the client has seen
-	tokenFrom  string // the subprotocol that carried the token
+	guard     *guard
+	req       *http.Request
+	id        uuid.UUID // of the connection that it may become
+	ip        netip.Addr
+	info      Info
+	events    bool // it wants events, and not a WebSocket
+	start     fanout.Start
+	within    *fanout.Choice // what the token lets it get; nil: everything
+	pace      time.Duration  // one message of a device in that time; 0: all
+	tokenFrom string         // the subprotocol that carried the token
 }
 
 // verdict is that a visitor may connect. Only decide makes one, and nothing opens
 // a connection without one.
 type verdict struct{ *visitor }
 
-// parameterLastEventID is how a client asks to go on where it left off: in the
-// query, since browsers can set nothing else.
-const parameterLastEventID = "last_event_id"
-
 func (g *guard) visitor(req *http.Request) *visitor {
 	v := &visitor{
 		guard: g, req: req,
 		id: uuid.Must(uuid.NewV7()), // unique, and in the order of connecting
 		ip: sourceIP(req, g.cfg.TrustedProxies),
-	}
-	if req.URL.RawQuery != "" {
-		v.resumeFrom = req.URL.Query().Get(parameterLastEventID)
 	}
 	v.info = Info{
 		ID: idOf(g.cfg.NodeID, v.id), Gateway: g.cfg.Label, Path: g.path,
@@ -79,7 +80,14 @@ func (v *visitor) decide() (*verdict, *refusal) {
 	if refused := g.admission.enter(&g.places, v.ip); refused != nil {
 		return nil, refused
 	}
-	if refused := v.authorise(); refused != nil {
+	refused := v.authorise()
+	if refused == nil {
+		refused = v.choose()
+	}
+	if refused == nil && !v.events && wantsEvents(v.req) {
+		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
+	}
+	if refused != nil {
 		g.admission.leave(&g.places, v.ip)
 		return nil, refused
 	}
@@ -151,12 +159,12 @@ func (v *visitor) authenticate(ctx context.Context) *refusal {
 	return nil
 }
 
-// token finds the token where a client can put one: in the Authorization header
-// (RFC 6750, section 2.1), or, since browsers cannot set that, in the query
-// (section 2.3) or in a subprotocol.
+// token finds the token where a client can put one: in the Authorization header, or,
+// since browsers cannot set that, in the query (RFC 6750, section 2.3) or in a
+// subprotocol.
 func (v *visitor) token(t *Tokens) string {
-	if scheme, raw, ok := strings.Cut(v.req.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(raw)
+	if raw, ok := token.Bearer(v.req.Header); ok {
+		return raw
 	}
 	if t.SubprotocolPrefix != "" {
 		for _, offered := range offers(v.req) {

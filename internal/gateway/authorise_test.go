@@ -117,7 +117,7 @@ func TestTokenInASubprotocolIsNotSelectedBesideAnother(t *testing.T) {
 func TestConnectionEndsWithItsToken(t *testing.T) {
 	g, events := start(t, func(c *Config) {
 		c.Routes[0].Tokens = &Tokens{Verifier: verifier(t)}
-		c.Routes[0].Limits.PingInterval = 40 * time.Millisecond // so that the hub looks every 10 ms
+		c.Routes[0].Limits.PingInterval = 4 * time.Second // so that the hub looks every second
 	})
 	c, _ := attempt(t, g, "/a", bearer(sign(t, jwt.MapClaims{"exp": time.Now().Add(2 * time.Second).Unix()})))
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
@@ -139,7 +139,7 @@ func TestTokenWithinLeeway(t *testing.T) {
 	t.Cleanup(v.Close)
 	g, _ := start(t, func(c *Config) {
 		c.Routes[0].Tokens = &Tokens{Verifier: v}
-		c.Routes[0].Limits.PingInterval = 40 * time.Millisecond // so that the hub looks every 10 ms
+		c.Routes[0].Limits.PingInterval = 4 * time.Second // so that the hub looks every second
 	})
 	forever, _ := attempt(t, g, "/a", bearer(sign(t, jwt.MapClaims{"exp": 9999999999})))
 	messages := make(chan string, 1)

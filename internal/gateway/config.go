@@ -17,6 +17,7 @@ type Config struct {
 	NodeID         string // of this process among several; part of connection IDs; empty: none
 	TLS            *tls.Config
 	Viewer         string          // path of the built-in page; empty: none
+	Broker         string          // address of this process' MQTT broker, which the page names; empty: none
 	Bindings       access.Bindings // who may do what with the connections; none: this process all
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed
 	AccessLog      bool            // a line of the log for each connection's end
@@ -49,6 +50,10 @@ type RouteConfig struct {
 	MaxConnections int     // zero: no limit
 	Compression    bool    // offer permessage-deflate (RFC 7692)
 	History        History
+	Watch          *Watch        // nil: clients cannot choose, and all get everything
+	Events         bool          // serve server-sent events, too
+	MinInterval    time.Duration // no client gets more than one message of a device in that time
+	Latest         fanout.Latest
 	Limits         fanout.Limits
 	Handlers       Handlers
 }

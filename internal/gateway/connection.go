@@ -20,7 +20,9 @@ type Connection struct {
 	conn   *fanout.Conn
 	ip     netip.Addr
 	agent  unique.Handle[identity]
-	claims token.Claims // only where a handler may ask
+	claims token.Claims   // only where a handler may ask
+	within *fanout.Choice // what its token lets it get; nil: everything
+	pace   time.Duration  // one message of a device in that time; 0: all
 }
 
 // Message is a message from or to one client.

@@ -61,7 +61,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 		g.routes[rc.Path] = newRoute(g.shared, rc, observe(cfg.Label, rc.Path), log)
 	}
 	if cfg.Viewer != "" {
-		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths())
+		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths(), cfg.Broker)
 	}
 	g.server = &http.Server{
 		Handler:           g,

@@ -43,6 +43,7 @@ func (o observed) Handshake(status int, reason string) {
 func (o observed) Closed(reason string)         { o.add(o.route + " " + reason) }
 func (o observed) Received(bytes int)           { o.add(fmt.Sprint(o.route, " received ", bytes)) }
 func (o observed) HandlerFailed(handler string) { o.add(o.route + " failed " + handler) }
+func (o observed) Watched(ok bool)              { o.add(fmt.Sprint(o.route, " watched ", ok)) }
 func (o observed) Served(time.Duration)         {}
 
 func (r *record) add(e string) {

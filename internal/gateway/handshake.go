@@ -63,6 +63,7 @@ func (u *upgrader) WriteHeader(status int) {
 	if status != http.StatusSwitchingProtocols {
 		// What stands there for a handshake that did not come about.
 		u.Header().Del(headerConnectionID)
+		share(u.Header(), u.req) // authorise has checked the origin
 		u.ResponseWriter.WriteHeader(status)
 	}
 }

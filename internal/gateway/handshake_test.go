@@ -99,6 +99,7 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 	}
 	tokens := &Tokens{Verifier: verifier(t), RoutesClaim: "routes"}
 	withTokens := func(c *Config) { c.Routes[0].Tokens = tokens }
+	good := sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "routes": "/a"})
 	other := sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "routes": "/b/c"})
 	for name, guard := range map[string]struct {
 		change func(*Config)
@@ -110,6 +111,7 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 		"two origins":   {header: "Origin: http://gateway\r\nOrigin: https://evil.test\r\n", status: 403},
 		"no token":      {change: withTokens, status: 401},
 		"a bad token":   {change: withTokens, header: "Authorization: Bearer x\r\n", status: 401},
+		"two tokens":    {change: withTokens, header: "Authorization: Bearer " + good + "\r\nAuthorization: Bearer " + good + "\r\n", status: 401},
 		"another route": {change: withTokens, header: "Authorization: Bearer " + other + "\r\n", status: 403},
 		"on_connect": {change: func(c *Config) {
 			c.Routes[0].Handlers.Connect = func(context.Context, *Request) (Answer, error) { return Answer{Status: 403}, nil }

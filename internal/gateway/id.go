@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/google/uuid"
+import (
+	"regexp"
+
+	"github.com/google/uuid"
+)
 
 // idOf is how a connection is called outside: its UUID, behind the name of the node
 // where there is one.
@@ -11,11 +15,19 @@ func idOf(node string, id uuid.UUID) string {
 	return node + "-" + id.String()
 }
 
+var nodeID = regexp.MustCompile(`^[a-z0-9]{1,12}$`)
+
+// ValidNodeID reports whether a node can be called so.
+func ValidNodeID(node string) bool { return nodeID.MatchString(node) }
+
 // NodeOf returns the name of the node that a connection ID begins with, "" if it
-// has none or is no such ID.
+// has none or is no such ID. What a caller writes in its place must not reach the
+// network between the nodes.
 func NodeOf(id string) string {
-	node, _ := splitID(id)
-	return node
+	if node, _ := splitID(id); ValidNodeID(node) {
+		return node
+	}
+	return ""
 }
 
 // uuidLength is that of a UUID as text.

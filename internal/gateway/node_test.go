@@ -30,8 +30,10 @@ func TestNodeID(t *testing.T) {
 	if !set.IsNode("abcdefghijkl") || set.IsNode("other") {
 		t.Error("the set does not know its node")
 	}
-	if node := NodeOf(id[13:]); node != "" {
-		t.Errorf("a plain UUID is of node %q", node)
+	for _, other := range []string{id[13:], "*-" + id[13:], "a.b-" + id[13:], "A-" + id[13:], strings.Repeat("n", 4100) + "-" + id[13:]} {
+		if node := NodeOf(other); node != "" {
+			t.Errorf("%.50q is of node %.50q", other, node)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ type Observer interface {
 	Closed(reason string)
 	// Received reports a message from a client.
 	Received(bytes int)
+	// Watched reports that a client has chosen anew, or was refused to.
+	Watched(accepted bool)
 	// HandlerFailed reports that a handler returned an error.
 	HandlerFailed(handler string)
 	// Served reports that all connections were offered what was broadcast to them,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/origin"
 )
 
 // Route is one path of a gateway, with all connections that are open on it.
@@ -22,6 +23,7 @@ type Route struct {
 	observer Observer
 	log      *slog.Logger
 	started  time.Time
+	selects  bool // what is broadcast is taken apart
 }
 
 func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
@@ -31,17 +33,22 @@ func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *R
 		shared:      s,
 		guard: guard{
 			shared: s, path: rc.Path, origins: rc.AllowedOrigins, tokens: rc.Tokens, connect: rc.Handlers.Connect,
-			places: places{most: rc.MaxConnections}, observer: observer, log: log,
+			events: rc.Events, watch: rc.Watch, keeps: rc.History.Bounds != fanout.History{}, pace: rc.MinInterval, places: places{most: rc.MaxConnections}, observer: observer, log: log,
 		},
 		observer: observer,
 		log:      log,
 		started:  time.Now(),
+		selects:  rc.Watch != nil || rc.Latest.MaxKeys > 0 || rc.MinInterval > 0,
 		hub: fanout.NewHub(fanout.Config{
 			Limits:       rc.Limits,
 			MaxFrame:     maxFrame,
 			CloseTimeout: closeTimeout,
 			Compression:  rc.Compression,
 			History:      rc.History.Bounds,
+			Latest:       rc.Latest,
+			Wrap:         wrap,
+			Heartbeat:    heartbeat,
+			Events:       rc.Events,
 			Gap:          gapMessage,
 			Served:       observer.Served,
 			Received:     observer.Received,
@@ -52,7 +59,12 @@ func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *R
 // Broadcast sends a message to every connection of the route, keeps it for those
 // that resume, and returns how many connections there are. It does not wait for
 // sockets.
-func (r *Route) Broadcast(m fanout.Message) int { return r.hub.Broadcast(m) }
+func (r *Route) Broadcast(m fanout.Message) int {
+	if r.selects {
+		m.Parts = parts(m.Payload)
+	}
+	return r.hub.Broadcast(m)
+}
 
 // Keeps reports whether the route has a history, so that a message is not lost
 // while nobody is connected.
@@ -102,30 +114,41 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if refused.text == "" { // the library has answered
 		return
 	}
-	if refused.status == http.StatusUnauthorized {
+	if origin.Allowed(req, r.guard.origins) {
+		share(w.Header(), req)
+	}
+	switch refused.status {
+	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
+	case http.StatusUpgradeRequired:
+		w.Header().Set("Connection", "Upgrade") // RFC 9110, section 15.5.22
+		w.Header().Set("Upgrade", "websocket")
 	}
 	http.Error(w, refused.text, refused.status)
 }
 
 // open upgrades the connection and starts it.
 func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
-	r.awaitHistory(v.req.Context(), v.resumeFrom)
+	r.awaitHistory(v.req.Context(), v.start.ResumeFrom)
 	c := &Connection{
-		id: v.id, home: r, ip: v.ip,
+		id: v.id, home: r, ip: v.ip, within: v.within, pace: v.pace,
 		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
 	if r.Handlers.Message != nil || r.Handlers.Disconnect != nil {
 		c.claims = v.info.Claims
 	}
 	client := fanout.Client{
-		ResumeFrom: v.resumeFrom, Peer: (*peer)(c), WantsMessages: r.Handlers.Message != nil,
+		Start: v.start, Peer: (*peer)(c), WantsMessages: r.Handlers.Message != nil || r.Watch != nil,
 		Attached: func(conn *fanout.Conn) {
 			c.conn = conn
 			r.connections.add(c)
 		},
 	}
-	if refused := upgrade(w, v, v.info.ID, door{r.hub, r.Compression, client}); refused != nil {
+	answer, status := upgrade, http.StatusSwitchingProtocols
+	if v.events {
+		answer, status = openEvents, http.StatusOK
+	}
+	if refused := answer(w, v, v.info.ID, door{r.hub, r.Compression, client}); refused != nil {
 		return refused
 	}
 	if v.info.Claims != nil {
@@ -133,7 +156,7 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 			c.conn.CloseAt(at, statusTokenExpired, errExpired)
 		}
 	}
-	r.observer.Handshake(http.StatusSwitchingProtocols, "")
+	r.observer.Handshake(status, "")
 	return nil
 }
 
@@ -157,6 +180,9 @@ func (r *Route) describe(info *Info, id uuid.UUID) {
 // handle implements home: it hands a client's message to the handler, and what
 // comes back to the client.
 func (r *Route) handle(c *Connection, m Message) {
+	if r.watch(c, m) || r.Handlers.Message == nil {
+		return
+	}
 	m.ID = uuid.Must(uuid.NewV7()).String()
 	ctx, cancel := context.WithTimeout(context.Background(), r.Handlers.Timeout)
 	defer cancel()

@@ -53,13 +53,13 @@ func (s *Set) Route(label, path string) (*Route, error) {
 	g, ok := s.gateways[label]
 	switch {
 	case !ok && len(s.gateways) == 0:
-		return nil, fmt.Errorf("gateway %q does not exist: this process has none, add it to websocket_gateways in the root config", label)
+		return nil, fmt.Errorf("gateway %.100q does not exist: this process has none, add it to websocket_gateways in the root config", label)
 	case !ok:
-		return nil, fmt.Errorf("gateway %q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(s.labels()))
+		return nil, fmt.Errorf("gateway %.100q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(s.labels()))
 	}
 	r, ok := g.routes[path]
 	if !ok {
-		return nil, fmt.Errorf("path %q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(g.Paths()))
+		return nil, fmt.Errorf("path %.100q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(g.Paths()))
 	}
 	return r, nil
 }

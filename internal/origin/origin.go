@@ -3,6 +3,7 @@
 package origin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -75,19 +76,16 @@ func canonical(name string) string {
 }
 
 // isHostOf reports whether the request is for the host from which the page comes.
-// Where the Host header leaves the port out, it is that of the client's scheme,
-// which is known only where no proxy ends TLS.
+// A request over TLS is not for the host of a page that came without: who sits on
+// the network can write such a page. A request without TLS may be either's, since
+// a proxy may have ended TLS. The Host header may leave out the scheme's port.
 func (o origin) isHostOf(req *http.Request) bool {
-	host := url.URL{Host: req.Host}
-	port := host.Port()
-	switch {
-	case port != "":
-	case req.TLS != nil:
-		port = ownPorts["https"]
-	default:
-		port = ownPorts[o.scheme]
+	own, known := ownPorts[o.scheme]
+	if !known || req.TLS != nil && own != ownPorts["https"] {
+		return false
 	}
-	return o.name != "" && o.name == canonical(host.Hostname()) && o.port == port
+	host := url.URL{Host: req.Host}
+	return o.name != "" && o.name == canonical(host.Hostname()) && o.port == cmp.Or(host.Port(), own)
 }
 
 func (o origin) matches(pattern string) bool {

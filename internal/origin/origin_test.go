@@ -53,6 +53,8 @@ func TestOwnHost(t *testing.T) {
 		{"example.com", "https://notexample.com", false},
 		{"example.com", "https://example.com..", false},
 		{"example.com", "//example.com:443", false},
+		{"example.com:443", "//example.com:443", false},
+		{"example.com:8443", "ftp://example.com:8443", false},
 		{"example.com", "example.com", false},
 		{"example.com", "https://", false},
 		{"example.com", "https://[::1", false},
@@ -70,10 +72,24 @@ func TestOwnHost(t *testing.T) {
 
 // TestOwnHostOverTLS: that the client has come by TLS is known here.
 func TestOwnHostOverTLS(t *testing.T) {
-	for origin, want := range map[string]bool{"https://example.com": true, "https://example.com:443": true, "http://example.com": false} {
-		if got := Allowed(request("example.com", origin, true), nil); got != want {
-			t.Errorf("%q: %v", origin, got)
+	for _, tc := range []struct {
+		host, origin string
+		want         bool
+	}{
+		{"example.com", "https://example.com", true},
+		{"example.com", "https://example.com:443", true},
+		{"example.com:8443", "https://example.com:8443", true},
+		{"example.com", "http://example.com", false},
+		{"example.com", "http://example.com:443", false},
+		{"example.com:8443", "http://example.com:8443", false},
+		{"example.com:80", "http://example.com", false},
+	} {
+		if got := Allowed(request(tc.host, tc.origin, true), nil); got != tc.want {
+			t.Errorf("Host %q, Origin %q: %v", tc.host, tc.origin, got)
 		}
+	}
+	if !Allowed(request("example.com:8443", "http://example.com:8443", true), []string{"http://example.com:8443"}) {
+		t.Error("a page that a pattern names is refused")
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
 // The module is tested in its own language; tests/ has it against real servers
 // and in a browser.
 func TestModule(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "iotcast.test.js").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "iotcast.test.js", "events.test.js").CombinedOutput()
 	if err != nil {
 		t.Fatalf("node --test: %v\n%s", err, out)
 	}
@@ -24,13 +25,25 @@ func serve(t *testing.T, method string, header http.Header) (*http.Response, str
 		req.Header[k] = v
 	}
 	rec := httptest.NewRecorder()
-	Handler().ServeHTTP(rec, req)
+	Handlers()[File].ServeHTTP(rec, req)
 	res := rec.Result()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return res, string(body)
+}
+
+// The module imports the other by its name.
+func TestImportsEvents(t *testing.T) {
+	if !strings.Contains(Source, "import('./"+EventsFile+"')") {
+		t.Errorf("%s does not import %s", File, EventsFile)
+	}
+	rec := httptest.NewRecorder()
+	Handlers()[EventsFile].ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/"+EventsFile, nil))
+	if rec.Code != http.StatusOK || rec.Body.String() != eventsSource || rec.Header().Get("Content-Type") != "text/javascript; charset=utf-8" {
+		t.Errorf("GET answered %d, %v", rec.Code, rec.Header())
+	}
 }
 
 func TestHandler(t *testing.T) {

@@ -8,7 +8,7 @@
 export function connect(url: string | URL, options?: Options): Feed;
 
 export interface Options {
-  /** Called for each message, in order. */
+  /** Called for each message, in order. What a handler throws is reported like an error of the page, in Node on the console. */
   onMessage?(message: Message): void;
 
   /**
@@ -22,6 +22,18 @@ export interface Options {
 
   /** Called when the state has changed. */
   onState?(state: State, detail: Detail): void;
+
+  /** Whose messages to get, on a route with `watch`. Default: everything, or what the query of the URL says. */
+  watch?: Choice;
+
+  /** Get of each device no more than the newest message in so many milliseconds, on a route with `watch`. From 10 to 3,600,000. Default: all. */
+  interval?: number;
+
+  /** Begin with what came in the last so many milliseconds, on a route with `history`. Default: with what comes. */
+  rewind?: number;
+
+  /** Of what `feed.latest` keeps the newest message; that of the route's `latest.by`. Default: `"device"`. */
+  latestBy?: 'device' | 'topic';
 
   /** A token, or a function that is called for one before each connection: the way to replace one that expires. */
   token?: string | (() => string | undefined | Promise<string | undefined>);
@@ -42,25 +54,66 @@ export interface Options {
   backoff?: { min?: number; max?: number };
 
   /**
-   * Takes a connection for dead on which nothing came for so many milliseconds, and opens another. A browser sees neither
-   * pings nor a cable that was pulled: set it to some times the interval at which messages come. Default: 0, never.
+   * Asks the server for a sign of life when nothing else was sent for so many milliseconds, since a browser sees neither
+   * pings nor a cable that was pulled. Once one has come, a connection on which nothing comes for 2.5 times as long is
+   * taken for dead, and another opened. From 1,000 to 3,600,000; 0: none. Default: 30,000.
+   */
+  heartbeat?: number;
+
+  /**
+   * Takes a connection for dead on which nothing came for so many milliseconds, for a server that knows no heartbeats:
+   * set it to some times the interval at which messages come. 0: never. Default: 2.5 heartbeats, once one has come.
    */
   silence?: number;
 
   /** Where to go on, from the `lastEventId` of an earlier feed, say before the page was loaded anew. Default: with what comes. */
   lastEventId?: string;
 
-  /** The WebSocket to use, such as that of the npm package ws in Node before 22. Default: the global one. */
+  /** The `payload_format` of the processor `iot_trigger`: without `json`, a JSON string is taken for base64. Default: `"base64"`. */
+  payloadFormat?: 'base64' | 'json';
+
+  /** Ends the feed when it is aborted, like `close()`. */
+  signal?: AbortSignal;
+
+  /**
+   * The WebSocket to use, such as that of the npm package ws in Node before 22, or `EventStream` of `iotcast/events.js` for
+   * server-sent events from the start. Default: the global one, and where the network breaks it server-sent events.
+   */
   WebSocket?: new (url: string, protocols: string[]) => object;
 }
 
-export interface Feed {
+/** Messages that come from one of the devices, or whose topic one of the MQTT filters covers. Neither: everything. */
+export interface Choice {
+  device_ids?: string[];
+  topics?: string[];
+}
+
+/**
+ * Can be looped over: `for await (const message of feed)` has the messages that come from then on, and ends when the feed
+ * does. @throws the error with which the feed was closed, or one if 10,000 messages wait for the loop.
+ */
+export interface Feed extends AsyncIterable<Message> {
   readonly state: State;
 
-  /** The `event_id` of the last message of the last envelope that came, or empty. */
+  /** The `event_id` of the last message of the last envelope that came, or what the gateway names behind last values; or empty. */
   readonly lastEventId: string;
 
-  /** Sends a message to the route's handlers. False: there is no connection now, and nothing was sent. */
+  /**
+   * The newest message of each device, by its ID, or of each topic where there is no device. A message with an empty payload
+   * removes it, and a new choice empties all, since the newest of what is chosen follows on a route with `latest`.
+   */
+  readonly latest: Map<string, Message>;
+
+  /**
+   * Chooses anew whose messages to get, over the connection that is open or else with the next, and for all that follow.
+   * It replaces the whole choice; none stands for everything.
+   *
+   * @returns what is in force: less than was asked for, if the token does not allow more. It rejects if the choice is
+   * refused, and the one before stays, or if no answer comes within 20 s. Of choices in a row, all get the answer to the last.
+   */
+  watch(choice?: Choice): Promise<Choice>;
+
+  /** Sends a message to the route's handlers. False: there is no connection now, or one of server-sent events, and nothing was sent. */
   send(data: string | ArrayBuffer | ArrayBufferView | Blob): boolean;
 
   /** Ends a wait for the next attempt. */
@@ -84,15 +137,17 @@ export interface Message {
     readonly device_id?: string;
     readonly broker_id?: string;
     readonly mqtt_topic: string;
-    /** In base64. */
-    readonly payload: string;
+    /** In base64, or with the payload format `json` the JSON value. */
+    readonly payload?: any;
+    /** With the payload format `json`: what is not JSON, in base64. */
+    readonly payload_base64?: string;
   };
-  /** The bytes that the device sent. Decoded when first asked for. */
+  /** The bytes that the device sent, or those of its JSON written anew. Decoded when first asked for. */
   readonly payload: Uint8Array;
   /** The payload as UTF-8. What is none becomes U+FFFD. */
   text(): string;
-  /** The payload as JSON. @throws SyntaxError if it is none. */
-  json<T = any>(): T;
+  /** The payload as JSON, or undefined if it is none: a device may send what it likes. */
+  json<T = any>(): T | undefined;
 }
 
 export type Gap =
@@ -103,16 +158,21 @@ export type Gap =
   /** The connection was lost before a message with an `event_id` came: nobody knows where to go on. */
   | { reason: 'no_event_id' };
 
-/** `connecting`, then `open`; after a loss `waiting`, then `connecting` again; `closed` after `close()`. */
+/**
+ * `connecting`, then `open`; after a loss `waiting`, then `connecting` again; `closed` after `close()`, or, with an
+ * `error`, when the gateway refuses in a way that another attempt does not change.
+ */
 export type State = 'connecting' | 'open' | 'waiting' | 'closed';
 
-/** Of the state `waiting`, empty for the others. */
+/** Of the state `waiting`, and of `closed` if it was not `close()`; empty for the others. */
 export interface Detail {
   /** Milliseconds until the next attempt. */
   delay?: number;
   /** Of the close: 1001 going away, 1012 restart, 1013 this client was too slow, 4401 the token has expired, 1006 lost or refused. */
   code?: number;
   reason?: string;
-  /** What failed instead of a connection: the token function, or the time that it may take. */
+  /** What the gateway has answered, when it was final: 401 no good token, 403 not for you, 404 no such route, 400 a parameter that is wrong. */
+  status?: number;
+  /** What failed instead of a connection: the token function, the time that it may take, or the refusal. */
   error?: unknown;
 }

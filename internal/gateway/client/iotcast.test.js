@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { connect } from './iotcast.js';
 
-let sockets, random, listeners;
+let sockets, random, listeners, asked, answer;
 
 class FakeWebSocket {
   readyState = 0;
@@ -46,28 +46,51 @@ beforeEach(() => {
   sockets = [];
   listeners = {};
   random = 1 - 2 ** -53;
-  mock.timers.enable({ apis: ['setTimeout'] });
+  asked = [];
+  answer = () => { throw new TypeError('Failed to fetch'); };
+  mock.method(globalThis, 'fetch', async (url, init) => { asked.push({ url: String(url), ...init }); return answer(); });
+  mock.method(performance, 'now', () => Date.now());
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   mock.method(Math, 'random', () => random);
 });
 afterEach(() => {
   mock.timers.reset();
   mock.restoreAll();
-  for (const name of ['addEventListener', 'removeEventListener', 'document', 'location']) delete globalThis[name];
+  for (const name of ['addEventListener', 'document', 'location']) delete globalThis[name];
 });
 
 // inPage gives the module what a page has.
 function inPage(href = 'https://gateway/board/') {
   const page = {
-    addEventListener: (name, f) => { listeners[name] = f; },
-    removeEventListener: (name, f) => { if (listeners[name] === f) delete listeners[name]; },
+    addEventListener: (name, f, { signal }) => {
+      listeners[name] = f;
+      signal.addEventListener('abort', () => { if (listeners[name] === f) delete listeners[name]; });
+    },
   };
   Object.assign(globalThis, page, { document: { ...page, hidden: false }, location: { href } });
 }
 
+test('a payload may be JSON', async () => {
+  const details = [{ payload: { t: 21.5, 'ж': [null] } }, { payload: 2150 }, { payload: null }, { payload_base64: '/w==' }, { payload_base64: '' }];
+  const strings = [{ payload: 'VGVzdCA0' }];
+  for (const payloadFormat of [undefined, 'json']) {
+    const got = [];
+    const { socket, feed } = await follow({ payloadFormat, onMessage: m => got.push(m) });
+    socket().open();
+    socket().message({ messages: [...details, ...strings].map((details, i) => ({ event_metadata: { event_id: `${i}` }, details })) });
+    assert.deepEqual(got.slice(0, 3).map(m => m.json()), details.slice(0, 3).map(d => d.payload));
+    assert.equal(got[0].text(), '{"t":21.5,"ж":[null]}');
+    assert.deepEqual([...got[3].payload], [255]);
+    assert.deepEqual([...got[4].payload], []);
+    assert.equal(got[5].text(), payloadFormat ? '"VGVzdCA0"' : 'Test 4');
+    feed.close();
+  }
+});
+
 test('messages come decoded and in order', async () => {
   const got = [];
   const { socket, states } = await follow({ onMessage: m => got.push(m) });
-  assert.equal(socket().url.href, 'ws://gateway/telemetry?room=7');
+  assert.equal(socket().url.href, 'ws://gateway/telemetry?room=7&heartbeat=30s');
   assert.equal(socket().binaryType, 'arraybuffer');
   socket().open();
   socket().message({ messages: [message('a', '{"t":21.5}'), message('b', 'Grüße'), message('c', '')] });
@@ -80,7 +103,7 @@ test('messages come decoded and in order', async () => {
   assert.deepEqual([...got[2].payload], []);
   assert.ok(got[1].payload instanceof Uint8Array);
   assert.equal(got[1].payload, got[1].payload, 'decoded once');
-  assert.throws(() => got[1].json(), SyntaxError);
+  assert.equal(got[1].json(), undefined, 'text is no error');
 });
 
 test('no handler is called before connect has returned', () => {
@@ -92,14 +115,14 @@ test('no handler is called before connect has returned', () => {
 
 test('a URL is relative to the page, and of http, too', async () => {
   inPage();
-  assert.equal((await follow({}, '/telemetry')).socket().url.href, 'wss://gateway/telemetry');
-  assert.equal((await follow({}, new URL('http://other:8080/x'))).socket().url.href, 'ws://other:8080/x');
+  assert.equal((await follow({ heartbeat: 0 }, '/telemetry')).socket().url.href, 'wss://gateway/telemetry');
+  assert.equal((await follow({ heartbeat: 0 }, new URL('http://other:8080/x'))).socket().url.href, 'ws://other:8080/x');
 });
 
 test('what cannot work is said at once', () => {
   assert.throws(() => connect('telemetry', { WebSocket: FakeWebSocket }), TypeError);
   assert.throws(() => connect('mqtt://gateway/', { WebSocket: FakeWebSocket }), /mqtt:\/\/gateway/);
-  assert.throws(() => connect('ws://gateway/', { WebSocket: null }), /option WebSocket/);
+  assert.throws(() => connect('ws://gateway/', { WebSocket: null }), /no WebSocket/);
 });
 
 test('after a loss it resumes behind the last message', async () => {
@@ -262,7 +285,7 @@ test('a token goes with every attempt', async () => {
   assert.equal((await follow({ token: 'a&b', queryParameter: 'jwt' })).socket().url.searchParams.get('jwt'), 'a&b');
   const hidden = await follow({ token: () => 'secret', subprotocolPrefix: 'bearer.', protocols: 'iotcast' });
   assert.deepEqual(hidden.socket().protocols, ['iotcast', 'bearer.secret']);
-  assert.equal(hidden.socket().url.href, 'ws://gateway/telemetry?room=7');
+  assert.equal(hidden.socket().url.href, 'ws://gateway/telemetry?room=7&heartbeat=30s');
   const none = await follow({ token: () => undefined, subprotocolPrefix: 'bearer.', protocols: ['iotcast'] });
   assert.deepEqual(none.socket().protocols, ['iotcast']);
 });
@@ -348,19 +371,142 @@ test('close in onGap stops what comes with it', async () => {
 
 test('a handler that throws costs no other message, and is reported', async () => {
   const reported = [];
-  const catcher = error => reported.push(error.message);
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  process.on('uncaughtException', catcher);
   const told = [];
-  const { socket } = await follow({ onMessage: m => { told.push(m.text()); m.json(); } });
+  const { feed, socket } = await follow({ onMessage: m => { told.push(m.text()); throw new Error(m.text()); } });
+  mock.method(console, 'error', error => { reported.push(error.message); });
   socket().open();
-  socket().message(envelope('a', 'b'));
-  await turn();
-  process.off('uncaughtException', catcher);
-  for (const other of others) process.on('uncaughtException', other);
+  socket().message(envelope('a'));
+  globalThis.reportError = error => { reported.push(`page: ${error.message}`); };
+  socket().message(envelope('b'));
+  delete globalThis.reportError;
   assert.deepEqual(told, ['a', 'b']);
-  assert.equal(reported.length, 2);
+  assert.deepEqual(reported, ['a', 'page: b']);
+  assert.equal(feed.state, 'open');
+});
+
+test('a refusal that will not change ends it, and says why', async () => {
+  for (const [status, options] of [[401, {}], [401, { token: 'x' }], [403, { token: () => 'x' }], [404, {}]]) {
+    answer = () => new Response('no such thing\n', { status });
+    const { feed, socket, states } = await follow({ lastEventId: 'a', ...options }, 'wss://gateway/telemetry?room=7');
+    socket().lose(1006);
+    assert.equal(feed.state, 'waiting');
+    await turn();
+    await turn();
+    const { state, status: got, error } = states.at(-1);
+    assert.deepEqual([state, got, error?.message], ['closed', status, `${status}: no such thing`]);
+    assert.equal(asked.at(-1).url, `https://gateway/telemetry?room=7&heartbeat=30s${options.token ? '&access_token=x' : ''}`);
+    assert.equal(asked.at(-1).credentials, 'include', 'as with a handshake');
+    const before = sockets.length;
+    await after(60_000);
+    assert.equal(sockets.length, before);
+  }
+});
+
+test('any other refusal is tried again', async () => {
+  for (const status of [200, 426, 429, 500, 503]) {
+    answer = () => new Response('', { status });
+    const { feed, socket } = await follow();
+    for (let i = 0; i < 8; i++) { socket().lose(1006); await turn(); await after(60_000); }
+    assert.equal(feed.state, 'connecting', String(status));
+    feed.close();
+  }
+});
+
+test('a connection that was open asks for no reason', async () => {
+  answer = () => new Response('', { status: 404 });
+  const { feed, socket } = await follow();
+  socket().open();
+  socket().lose(1006);
+  await turn();
+  assert.equal(asked.length, 0);
+  assert.equal(feed.state, 'waiting');
+});
+
+test('an answer that comes after the next attempt counts for nothing', async () => {
+  let give;
+  answer = () => new Promise(resolve => { give = resolve; });
+  const { feed, socket } = await follow();
+  socket().lose(1006);
+  await after(1000);
+  socket().open();
+  give(new Response('', { status: 403 }));
+  await turn();
+  assert.equal(feed.state, 'open');
+});
+
+test('a feed that has gone on asks no more why it was refused', async () => {
+  const feed = connect('ws://gateway/', { WebSocket: FakeWebSocket, onState: state => { if (state === 'waiting') feed.retry(); } });
+  await turn();
+  sockets.at(-1).lose(1006);
+  await turn();
+  assert.equal(asked.length, 0);
+  assert.equal(feed.state, 'connecting');
+  feed.close();
+});
+
+test('tokens of a function are denied five times in a row', async () => {
+  answer = () => new Response('', { status: 401 });
+  const { feed, socket } = await follow({ token: () => 'x', subprotocolPrefix: 'bearer.' });
+  for (let i = 0; i < 4; i++) { socket().lose(1006); await turn(); await turn(); assert.equal(feed.state, 'waiting'); await after(60_000); }
+  assert.equal(asked.at(-1).headers.Authorization, 'Bearer x');
+  assert.ok(!asked.at(-1).url.includes('bearer'));
+  socket().open();
+  socket().lose(4401);
+  assert.equal(feed.state, 'waiting');
+  await after(60_000);
+  for (let i = 0; i < 5; i++) { assert.equal(feed.state, 'connecting'); socket().lose(1006); await turn(); await turn(); await after(60_000); }
+  assert.equal(feed.state, 'closed');
+});
+
+test('a token that has expired, and no way to another, ends it', async () => {
+  const { socket, states } = await follow({ token: 'x' });
+  socket().open();
+  socket().lose(4401, 'token_expired');
+  const { state, code, error } = states.at(-1);
+  assert.deepEqual([state, code, error.message], ['closed', 4401, 'token expired']);
+});
+
+test('a link without heartbeats is dead, once there was one', async () => {
+  const { socket, states } = await follow({ heartbeat: 2000 });
+  assert.equal(socket().url.searchParams.get('heartbeat'), '2s');
+  socket().open();
+  socket().message({ messages: [], gap: { reason: 'history' } });
+  socket().message(envelope('a'));
+  await after(60_000);
+  assert.equal(states.at(-1).state, 'open', 'an old server knows no heartbeats');
+  socket().message({ messages: [] });
+  await after(4999);
+  socket().message(envelope('b'));
+  await after(4999);
+  assert.equal(states.at(-1).state, 'open');
+  await after(1);
+  assert.match(states.at(-1).error.message, /5000 ms/);
+  await after(1000);
+  socket().open();
+  await after(5000);
+  assert.match(states.at(-1).error.message, /5000 ms/, 'from the first moment of the next');
+});
+
+test('it says so when the network is gone, and leaves a page that sleeps', async () => {
+  inPage();
+  const { socket, states } = await follow();
+  socket().open();
+  socket().message(envelope('a'));
+  listeners.offline();
+  assert.match(states.at(-1).error.message, /offline/);
+  listeners.online();
+  await after(1000);
+  socket().open();
+  const kept = socket(), before = sockets.length;
+  listeners.pagehide();
+  assert.equal(kept.closed, 1000);
+  await after(60_000);
+  assert.equal(sockets.length, before, 'asleep');
+  assert.equal(states.at(-1).state, 'waiting');
+  listeners.pageshow();
+  await after(1000);
+  assert.equal(socket().url.searchParams.get('last_event_id'), 'a');
+  assert.equal(sockets.length, before + 1);
 });
 
 test('onData sees everything as it came', async () => {
@@ -422,6 +568,18 @@ test('it hurries when the network is back or the page is seen again, with jitter
   }
 });
 
+test('a hurry never lengthens the wait', async () => {
+  inPage();
+  const { socket, states } = await follow();
+  socket().lose();
+  await after(900);
+  listeners.online();
+  assert.ok(states.at(-1).delay <= 100, `${states.at(-1).delay} ms`);
+  listeners.visibilitychange();
+  await after(100);
+  assert.equal(sockets.length, 2);
+});
+
 test('retry ends the wait', async () => {
   const { feed, socket, states } = await follow();
   socket().open();
@@ -445,4 +603,246 @@ test('a WebSocket that cannot be made is tried again', async () => {
   broken = false;
   await after(1000);
   assert.equal(sockets.length, 1);
+});
+
+// settled is what has become of a promise so far.
+async function settled(promise) {
+  const pending = {};
+  await turn();
+  return Promise.race([promise, pending]).then(value => value === pending ? 'pending' : value, error => `${error.code}: ${error.message}`);
+}
+const boiler = { device_ids: ['boiler'], topics: [] }, pump = { device_ids: ['pump'], topics: ['$devices/+/events/alarm/#'] };
+const inForce = (watch = {}) => ({ messages: [], watch });
+const refusal = text => ({ messages: [], error: { code: 'watch', message: text } });
+const of = (device_id, id, details = {}) => {
+  const one = message(id);
+  Object.assign(one.details, { device_id, mqtt_topic: `$devices/${device_id}/events` }, details);
+  return one;
+};
+
+test('what it wants is asked for by the query', async () => {
+  const { socket } = await follow({ watch: pump, interval: 500, rewind: 300_000, heartbeat: 15_000 }, 'ws://gateway/telemetry?device_id=old&latest=false');
+  const query = socket().url.searchParams;
+  assert.deepEqual(query.getAll('device_id'), ['pump']);
+  assert.deepEqual(query.getAll('topic'), ['$devices/+/events/alarm/#']);
+  assert.deepEqual(['interval', 'rewind', 'heartbeat', 'latest'].map(name => query.get(name)), ['0.5s', '300s', '15s', 'false']);
+  socket().open();
+  assert.deepEqual(socket().sent, [], 'the query has said it');
+  socket().message(inForce(pump));
+  socket().message(envelope('a'));
+  socket().lose();
+  await after(1000);
+  assert.equal(socket().url.searchParams.get('rewind'), null, 'it goes on where it was');
+  assert.equal(socket().url.searchParams.get('interval'), '0.5s');
+
+  const own = await follow({}, 'ws://gateway/?device_id=own');
+  assert.equal(own.socket().url.searchParams.get('device_id'), 'own', 'the query of the URL is kept');
+});
+
+test('watch changes the choice without another connection, and for the next', async () => {
+  const { feed, socket } = await follow({ watch: boiler });
+  socket().open();
+  socket().message(inForce(boiler));
+  const answer = feed.watch(pump);
+  assert.deepEqual(socket().sent.map(JSON.parse), [{ watch: pump }]);
+  assert.equal(await settled(answer), 'pending');
+  socket().message(inForce({ device_ids: ['pump'], topics: [] }));
+  assert.deepEqual(await settled(answer), { device_ids: ['pump'], topics: [] }, 'less than was asked for: what the token allows');
+  assert.equal(sockets.length, 1);
+  socket().message(envelope('a'));
+  socket().lose();
+  await after(1000);
+  assert.deepEqual(socket().url.searchParams.getAll('device_id'), ['pump']);
+  socket().open();
+  socket().message(inForce(pump));
+
+  const all = feed.watch();
+  assert.deepEqual(JSON.parse(socket().sent[0]), { watch: {} });
+  socket().message(inForce());
+  assert.deepEqual(await settled(all), {});
+  socket().lose();
+  await after(2000);
+  assert.equal(socket().url.searchParams.has('device_id'), false);
+});
+
+test('a choice that is refused leaves what was in force', async () => {
+  const { feed, socket } = await follow({ watch: boiler });
+  socket().open();
+  socket().message(inForce(boiler));
+  const first = feed.watch({ topics: ['a/#/b'] });
+  socket().message(refusal('no filter'));
+  assert.equal(await settled(first), 'watch: no filter');
+  socket().lose();
+  await after(1000);
+  assert.deepEqual(socket().url.searchParams.getAll('device_id'), ['boiler']);
+  assert.deepEqual(socket().url.searchParams.getAll('topic'), []);
+});
+
+test('of choices in a row the last counts', async () => {
+  const { feed, socket } = await follow();
+  socket().open();
+  const answers = [feed.watch(boiler), feed.watch(pump)];
+  socket().message(inForce(boiler));
+  assert.equal(await settled(answers[0]), 'pending', 'that is not in force for long');
+  socket().message(inForce(pump));
+  for (const answer of answers) assert.deepEqual(await settled(answer), pump);
+  const more = [feed.watch(boiler), feed.watch({ topics: [''] })];
+  socket().message(inForce(boiler));
+  socket().message(refusal('empty'));
+  assert.equal(await settled(more[1]), 'watch: empty');
+  socket().lose();
+  await after(1000);
+  assert.deepEqual(socket().url.searchParams.getAll('device_id'), ['boiler']);
+});
+
+test('a choice made without a connection goes with the next', async () => {
+  const { feed, socket } = await follow();
+  const early = feed.watch(boiler); // the handshake is on its way without it
+  socket().open();
+  assert.deepEqual(socket().sent.map(JSON.parse), [{ watch: boiler }]);
+  socket().lose();
+  assert.equal(await settled(early), 'pending');
+  const late = feed.watch(pump);
+  await after(1000);
+  assert.deepEqual(socket().url.searchParams.getAll('device_id'), ['pump']);
+  socket().open();
+  assert.deepEqual(socket().sent, []);
+  socket().message(inForce(pump));
+  for (const answer of [early, late]) assert.deepEqual(await settled(answer), pump);
+
+  socket().lose();
+  await after(2000);
+  const between = feed.watch(boiler); // the query holds another
+  socket().open();
+  assert.deepEqual(socket().sent.map(JSON.parse), [{ watch: boiler }]);
+  socket().message(inForce(pump));
+  assert.equal(await settled(between), 'pending');
+  socket().message(inForce(boiler));
+  assert.deepEqual(await settled(between), boiler);
+});
+
+test('a choice for which the handshake is refused is given up', async () => {
+  answer = () => new Response('topic: no filter', { status: 400 });
+  const { feed, socket } = await follow({ watch: boiler });
+  socket().open();
+  socket().lose();
+  const bad = feed.watch({ topics: ['a/#/b'] });
+  await after(1000);
+  socket().lose();
+  await turn();
+  assert.equal(await settled(bad), 'undefined: 400: topic: no filter');
+  assert.equal(feed.state, 'waiting');
+  await after(2000);
+  assert.deepEqual(socket().url.searchParams.getAll('device_id'), ['boiler']);
+  socket().lose();
+  await turn();
+  await turn();
+  assert.equal(feed.state, 'closed', 'nothing is left to give up');
+});
+
+test('a choice without an answer', async () => {
+  const { feed, socket } = await follow();
+  socket().open();
+  const unheard = feed.watch(boiler);
+  await after(20_000);
+  assert.match(await settled(unheard), /no answer/);
+  const cut = feed.watch(boiler);
+  feed.close();
+  assert.match(await settled(cut), /closed/);
+  assert.match(await settled(feed.watch(pump)), /closed/);
+});
+
+test('latest is what is newest of each device or topic', async () => {
+  const { feed, socket } = await follow();
+  const shown = () => [...feed.latest].map(([key, m]) => `${key}=${m.text()}`).join(' ');
+  socket().open();
+  socket().message({ messages: [of('boiler', 'a'), of('pump', 'b'), of('boiler', 'c'), of(undefined, 'd', { mqtt_topic: 'home/door' }), null, {}] });
+  assert.equal(shown(), 'boiler=c pump=b home/door=d');
+  socket().message({ messages: [of('boiler', 'a'), of('pump', 'e', { payload: '' })] });
+  assert.equal(shown(), 'boiler=c home/door=d', 'a repeat is no news, and an empty payload removes');
+  socket().lose();
+  await after(1000);
+  socket().open();
+  assert.equal(shown(), 'boiler=c home/door=d', 'it outlives a connection');
+
+  feed.watch(boiler);
+  socket().message(refusal('no'));
+  assert.equal(shown(), 'boiler=c home/door=d');
+  feed.watch(boiler);
+  socket().message(inForce(boiler));
+  assert.equal(shown(), '');
+  socket().message({ messages: [of('boiler', 'c')] });
+  assert.equal(shown(), 'boiler=c', 'the server sends the newest of a new choice again');
+
+  const topics = await follow({ latestBy: 'topic' });
+  topics.socket().open();
+  topics.socket().message({ messages: [of('boiler', 'f'), of('boiler', 'g', { mqtt_topic: '$devices/boiler/state' })] });
+  assert.deepEqual([...topics.feed.latest.keys()], ['$devices/boiler/events', '$devices/boiler/state']);
+});
+
+test('latest outlives a loss with a choice in the query', async () => {
+  const { feed, socket } = await follow({ watch: boiler });
+  for (let i = 0; i < 2; i++) {
+    socket().open();
+    socket().message(inForce(boiler));
+    socket().message({ messages: [of('boiler', 'a')] });
+    assert.deepEqual([...feed.latest.keys()], ['boiler']);
+    socket().lose();
+    await after(4000);
+  }
+  socket().open();
+  socket().message(inForce(boiler));
+  assert.deepEqual([...feed.latest.keys()], ['boiler'], 'nothing new was chosen');
+});
+
+test('a signal ends it', async () => {
+  const over = new AbortController();
+  const { feed, states } = await follow({ signal: over.signal });
+  over.abort();
+  assert.equal(feed.state, 'closed');
+  assert.deepEqual(states.at(-1), { state: 'closed' });
+  const before = sockets.length;
+  assert.equal((await follow({ signal: AbortSignal.abort() })).feed.state, 'closed');
+  assert.equal(sockets.length, before, 'nor is anything begun');
+});
+
+test('a loop over the messages', async () => {
+  const { feed, socket, told } = await follow();
+  socket().open();
+  const read = [], loop = (async () => { for await (const m of feed) read.push(m.text()); })();
+  const two = (async () => {
+    const some = [];
+    for await (const m of feed) if (some.push(m.text()) === 2) return some;
+  })();
+  socket().message(envelope('a', 'b', 'c'));
+  await turn();
+  socket().lose();
+  await after(1000);
+  socket().open();
+  socket().message(envelope('d'));
+  await turn();
+  assert.deepEqual(await two, ['a', 'b']);
+  assert.equal(feed.state, 'open', 'the end of a loop is not that of the feed');
+  feed.close();
+  await loop;
+  assert.deepEqual(read, ['a', 'b', 'c', 'd']);
+  assert.deepEqual(told, read);
+  for await (const m of feed) assert.fail(m.text());
+});
+
+test('a loop ends with the error of the feed', async () => {
+  answer = () => new Response('', { status: 404 });
+  const { feed, socket } = await follow();
+  const loop = (async () => { for await (const m of feed) assert.fail(m.text()); })();
+  socket().lose();
+  await assert.rejects(loop, /404/);
+});
+
+test('a loop that does not keep up ends with an error', async () => {
+  const { feed, socket } = await follow();
+  socket().open();
+  const loop = (async () => { for await (const m of feed) assert.fail(m.text()); })();
+  for (let i = 0; i < 10_001; i++) socket().message(envelope(String(i)));
+  await assert.rejects(loop, /too slow/);
+  assert.equal(feed.state, 'open');
 });

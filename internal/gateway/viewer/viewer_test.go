@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -42,7 +43,7 @@ func TestSlotsOccurOnce(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	h := Handler("main", []string{"/telemetry"})
+	h := Handler("main", []string{"/telemetry"}, "")
 	res, body := serve(t, h, http.MethodGet, nil)
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("GET answered %d, want 200", res.StatusCode)
@@ -73,7 +74,7 @@ func TestHeaders(t *testing.T) {
 	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("GET with the page's ETag answered %d, want 304", again.StatusCode)
 	}
-	other, _ := serve(t, Handler("main", []string{"/other"}), http.MethodGet, nil)
+	other, _ := serve(t, Handler("main", []string{"/other"}, ""), http.MethodGet, nil)
 	if other.Header.Get("ETag") == res.Header.Get("ETag") {
 		t.Error("two different pages share an ETag")
 	}
@@ -81,9 +82,10 @@ func TestHeaders(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	for at, module := range map[string]string{"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js"} {
-		pages := Pages(at, "main", []string{"/telemetry"})
-		if len(pages) != 2 || pages[at] == nil || pages[module] == nil {
-			t.Errorf("a viewer at %s serves %v, want %[1]s and %s", at, slices.Collect(maps.Keys(pages)), module)
+		events := path.Join(path.Dir(module), client.EventsFile)
+		pages := Pages(at, "main", []string{"/telemetry"}, "")
+		if len(pages) != 3 || pages[at] == nil || pages[module] == nil || pages[events] == nil {
+			t.Errorf("a viewer at %s serves %v, want %[1]s, %s and %s", at, slices.Collect(maps.Keys(pages)), module, events)
 			continue
 		}
 		if res, body := serve(t, pages[at], http.MethodGet, nil); res.StatusCode != http.StatusOK || !strings.Contains(body, client.Source) {
@@ -97,7 +99,7 @@ func TestPages(t *testing.T) {
 
 func TestMethodNotAllowed(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
-		res, _ := serve(t, Handler("main", nil), method, nil)
+		res, _ := serve(t, Handler("main", nil, ""), method, nil)
 		if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s answered %d, Allow %q", method, res.StatusCode, res.Header.Get("Allow"))
 		}
@@ -107,7 +109,7 @@ func TestMethodNotAllowed(t *testing.T) {
 // TestPolicyMatchesPage computes the hashes as a browser does: over the text of
 // every style and every executable script that it finds in the served page.
 func TestPolicyMatchesPage(t *testing.T) {
-	res, body := serve(t, Handler(`</script><style>`, []string{"/<style>", "/</script>", "<script>"}), http.MethodGet, nil)
+	res, body := serve(t, Handler(`</script><style>`, []string{"/<style>", "/</script>", "<script>"}, ""), http.MethodGet, nil)
 	policy := map[string]string{}
 	for directive := range strings.SplitSeq(res.Header.Get("Content-Security-Policy"), "; ") {
 		name, value, _ := strings.Cut(directive, " ")
@@ -125,7 +127,7 @@ func TestPolicyMatchesPage(t *testing.T) {
 	for name, want := range map[string]string{
 		"default-src": "'none'",
 		"style-src":   hash(styles[0][1]),
-		"script-src":  hash(scripts[0][1]),
+		"script-src":  hash(scripts[0][1]) + " 'self'",
 		"connect-src": "'self' ws: wss:",
 		"base-uri":    "'none'",
 	} {
@@ -152,7 +154,7 @@ func TestHostileNamesStayInert(t *testing.T) {
 		titleSlot,
 		configSlot,
 	}
-	_, body := serve(t, Handler(title, routes), http.MethodGet, nil)
+	_, body := serve(t, Handler(title, routes, ""), http.MethodGet, nil)
 
 	if strings.Contains(body, "alert(1)</script>") || strings.Contains(body, "<!--<script>") {
 		t.Error("a hostile name reached the page as markup")
@@ -178,8 +180,26 @@ func TestHostileNamesStayInert(t *testing.T) {
 }
 
 func TestNoRoutesIsAnEmptyList(t *testing.T) {
-	_, body := serve(t, Handler("", nil), http.MethodGet, nil)
-	if !strings.Contains(body, `{"title":"iotcast","routes":[]}`) {
+	_, body := serve(t, Handler("", nil, ""), http.MethodGet, nil)
+	if !strings.Contains(body, `{"title":"iotcast","routes":[],"publish":"mosquitto_pub"}`) {
 		t.Error("no routes should reach the page as an empty list")
+	}
+}
+
+// TestExample: the page says how to publish at the broker that there is.
+func TestExample(t *testing.T) {
+	for broker, want := range map[string]string{
+		"":                 "mosquitto_pub",
+		"127.0.0.1:1883":   "mosquitto_pub",
+		"127.0.0.1:11883":  "mosquitto_pub -p 11883",
+		"[::]:11883":       "mosquitto_pub -p 11883",
+		":1883":            "mosquitto_pub",
+		"192.0.2.1:1883":   "mosquitto_pub -h 192.0.2.1",
+		"[::1]:11883":      "mosquitto_pub -h ::1 -p 11883",
+		"broker.test:8883": "mosquitto_pub -h broker.test -p 8883",
+	} {
+		if _, body := serve(t, Handler("", nil, broker), http.MethodGet, nil); !strings.Contains(body, `"publish":"`+want+`"}`) {
+			t.Errorf("with a broker at %q the page has not %q", broker, want)
+		}
 	}
 }
