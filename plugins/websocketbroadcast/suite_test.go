@@ -22,6 +22,7 @@ type silent struct{}
 func (silent) Handshake(int, string) {}
 func (silent) Closed(string)         {}
 func (silent) Received(int)          {}
+func (silent) Watched(bool)          {}
 func (silent) HandlerFailed(string)  {}
 func (silent) Served(time.Duration)  {}
 

@@ -27,7 +27,7 @@ func Spec() *service.ConfigSpec {
 		Stable().
 		Version("0.1.0").
 		Categories("Services").
-		Summary("Sees, addresses or closes one WebSocket connection of this process.").
+		Summary("Sees, addresses or closes a WebSocket connection of this process, lists them, or broadcasts to a path.").
 		Description(`
 A message asks for what is to be done, and is replaced by the answer:
 
@@ -35,21 +35,25 @@ A message asks for what is to be done, and is replaced by the answer:
 {"method":"get","connection_id":"a-01970f3e-0000-7000-8000-000000000001"}
 {"method":"send","connection_id":"a-01970f3e-0000-7000-8000-000000000001","text":true,"data":"SGVsbG8="}
 {"method":"disconnect","connection_id":"a-01970f3e-0000-7000-8000-000000000001"}
+{"method":"list","query":{"gateways":["main"],"path":"/telemetry","source_ip":"192.0.2.1","after":"","limit":100}}
+{"method":"broadcast","gateway":"main","path":"/telemetry","text":true,"data":"SGVsbG8="}
 `+"```"+`
 
-`+"`data`"+` is the message for the client in base64; with `+"`text`"+` it is a text message, and must be UTF-8, else a binary one.
+`+"`data`"+` is the message for the client in base64; with `+"`text`"+` it is a text message, and must be UTF-8, else a binary one. A list begins behind the connection ID `+"`after`"+`, has at most `+"`limit`"+` connections (1 to 1001), and needs no `+"`path`"+` and no `+"`source_ip`"+`.
 
 `+"```json"+`
 {"status":200,"connection":{"id":"a-01970f3e-0000-7000-8000-000000000001","gateway":"main","path":"/telemetry","source_ip":"192.0.2.1","user_agent":"","connected_at":"2019-09-25T15:51:17Z","last_active_at":"2019-09-25T15:51:17Z"}}
+{"status":200,"connections":[]}
+{"status":200,"sent":2}
 {"status":404,"error":"not found"}
 `+"```"+`
 
-The status is 400 for what cannot be understood, 403 where a role is missing, 404 for a connection that is not open, 413 for a message that is larger than may wait for the connection, and 500 for what the log explains. The processor itself does not fail.
+The status is 400 for what cannot be understood, 403 where a role is missing, 404 for a connection that is not open or a path that there is not, 413 for a message that is larger than may wait for the connection, and 500 for what the log explains. The processor itself does not fail.
 
 With it a node of a cluster answers what the `+"`connection_api`"+` of another forwards, as in the example.
 `).
 		Field(service.NewStringField(fieldAccount).
-			Description("The service account in whose name this is done. If the gateway has `access_bindings`, it needs the role `api-gateway.viewer` there to see a connection, and `api-gateway.websocketWriter` to send to it or to close it. The `connection_api` that forwards has asked for the caller's own roles.").
+			Description("The service account in whose name this is done. If the gateway has `access_bindings`, it needs the role `api-gateway.viewer` there to see connections, `api-gateway.websocketWriter` to send to one or to close it, and `api-gateway.websocketBroadcaster` to broadcast. The `connection_api` that forwards has asked for the caller's own roles.").
 			Default("").
 			Example("nodes")).
 		Example("A node of a cluster", "Answers the requests that come to its name.", `
@@ -94,13 +98,9 @@ func (p *processor) Process(ctx context.Context, m *service.Message) (service.Me
 		return nil, err
 	}
 	local := connectionapi.Local(set.(*gateway.Set))
-	m.SetBytes(connectionapi.Answer(ctx, local, request, func(i connectionapi.Info, change bool) error {
-		role := access.Viewer
-		if change {
-			role = access.Writer
-		}
-		if bindings := local.Bindings()[i.Gateway]; !bindings.Allows(p.account, role) {
-			return fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, p.account, role, i.Gateway)
+	m.SetBytes(connectionapi.Answer(ctx, local, request, func(gateway string, role access.Role) error {
+		if bindings := local.Bindings()[gateway]; !bindings.Allows(p.account, role) {
+			return fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, p.account, role, gateway)
 		}
 		return nil
 	}))

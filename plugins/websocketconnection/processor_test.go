@@ -34,7 +34,7 @@ websocket_gateways:
 	if got := ask(t, root.Resources(), "writes", `{"method":"get","connection_id":"x"}`); !strings.Contains(got, "no websocket_gateways") {
 		t.Errorf("without gateways: %s", got)
 	}
-	stop, err := websocketgateways.Start(root)
+	stop, err := websocketgateways.Start(root, "")
 	if err != nil {
 		t.Fatal(err)
 	}

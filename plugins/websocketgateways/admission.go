@@ -8,6 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -38,13 +39,13 @@ func admissionFields() []*service.ConfigField {
 			Example(500).
 			LintRule(notNegative(fieldHandshakeRate)).
 			Advanced(),
-		service.NewDurationField(fieldHandshakeTimeout).
+		duration.Field(fieldHandshakeTimeout).
 			Description("How long a client may take for its request, with the TLS handshake, and then `on_connect` for its answer.").
 			Default("10s").
 			Example("3s").
 			Advanced(),
 		service.NewIntField(fieldMaxHeaderBytes).
-			Description("How large the headers of a request may be, in bytes. Larger ones are answered with 431.").
+			Description("How large the headers of a request may be, in bytes. Larger ones are answered with 431, at the latest when they have 4 KiB more than this.").
 			Default(16 << 10).
 			Example(4096).
 			LintRule(`root = if this.type() == "number" && this < 1024 { [ "` + errMaxHeader + `" ] }`).
@@ -75,7 +76,7 @@ func parseAdmission(conf *service.ParsedConfig, cfg *gateway.Config) (err error)
 	if a.MaxHeaderBytes < 1024 {
 		return errors.New(errMaxHeader)
 	}
-	if a.HandshakeTimeout, err = conf.FieldDuration(fieldHandshakeTimeout); err != nil {
+	if a.HandshakeTimeout, err = duration.Of(conf, fieldHandshakeTimeout); err != nil {
 		return err
 	}
 	if a.HandshakeTimeout <= 0 {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"regexp"
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -41,7 +40,7 @@ func Field() *service.ConfigField {
 		tlsField(),
 		routesField(),
 		service.NewStringField(fieldViewer).
-			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own. Empty means neither.").
+			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own, with `events.js`, which that imports where WebSockets do not get through. Empty means none of them.").
 			Default("").
 			Example("/"),
 		tokensField(),
@@ -147,6 +146,9 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 		if rc.Tokens == nil {
 			rc.Tokens = tokens
 		}
+		if rc.Watch != nil && rc.Watch.Claim != "" && rc.Tokens == nil {
+			return fmt.Errorf("route %q: %s.%s names a claim of tokens, and there are no tokens: add a key to them", rc.Path, fieldWatch, fieldClaim)
+		}
 		if rc.Handlers, err = p.parseHandlers(r); err != nil {
 			return fmt.Errorf("route %q: %w", rc.Path, err)
 		}
@@ -155,15 +157,13 @@ func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error)
 	return check(&p.Config)
 }
 
-var nodeID = regexp.MustCompile(`^[a-z0-9]{0,12}$`)
-
 func check(cfg *gateway.Config) error {
 	switch {
 	case cfg.Label == "":
 		return errors.New(errNoLabel)
 	case len(cfg.Routes) == 0:
 		return errors.New(errNoRoute)
-	case !nodeID.MatchString(cfg.NodeID):
+	case cfg.NodeID != "" && !gateway.ValidNodeID(cfg.NodeID):
 		return errors.New(errNodeID)
 	}
 	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {

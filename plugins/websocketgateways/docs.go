@@ -34,6 +34,8 @@ All have the labels ` + "`gateway` and `path`" + `, unless it says otherwise.
 | ` + "`websocket_repeated`" + ` | counter | messages that came a second time, as after a lost acknowledgement, and were not sent again, since the ` + "`history`" + ` knew them |
 | ` + "`websocket_queued_bytes`" + ` | gauge | bytes that wait for the connection for which the most do; at ` + "`queue_bytes`, `slow_consumer`" + ` applies |
 | ` + "`websocket_history_messages`" + ` | gauge | messages from which a client can resume |
+| ` + "`websocket_latest_messages`" + ` | gauge | devices or topics of which ` + "`latest`" + ` keeps the newest message |
+| ` + "`websocket_watch_changes`" + ` | counter | messages by which clients chose anew, by ` + "`result`: `accepted` or `refused`" + ` |
 | ` + "`websocket_received`, `websocket_received_bytes`" + ` | counter | messages from clients, and their bytes |
 | ` + "`websocket_handler_errors`" + ` | counter | errors of handlers, by ` + "`handler`: `on_connect`, `on_message` or `on_disconnect`" + ` |
 | ` + "`websocket_fanout_latency_ns`" + ` | timer | nanoseconds from the receipt of a message (for ` + "`iot_mqtt`" + `, of the first of its batch) until all connections were offered it. What a slow connection takes longer is not in it: see the queue |
@@ -45,10 +47,13 @@ The reasons of ` + "`websocket_handshakes`" + `:
 | Status | Reason | |
 |---|---|---|
 | 101 | none | the connection is open |
-| 400, 405, 426 | ` + "`handshake`" + ` | no proper WebSocket handshake, of a client that may connect |
+| 400, 405, 426 | ` + "`handshake`" + ` | no proper WebSocket handshake, of a client that may connect; 426 also for server-sent events on a route without ` + "`sse`" + ` |
+| 200 | none | a stream of server-sent events is open |
+| 400 | ` + "`query`" + ` | a parameter of the query is wrong, or the route cannot do what it asks for: the text of the answer says which and why |
 | 401 | ` + "`token_missing`, `token_malformed`, `token_algorithm`, `token_unknown_key`, `token_signature`, `token_expired`, `token_not_yet_valid`, `token_issuer`, `token_audience`, `token_claim`" + ` | what is wrong with the token; the log has the details at debug level |
 | 403 | ` + "`origin`" + ` | a page of this origin may not connect: ` + "`allowed_origins`" + ` |
 | 403 | ` + "`token_route`" + ` | the token does not open the path: ` + "`routes_claim`" + ` |
+| 403 | ` + "`token_watch`" + ` | the token has no proper claim of what may be watched: ` + "`watch.claim`" + ` |
 | 401, 403 | ` + "`on_connect`" + ` | the handler refused it |
 | 404 | ` + "`path`" + ` | there is no such route |
 | 429 | ` + "`handshake_rate`, `max_connections_per_ip`" + ` | the limit of that name |

@@ -12,6 +12,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -58,7 +59,7 @@ func handlerFields() []*service.ConfigField {
 			Description("Processors that are told of each connection that has ended. What they make of it goes nowhere.").
 			Optional().
 			Example([]any{map[string]any{"log": map[string]any{"message": `gone: ${! metadata("websocket_connection_id") }`}}}),
-		service.NewDurationField(fieldHandlerTimeout).
+		duration.Field(fieldHandlerTimeout).
 			Description("How long the processors of `on_message` and `on_disconnect` may take.").
 			Default("10s").
 			Example("2s").
@@ -71,7 +72,7 @@ type processors []*service.OwnedProcessor
 
 // parseHandlers makes the handlers of a route.
 func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, err error) {
-	if h.Timeout, err = conf.FieldDuration(fieldHandlerTimeout); err != nil {
+	if h.Timeout, err = duration.Of(conf, fieldHandlerTimeout); err != nil {
 		return h, err
 	}
 	if h.Timeout <= 0 {

@@ -27,9 +27,11 @@ type metrics struct {
 	dropped        *service.MetricCounter
 	repeated       *service.MetricCounter
 	queued         *service.MetricGauge
+	latest         *service.MetricGauge
 	history        *service.MetricGauge
 	received       *service.MetricCounter
 	receivedBytes  *service.MetricCounter
+	watched        *service.MetricCounter
 	handlersFailed *service.MetricCounter
 	latency        *service.MetricTimer
 }
@@ -47,9 +49,11 @@ func newMetrics(m *service.Metrics) *metrics {
 		dropped:        m.NewCounter("websocket_dropped", "gateway", "path"),
 		repeated:       m.NewCounter("websocket_repeated", "gateway", "path"),
 		queued:         m.NewGauge("websocket_queued_bytes", "gateway", "path"),
+		latest:         m.NewGauge("websocket_latest_messages", "gateway", "path"),
 		history:        m.NewGauge("websocket_history_messages", "gateway", "path"),
 		received:       m.NewCounter("websocket_received", "gateway", "path"),
 		receivedBytes:  m.NewCounter("websocket_received_bytes", "gateway", "path"),
+		watched:        m.NewCounter("websocket_watch_changes", "gateway", "path", "result"),
 		handlersFailed: m.NewCounter("websocket_handler_errors", "gateway", "path", "handler"),
 		latency:        m.NewTimer("websocket_fanout_latency_ns", "gateway", "path"),
 	}
@@ -66,6 +70,8 @@ func (m *metrics) observe(label, path string) gateway.Observer {
 		for _, handler := range (gateway.Handlers{}).Names() {
 			m.handlersFailed.Incr(0, label, path, handler)
 		}
+		m.watched.Incr(0, label, path, "accepted")
+		m.watched.Incr(0, label, path, "refused")
 		m.received.Incr(0, label, path)
 		m.receivedBytes.Incr(0, label, path)
 	}
@@ -92,6 +98,15 @@ func (o *observer) Closed(reason string) { o.closed.Incr(1, o.gateway, o.path, r
 func (o *observer) Received(bytes int) {
 	o.received.Incr(1, o.gateway, o.path)
 	o.receivedBytes.Incr(int64(bytes), o.gateway, o.path)
+}
+
+// Watched implements gateway.Observer.
+func (o *observer) Watched(accepted bool) {
+	result := "refused"
+	if accepted {
+		result = "accepted"
+	}
+	o.watched.Incr(1, o.gateway, o.path, result)
 }
 
 // HandlerFailed implements gateway.Observer.
@@ -141,6 +156,7 @@ func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stat
 	now := r.Stats()
 	m.connections.Set(int64(r.Connections()), gateway, path)
 	m.queued.Set(now.Queued, gateway, path)
+	m.latest.Set(now.Latest, gateway, path)
 	m.history.Set(now.History, gateway, path)
 	m.messages.Incr(now.Messages-before.Messages, gateway, path)
 	m.deliveries.Incr(now.Deliveries-before.Deliveries, gateway, path)

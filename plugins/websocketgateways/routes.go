@@ -8,6 +8,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -35,6 +36,7 @@ func routesField() *service.ConfigField {
 			LintRule(notNegative(fieldMaxConnections)).
 			Advanced(),
 	}
+	fields = append(fields, liveFields()...)
 	fields = append(fields, handlerFields()...)
 	fields = append(fields, tokensField())
 	return service.NewObjectListField(fieldRoutes, append(fields, routeSettings()...)...).
@@ -59,22 +61,22 @@ func historyField() *service.ConfigField {
 			Optional().
 			Example(256<<20).
 			LintRule(notNegative(fieldMaxBytes)),
-		service.NewDurationField(fieldMaxAge).
+		duration.Field(fieldMaxAge).
 			Description("For how long to keep a message. `0s` means no such bound.").
 			Default("0s").
 			Example("5m"),
-		service.NewDurationField(fieldWarmUp).
-			Description("After the start of the process, for how long a client that resumes from a message that is not known yet waits for it, before it is told of a gap. For a history that an input fills again, such as `nats_jetstream`.").
+		duration.Field(fieldWarmUp).
+			Description("After the start of the process, for how long a client that resumes from a message that is not known yet waits for it, before it is told of a gap. For a history that an input fills again, such as `envelope_log`.").
 			Default("0s").
 			Example("10s").
 			Advanced(),
-		service.NewDurationField(fieldResumeWait).
+		duration.Field(fieldResumeWait).
 			Description("For how long a client that resumes from a message that is not known waits for it, at any time, before it is told of a gap. For several gateways that read from one stream: the client may come from one that was ahead of this one.").
 			Default("0s").
 			Example("2s").
 			Advanced(),
 	).
-		Description("What to keep in memory for clients that come back. A client that connects with the query parameter `last_event_id`, the `event_id` of the last message that it has seen, gets all that came since, and then what is live, with neither gap nor repeat. Where the history does not reach back so far, the first message that it gets is `{\"messages\":[],\"gap\":{\"reason\":\"history\"}}`, and then all that there is. Nothing is kept unless at least one of the bounds is set. The frames are shared with the connections, so a history costs what it holds, and not more. A message whose `event_id` is in the history already, since the source has sent it again, is counted in `websocket_repeated` and not sent again.")
+		Description("What to keep in memory for clients that come back. A client that connects with the query parameter `last_event_id`, the `event_id` of the last message that it has seen, gets all that came since, and then what is live, with neither gap nor repeat. One that starts anew with `rewind=5m` gets what there is of the last five minutes; without a history that is refused with 400. Where the history does not reach back so far, the first message that it gets is `{\"messages\":[],\"gap\":{\"reason\":\"history\"}}`, and then all that there is. Nothing is kept unless at least one of the bounds is set. The frames are shared with the connections, so a history costs what it holds, and not more. A message whose `event_id` is in the history already, since the source has sent it again, is counted in `websocket_repeated` and not sent again.")
 }
 
 func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
@@ -87,7 +89,12 @@ func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
 	if rc.History, err = parseHistory(l.route.Namespace(fieldHistory)); err != nil {
 		return rc, fmt.Errorf("%s: %w", fieldHistory, err)
 	}
-	err = parseSettings(l, &rc)
+	if err := parseLive(l.route, &rc); err != nil {
+		return rc, err
+	}
+	if err = parseSettings(l, &rc); err == nil && rc.Limits.SlowConsumer == fanout.OnlyLatest && rc.Latest.MaxKeys == 0 {
+		err = fmt.Errorf("%s: latest needs the newest messages to be kept: add %s: {} to the route", fieldSlowConsumer, fieldLatest)
+	}
 	return rc, err
 }
 
@@ -96,11 +103,8 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 		return h, err
 	}
 	for name, to := range map[string]*time.Duration{fieldMaxAge: &h.Bounds.MaxAge, fieldWarmUp: &h.WarmUp, fieldResumeWait: &h.ResumeWait} {
-		if *to, err = conf.FieldDuration(name); err != nil {
+		if *to, err = duration.Of(conf, name); err != nil {
 			return h, err
-		}
-		if *to < 0 {
-			return h, fmt.Errorf("%s must not be negative", name)
 		}
 	}
 	if conf.Contains(fieldMaxBytes) {

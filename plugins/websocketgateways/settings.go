@@ -9,6 +9,7 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/origin"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 var policies = map[string]fanout.Policy{
 	"disconnect":  fanout.Disconnect,
 	"drop_oldest": fanout.DropOldest,
+	"latest":      fanout.OnlyLatest,
 }
 
 // setting is a field that stands in a gateway, for all its routes, and in a
@@ -54,6 +56,7 @@ func settings() []setting {
 			service.NewStringAnnotatedEnumField(fieldSlowConsumer, map[string]string{
 				"disconnect":  "Close it with code 1013, try again later. The client sees an end, never a gap.",
 				"drop_oldest": "Drop the oldest messages that wait for it, count them, and tell the client how many.",
+				"latest":      "Drop all that waits for it at once, and have the newest message of each device or topic that concerns it wait instead: on a bad line it gets less, and nothing old. It is told how many envelopes it did not get, and never closed for being slow. Of routes with `latest` only.",
 			}).
 				Description("What happens to a connection for which more than `queue_bytes` wait, because its client does not read fast enough.").
 				Example("drop_oldest"),
@@ -88,7 +91,7 @@ func settings() []setting {
 }
 
 func durationSetting(name, byDefault, example, description string) setting {
-	return setting{service.NewDurationField(name).Description(description).Example(example).Advanced(), byDefault}
+	return setting{duration.Field(name).Description(description).Example(example).Advanced(), byDefault}
 }
 
 // gatewaySettings are the settings as fields of a gateway.
@@ -149,7 +152,7 @@ func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
 	}
 	limits, ok := &rc.Limits, false
 	if limits.SlowConsumer, ok = policies[policy]; !ok {
-		return fmt.Errorf("%s must be disconnect or drop_oldest, not %q", fieldSlowConsumer, policy)
+		return fmt.Errorf("%s must be disconnect, drop_oldest or latest, not %q", fieldSlowConsumer, policy)
 	}
 	for name, to := range map[string]*int64{
 		fieldQueueBytes: &limits.QueueBytes, fieldMaxMessageBytes: &limits.MaxMessageBytes, fieldMaxFrameBytes: &limits.MaxFrameBytes,
@@ -163,11 +166,8 @@ func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
 	for name, to := range map[string]*time.Duration{
 		fieldPingInterval: &limits.PingInterval, fieldIdleTimeout: &limits.IdleTimeout, fieldMaxLifetime: &limits.MaxLifetime,
 	} {
-		if *to, err = l.of(name).FieldDuration(name); err != nil {
+		if *to, err = duration.Of(l.of(name), name); err != nil {
 			return err
-		}
-		if *to < 0 {
-			return fmt.Errorf("%s must not be negative", name)
 		}
 	}
 	return checkLimits(limits)

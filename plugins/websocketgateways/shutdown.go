@@ -8,6 +8,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -24,7 +25,7 @@ func shutdownFields() []*service.ConfigField {
 			Example(int(websocket.StatusServiceRestart)).
 			LintRule(`root = if this.type() == "number" && ![1001, 1012].contains(this) { [ "` + errShutdownCode + `" ] }`).
 			Advanced(),
-		service.NewDurationField(fieldDrainPeriod).
+		duration.Field(fieldDrainPeriod).
 			Description("Over which time to close the connections when the process ends, one after the other, so that thousands of clients do not all come back at once. It begins after the streams have ended, which takes up to `shutdown_timeout`, so who ends the process must leave it the sum of both, and 6s. New connections are not accepted meanwhile. `0s` closes all at once.").
 			Default("0s").
 			Example("10s").
@@ -32,24 +33,19 @@ func shutdownFields() []*service.ConfigField {
 	}
 }
 
-const (
-	errShutdownCode = "shutdown_code must be 1001 (going away) or 1012 (service restart)"
-	errDrainPeriod  = "drain_period must not be negative"
-)
+const errShutdownCode = "shutdown_code must be 1001 (going away) or 1012 (service restart)"
 
 func parseShutdown(conf *service.ParsedConfig) (s gateway.Shutdown, err error) {
 	code, err := conf.FieldInt(fieldShutdownCode)
 	if err != nil {
 		return s, err
 	}
-	if s.Drain, err = conf.FieldDuration(fieldDrainPeriod); err != nil {
+	if s.Drain, err = duration.Of(conf, fieldDrainPeriod); err != nil {
 		return s, err
 	}
-	switch s.Restart = code == int(websocket.StatusServiceRestart); {
-	case !s.Restart && code != int(websocket.StatusGoingAway):
+	s.Restart = code == int(websocket.StatusServiceRestart)
+	if !s.Restart && code != int(websocket.StatusGoingAway) {
 		return s, errors.New(errShutdownCode)
-	case s.Drain < 0:
-		return s, errors.New(errDrainPeriod)
 	}
 	return s, nil
 }

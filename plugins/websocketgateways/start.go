@@ -15,8 +15,9 @@ import (
 
 // Start starts the gateways of the root config and hands them to its resources,
 // where the outputs of all streams find them. The returned function closes them
-// all, and with them every connection.
-func Start(root *service.ParsedConfig) (func(), error) {
+// all, and with them every connection. The address of the process' own MQTT broker,
+// or nothing, is for the viewer.
+func Start(root *service.ParsedConfig, broker string) (func(), error) {
 	res := root.Resources()
 	log, metrics := logging.New(res.Logger()), newMetrics(res.Metrics())
 	all, err := parse(root, log)
@@ -31,6 +32,7 @@ func Start(root *service.ParsedConfig) (func(), error) {
 		}
 	}
 	for _, p := range all {
+		p.Broker = broker
 		g, err := p.start(metrics, log)
 		if err != nil {
 			closeAll(context.Background())

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -44,7 +46,7 @@ To write something other than what is passed on, put the processor in a `+"`bran
 				Description("The label of the output resource, one of the `output_resources`.").
 				Example("commands").
 				LintRule(`root = if this == "" { [ "`+errNoResource+`" ] }`),
-			service.NewDurationField(fieldTimeout).
+			duration.Field(fieldTimeout).
 				Description("How long to wait for the output to accept a message. After that the message counts as failed, though the output may still write it later. In a handler, keep it below `handler_timeout`, so that there is time left to say so. `0s` means to wait for as long as it takes.").
 				Default("5s").
 				Example("0s"),
@@ -82,7 +84,7 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 	if p.resource, err = conf.FieldString(fieldResource); err != nil {
 		return nil, err
 	}
-	if p.timeout, err = conf.FieldDuration(fieldTimeout); err != nil {
+	if p.timeout, err = duration.Of(conf, fieldTimeout); err != nil {
 		return nil, err
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/token"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -53,7 +54,7 @@ func Fields() []*service.ConfigField {
 			Default("").
 			Example("https://id.example.com/.well-known/jwks.json").
 			LintRule(`root = if this != "" && !this.re_match("^https?://[^/]") { [ "jwks_url must be an http or https URL" ] }`),
-		service.NewDurationField(fieldJWKSRefresh).
+		duration.Field(fieldJWKSRefresh).
 			Description("How often `" + fieldJWKSURL + "` is fetched.").
 			Default("15m").
 			Example("1h").
@@ -71,7 +72,7 @@ func Fields() []*service.ConfigField {
 			Default(map[string]any{}).
 			Example(map[string]any{"tenant": "acme", "exp": ""}).
 			Advanced(),
-		service.NewDurationField(fieldLeeway).
+		duration.Field(fieldLeeway).
 			Description("By how much the clock of who signs tokens may differ from this one.").
 			Default("10s").
 			Example("1m").
@@ -100,10 +101,10 @@ func Parse(conf *service.ParsedConfig) (cfg token.Config, on bool, err error) {
 	if cfg.RequiredClaims, err = conf.FieldStringMap(fieldRequiredClaims); err != nil {
 		return cfg, false, err
 	}
-	if cfg.JWKSRefresh, err = conf.FieldDuration(fieldJWKSRefresh); err != nil {
+	if cfg.JWKSRefresh, err = duration.Of(conf, fieldJWKSRefresh); err != nil {
 		return cfg, false, err
 	}
-	if cfg.Leeway, err = conf.FieldDuration(fieldLeeway); err != nil {
+	if cfg.Leeway, err = duration.Of(conf, fieldLeeway); err != nil {
 		return cfg, false, err
 	}
 	return cfg, len(cfg.Secret) > 0 || len(cfg.PublicKeyFiles) > 0 || cfg.JWKSFile != "" || cfg.JWKSURL != "" ||
