@@ -3,19 +3,18 @@ package httpguard
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
+
+	"github.com/iotcast/iotcast/internal/configtext"
 )
 
 // reaching are the components and Bloblang functions that run programs, read or
@@ -244,51 +243,15 @@ func nesting(text string) (deepest int) {
 	return deepest
 }
 
-var (
-	// variable and escaped are what Benthos replaces in a config.
-	variable = regexp.MustCompile(`\${([0-9A-Za-z_.]+)(:((?:\${[^}]+}|[^}])*?))?(?:\|([0-9A-Za-z]+))?}`)
-	escaped  = regexp.MustCompile(`\${({[0-9A-Za-z_.]+(:((\${[^}]+})|[^}])*)?})}`)
-)
-
 // expand replaces the environment variables of a config as Benthos does, which
 // does it before it parses, so that they can be anything.
 func (l *linter) expand(text []byte) ([]byte, error) {
-	refused := map[string]error{}
-	text = variable.ReplaceAllFunc(text, func(match []byte) []byte {
-		part := variable.FindSubmatch(match)
-		name, function := string(part[1]), string(part[4])
-		if !slices.Contains(l.cfg.AllowVariables, name) {
-			refused[name] = fmt.Errorf("the environment variable %s is not for streams that come over HTTP: write its value, or name it in http_guard.allow_variables", name)
-			return nil
+	return configtext.Expand(text, func(v configtext.Variable) (string, error) {
+		if !slices.Contains(l.cfg.AllowVariables, v.Name) {
+			return "", fmt.Errorf("the environment variable %s is not for streams that come over HTTP: write its value, or name it in http_guard.allow_variables", v.Name)
 		}
-		value, ok := os.LookupEnv(name)
-		switch {
-		case value == "" && part[2] != nil:
-			value = string(part[3])
-		case !ok:
-			refused[name] = fmt.Errorf("the environment variable %s is not set", name)
-		}
-		switch function {
-		case "":
-		case "base64decode":
-			decoded, err := base64.StdEncoding.DecodeString(value)
-			if err != nil {
-				refused[name] = fmt.Errorf("the environment variable %s is no base64", name)
-			}
-			value = string(decoded)
-		default:
-			refused[name] = fmt.Errorf("the environment variable %s has an unknown function %q", name, function)
-		}
-		return []byte(strings.ReplaceAll(value, "\n", `\n`))
+		return v.Value(os.LookupEnv)
 	})
-	if len(refused) > 0 {
-		var all []error
-		for _, name := range slices.Sorted(maps.Keys(refused)) {
-			all = append(all, refused[name])
-		}
-		return nil, errors.Join(all...)
-	}
-	return escaped.ReplaceAll(text, []byte("$$$1")), nil
 }
 
 // encode writes a config so that nothing in it looks like a variable: Benthos

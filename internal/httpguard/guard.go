@@ -28,6 +28,8 @@ type Config struct {
 	OpenPaths          []string // need no credentials, such as /ping
 	TrustedOrigins     []string // of pages that may call, such as https://example.com
 
+	Ready func() error // why /ready answers 503 whatever the streams are; nil: it does not
+
 	// AllowComponents are the names of components and Bloblang functions that reach
 	// out of the process, and that streams may have although they come over HTTP.
 	AllowComponents []string
@@ -128,10 +130,11 @@ func (g *guard) open(path string) bool {
 	return slices.Contains(g.cfg.OpenPaths, path) || below && slices.Contains(g.cfg.OpenPaths, inner)
 }
 
-// authenticated takes as long for a wrong name as for a wrong password.
+// authenticated takes as long for a wrong name as for a wrong password. The header may
+// stand once (RFC 9110, section 5.3).
 func (g *guard) authenticated(r *http.Request) bool {
 	user, password, _ := r.BasicAuth()
-	return equal(user, g.cfg.Username)&equal(password, g.cfg.Password) == 1
+	return len(r.Header.Values("Authorization")) == 1 && equal(user, g.cfg.Username)&equal(password, g.cfg.Password) == 1
 }
 
 func equal(got, want string) int {

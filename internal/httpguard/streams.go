@@ -11,13 +11,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/Jeffail/gabs/v2"
 	"github.com/gorilla/mux"
-	"github.com/redpanda-data/benthos/v4/public/service"
 	"gopkg.in/yaml.v3"
 
 	"github.com/iotcast/iotcast/internal/metricnames"
@@ -34,13 +32,14 @@ type streams struct {
 	linter *linter
 	names  *metricnames.Names
 	turns  turns
+	check  func() error // of what /ready is to wait for; nil: nothing
 	next   http.Handler
 }
 
 // newStreams routes with the router that Benthos routes with, so that both take a
 // path for the same.
 func newStreams(cfg Config, next http.Handler) http.Handler {
-	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), turns: turns{taken: map[string]chan struct{}{}}, next: next}
+	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), turns: turns{taken: map[string]chan struct{}{}}, check: cfg.Ready, next: next}
 	router := mux.NewRouter()
 	prefixes := []string{""}
 	if cfg.RootPath != "" {
@@ -50,6 +49,7 @@ func newStreams(cfg Config, next http.Handler) http.Handler {
 		router.Path(prefix + "/streams").HandlerFunc(s.all)
 		router.Path(prefix + "/streams/{id}").HandlerFunc(s.one)
 		router.Path(prefix + "/resources/{type}/{id}").HandlerFunc(s.resource)
+		router.Path(prefix + "/ready").HandlerFunc(s.ready)
 	}
 	router.NotFoundHandler = next
 	return router
@@ -189,6 +189,17 @@ func (s *streams) resource(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.forward(w, r, doc)
+}
+
+// ready answers for what Benthos does not know of.
+func (s *streams) ready(w http.ResponseWriter, r *http.Request) {
+	if s.check != nil {
+		if err := s.check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	s.next.ServeHTTP(w, r)
 }
 
 // takeNames refuses configs with metrics whose names are taken, and takes the names.
@@ -350,26 +361,3 @@ func (s *streams) show(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(body)
 }
-
-// scrub replaces what Benthos knows for secrets, and passwords in URLs.
-func scrub(env *service.Environment, config []byte) (any, error) {
-	var plain map[string]any
-	if err := yaml.Unmarshal(config, &plain); err != nil {
-		return nil, err
-	}
-	given := maps.Clone(plain)
-	text, err := env.CoreConfigSchema("", "").NewStreamConfigMarshaller().SetScrubSecrets(true).AnyToYAML(plain)
-	if err != nil {
-		return nil, err
-	}
-	var scrubbed map[string]any
-	err = yaml.Unmarshal(userinfo.ReplaceAll([]byte(text), []byte("${1}xxxxx@")), &scrubbed)
-	maps.DeleteFunc(scrubbed, func(field string, _ any) bool { // what Benthos adds
-		_, ok := given[field]
-		return !ok
-	})
-	return scrubbed, err
-}
-
-// userinfo is that of a URL, up to its password.
-var userinfo = regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`)

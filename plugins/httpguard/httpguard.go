@@ -106,8 +106,9 @@ func (m *Mode) Extract(c *cli.Context) error {
 }
 
 // Start puts the guard before the API of the root config, and returns the API
-// without it. The function that it returns ends the guard.
-func Start(root *service.ParsedConfig, mode Mode) (api http.Handler, stop func(context.Context), err error) {
+// without it. What is not ready beside the streams has /ready answer 503. The function
+// that it returns ends the guard.
+func Start(root *service.ParsedConfig, mode Mode, ready func() error) (api http.Handler, stop func(context.Context), err error) {
 	stop = func(context.Context) {}
 	if !root.Contains(fieldGuard) || !root.Contains(fieldHTTP) { // the schema does not have the fields
 		return http.NotFoundHandler(), stop, nil
@@ -120,6 +121,7 @@ func Start(root *service.ParsedConfig, mode Mode) (api http.Handler, stop func(c
 	if err != nil {
 		return nil, nil, err
 	}
+	cfg.Ready = ready
 	api, err = takeOver(root.Resources())
 	if err != nil {
 		return nil, nil, err
