@@ -105,8 +105,10 @@ func (t *Turn) WasSent(by *Output, eventID string) bool {
 
 const (
 	// transit is how long a batch may be on its way to outputs that have nothing
-	// else to do, before something must be holding it.
-	transit = 250 * time.Millisecond
+	// else to do, before something must be holding it. It is waited for once in the
+	// life of a stream, and a machine that is busy with other things has threads stand
+	// still for some hundred milliseconds.
+	transit = time.Second
 	// patience ends a wait for a batch that was lost on the way, as in a pipeline
 	// that is being torn down, where nobody says so.
 	patience = 5 * time.Second

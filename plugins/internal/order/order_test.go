@@ -157,3 +157,38 @@ func TestStreamsAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// An output that writes several batches at a time queues them in their order, however
+// its goroutines overtake each other.
+func TestTakesInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(Stream)
+		out := s.AddOutput()
+		out.Ready(true)
+		first := NewLine(s).First()
+		second := first.Next()
+		third := second.Next()
+		var queued []int
+		take := func(n int, turns ...*Turn) {
+			if err := out.TakeInTurn(t.Context(), batch(turns...), func() error {
+				queued = append(queued, n)
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		go take(3, third)
+		synctest.Wait()
+		go take(1, second, first) // gathered
+		synctest.Wait()
+		if len(queued) != 2 || queued[0] != 1 || queued[1] != 3 {
+			t.Errorf("queued in the order %v", queued)
+		}
+		lost := third.Next()
+		begun := time.Now()
+		take(5, lost.Next())
+		if took := time.Since(begun); took != patience {
+			t.Errorf("waited for %v, for a batch that is lost", took)
+		}
+	})
+}

@@ -1,8 +1,10 @@
 package order
 
 import (
+	"context"
 	"runtime"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -97,6 +99,55 @@ func (o *Output) Take(batch service.MessageBatch) (first *Turn, done func()) {
 		defer s.mu.Unlock()
 		s.now.busy--
 	}
+}
+
+// TakeInTurn is Take for an output that writes several batches at a time. Benthos gives
+// each to a goroutine of its own, and these may overtake each other on their way to
+// the output. It waits until the batches before are taken, and calls queue, which puts
+// this one behind them; the output has it then, and can take the next.
+func (o *Output) TakeInTurn(ctx context.Context, batch service.MessageBatch, queue func() error) error {
+	if err := awaitTurn(ctx, batch); err != nil {
+		return err
+	}
+	if err := queue(); err != nil {
+		return err
+	}
+	_, done := o.Take(batch)
+	done()
+	return nil
+}
+
+// awaitTurn waits until all batches before are taken, or must be lost.
+func awaitTurn(ctx context.Context, batch service.MessageBatch) error {
+	own := make(map[*passage]bool, 1)
+	var turns []*Turn
+	for i := range batch {
+		if t := Of(batch[i:]); t != nil && !own[t.own] {
+			own[t.own] = true
+			turns = append(turns, t)
+		}
+	}
+	for _, t := range turns {
+		if t.before == nil || own[t.before] {
+			continue
+		}
+		select {
+		case <-t.before.taken:
+			continue
+		default:
+		}
+		timeout := time.NewTimer(patience)
+		select {
+		case <-t.before.taken:
+		case <-timeout.C:
+		case <-ctx.Done():
+		}
+		timeout.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Close says that the output takes nothing any more.
