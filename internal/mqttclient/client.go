@@ -137,7 +137,7 @@ func (c *Client) open(ctx context.Context, u *url.URL) (*Session, error) {
 		return nil, err
 	}
 	s := newSession(c)
-	s.tap = newTap(link, s.receive)
+	s.tap = newTap(link.conn, s.receive)
 	s.socket = link.socket
 	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
 	// the keep-alive too late at worst, so a short one gets a whole second more.
@@ -230,9 +230,10 @@ func (s *Session) answer(t mqtt.Token) error {
 	return nil
 }
 
-// loseUnless ends the session if subscribing has failed after all.
+// loseUnless ends the session if subscribing has failed after all. Where the session
+// was closed first, its DISCONNECT may still be on its way.
 func (s *Session) loseUnless(subscribed <-chan error) {
-	if err := <-subscribed; err != nil {
+	if err := <-subscribed; err != nil && !s.Lost() {
 		s.lose(err)
 		_ = s.tap.Close()
 	}

@@ -47,8 +47,11 @@ var schemes = []string{"tcp", "mqtt", "ssl", "tls", "mqtts", "mqtt+ssl", "tcps",
 
 // link is a connection, over TLS or WebSocket perhaps, and the socket below it.
 // To close that ends the connection at once: TLS and WebSocket wait for the peer.
+//
+// It embeds neither: what the connection can do besides net.Conn, such as CloseWrite,
+// would be hidden.
 type link struct {
-	net.Conn
+	conn   net.Conn
 	socket net.Conn
 }
 
@@ -56,14 +59,14 @@ type link struct {
 func dial(ctx context.Context, u *url.URL, config *tls.Config) (l link, err error) {
 	switch u.Scheme {
 	case "tcp", "mqtt":
-		l.Conn, err = l.dialTCP(ctx, "tcp", withPort(u, "1883"))
+		l.conn, err = l.dialTCP(ctx, "tcp", withPort(u, "1883"))
 	case "ws", "wss":
-		l.Conn, err = l.dialWebSocket(ctx, u, config)
+		l.conn, err = l.dialWebSocket(ctx, u, config)
 	case "unix":
 		l.socket, err = new(net.Dialer).DialContext(ctx, "unix", u.Host+u.Path)
-		l.Conn = l.socket
+		l.conn = l.socket
 	default:
-		l.Conn, err = l.dialTLS(ctx, withPort(u, "8883"), u.Hostname(), config)
+		l.conn, err = l.dialTLS(ctx, withPort(u, "8883"), u.Hostname(), config)
 	}
 	return l, err
 }

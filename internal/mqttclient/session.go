@@ -337,9 +337,9 @@ func (s *Session) Close() {
 	s.close()
 	s.tap.Flush()
 	s.tap.polite.Store(true)
-	// 250 ms is what paho waits for its writer; with 0 it may cut off the last
-	// acknowledgements.
-	s.paho.Disconnect(250)
+	// paho waits so long at most for its writer and for the tap to close, and else
+	// cuts off the last acknowledgements.
+	s.paho.Disconnect(uint((2 * closeWait).Milliseconds()))
 }
 
 // abandon ends the connection at once: the broker gives no answer, or none that is

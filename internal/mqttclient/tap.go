@@ -90,8 +90,9 @@ func (t *tap) fill(p []byte) (int, error) {
 	return n, err
 }
 
-// closeWait is for the peer to read what was written, and to close.
-const closeWait = 200 * time.Millisecond
+// closeWait is for the peer to read what was written, and to close. A broker on a
+// busy machine has needed more than a second.
+const closeWait = 3 * time.Second
 
 // Close closes the connection. A socket that is closed with bytes unread resets
 // the connection, and the broker loses the acknowledgements that it has not read

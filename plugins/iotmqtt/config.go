@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 const (
@@ -104,12 +105,12 @@ func Spec() *service.ConfigSpec {
 				Default(false).
 				Example(true).
 				Advanced(),
-			service.NewDurationField(fieldKeepAlive).
+			duration.Field(fieldKeepAlive).
 				Description("How long the connection may be idle before it is probed. When nothing comes for one and a half times this, not even the answer to a probe, it counts as lost. At least 2s: MQTT counts it in seconds, and some brokers round one and a half of them down to one.").
 				Default("30s").
 				Example("5s").
 				LintRule(fieldLint(fieldKeepAlive)),
-			service.NewDurationField(fieldConnectTimeout).
+			duration.Field(fieldConnectTimeout).
 				Description("How long connecting to one of the `urls`, and subscribing there, may take.").
 				Default("10s").
 				Example("3s").
@@ -117,6 +118,7 @@ func Spec() *service.ConfigSpec {
 			batchingField(),
 		).
 		Fields(sharingFields()...).
+		Field(leasesField()).
 		Fields(
 			service.NewAutoRetryNacksToggleField(),
 		).
@@ -148,7 +150,7 @@ func batchingField() *service.ConfigField {
 			Description("How many messages make a batch. 0 means that the number does not matter. A batch holds no more messages of QoS 1 and 2 than the broker sends before it waits for acknowledgements, which with Mosquitto is 20 and with RabbitMQ 10 unless set otherwise (see [brokers](../brokers.md)): when it waits, the batch goes, and the log says so.").
 			Default(1).
 			Example(10),
-		service.NewStringField("period").
+		duration.OptionalField("period").
 			Description("How long the first message of a batch may wait for others. Empty means until the batch is full.").
 			Default("1s").
 			Example("100ms"),
@@ -182,6 +184,7 @@ const (
 )
 
 var sourceLint = fmt.Sprintf(sharedLet+`
+let leases = this.leases.parts.or(0).number(0) > 0
 root = match {
   this.registry_id.or("") != "" && this.broker_id.or("") != "" => [ %q ],
   this.registry_id.or("") == "" && this.broker_id.or("") == "" && this.device_id.or("") != "" => [ %q ],
@@ -190,8 +193,11 @@ root = match {
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
   this.share_group.or("") != "" && $shared => [ %q ],
   (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
+  $leases && (this.clean_session.or(true) == true || this.client_id.or("") == "") => [ %q ],
+  $leases && this.qos.or(1) == 0 => [ %q ],
+  $leases && (this.share_group.or("") != "" || $shared || this.partition.count.or(1).number(1) > 1) => [ %q ],
   this.broker_id.or("") != "" => %s,
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, brokerTopicsLint)
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, errLeaseSession, errLeaseQoS, errLeaseShares, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {
@@ -206,6 +212,7 @@ type config struct {
 
 	strictOrder bool
 	sharing     sharing
+	leases      leases
 }
 
 func parse(conf *service.ParsedConfig) (c config, err error) {
@@ -244,12 +251,15 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	if c.sharing, err = parseSharing(conf); err != nil {
 		return c, err
 	}
+	if c.leases, err = parseLeases(conf); err != nil {
+		return c, err
+	}
 	m.QoS = byte(qos)
 	if err = c.check(qos); err != nil || c.batching.Period == "" {
 		return c, err
 	}
-	if c.period, err = time.ParseDuration(c.batching.Period); err != nil {
-		return c, fmt.Errorf("field %s.period: %w", fieldBatching, err)
+	if c.period, err = duration.Parse(fieldBatching+".period", c.batching.Period); err != nil {
+		return c, err
 	}
 	c.batching.Period = ""
 	return c, nil
@@ -276,6 +286,9 @@ func (c *config) check(qos int) error {
 		return errors.New(errBatching)
 	case !m.CleanSession && m.ClientID == "":
 		return errors.New(errSession)
+	}
+	if err := c.checkLeases(qos); err != nil {
+		return err
 	}
 	if err := errors.Join(checkDuration(fieldKeepAlive, m.KeepAlive), checkDuration(fieldConnectTimeout, m.ConnectTimeout)); err != nil {
 		return err
@@ -333,5 +346,5 @@ func (g *getter) strings(name string) []string { return get(g, g.conf.FieldStrin
 func (g *getter) int(name string) int          { return get(g, g.conf.FieldInt, name) }
 func (g *getter) bool(name string) bool        { return get(g, g.conf.FieldBool, name) }
 func (g *getter) duration(name string) time.Duration {
-	return get(g, g.conf.FieldDuration, name)
+	return get(g, func(...string) (time.Duration, error) { return duration.Of(g.conf, name) }, name)
 }

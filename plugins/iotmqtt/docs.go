@@ -19,6 +19,8 @@ After a lost connection the input connects again, with a back-off from 100 ms to
 
 A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
 
+With ` + "`leases`" + ` the input is connected while one of its parts is, or while there is none for it, and not while it has no lease. A part is yielded when what is under way is acknowledged, so nothing comes twice when processes are added or stopped. See [several nodes](../cluster.md).
+
 == Metadata
 
 - ` + "`mqtt_topic`" + `: the topic as published
@@ -37,6 +39,7 @@ A connection on which nothing comes for one and a half times ` + "`keepalive`" +
 - ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
 - ` + "`iot_mqtt_retained_repeated`" + `: retained messages that were left out, since the session had got them before
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
+- ` + "`iot_mqtt_parts`" + `: with ` + "`leases`" + `, the parts that this process holds
 - ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos
 
 The first two are brought up to date once a second.

@@ -1,7 +1,6 @@
 package iotmqtt_test
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -140,27 +139,8 @@ func TestFailedWebSocket(t *testing.T) {
 // build runs a stream that need not connect.
 func build(t *testing.T, yaml string, consume service.MessageBatchHandlerFunc) *logBook {
 	t.Helper()
-	logs := newLogBook()
-	b := service.NewStreamBuilder()
-	b.SetLogger(slog.New(logs))
-	if err := b.AddInputYAML("iot_mqtt:\n" + indent(yaml)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.AddBatchConsumerFunc(consume); err != nil {
-		t.Fatal(err)
-	}
-	s, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if err := s.StopWithin(5 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-ended
-	})
+	s, logs := newStream(t, service.NewStreamBuilder(), yaml, consume)
+	runStream(t, s)
 	return logs
 }
 

@@ -31,27 +31,7 @@ func run(t *testing.T, port, yaml string, consume service.MessageBatchHandlerFun
 
 func runAt(t *testing.T, url, yaml string, consume service.MessageBatchHandlerFunc) (logs *logBook) {
 	t.Helper()
-	logs = newLogBook()
-	b := service.NewStreamBuilder()
-	b.SetLogger(slog.New(logs))
-	if err := b.AddInputYAML("iot_mqtt:\n  urls: [ \"" + url + "\" ]\n" + indent(yaml)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.AddBatchConsumerFunc(consume); err != nil {
-		t.Fatal(err)
-	}
-	s, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if err := s.StopWithin(5 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-ended
-	})
+	logs = build(t, "urls: [ \""+url+"\" ]\n"+yaml, consume)
 	logs.waitFor(t, "MQTT broker")
 	return logs
 }

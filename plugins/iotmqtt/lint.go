@@ -8,6 +8,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/plugins/internal/duration"
 )
 
 // filterProblem is a Bloblang method, since that is what lint rules are written in. It lets them say what the input would.
@@ -20,7 +21,7 @@ func registerFieldProblem() {
 	spec := bloblang.NewPluginSpec().
 		Category("IoT").
 		Description("Tells what is wrong with the value of a field of the input `iot_mqtt`. The result is empty if there is nothing wrong, and never holds the value, since a URL may hold a password.").
-		Param(bloblang.NewStringParam("field").Description("Which field: `urls` (one entry of it), `keepalive` or `connect_timeout`.")).
+		Param(bloblang.NewStringParam("field").Description("Which field: `urls` (one entry of it), `keepalive`, `connect_timeout` or `leases.duration`.")).
 		Example("", `root = this.url.iot_mqtt_field_problem("urls")`,
 			[2]string{`{"url":"tcp://localhost:1883"}`, `""`},
 			[2]string{`{"url":"ssl://"}`, `"a URL without a host: write it like ssl://localhost"`})
@@ -43,9 +44,9 @@ func checkField(field, value string) error {
 		_, err := mqttclient.ParseURLs(value)
 		return err
 	}
-	d, err := time.ParseDuration(value)
+	d, err := duration.Parse(field, value)
 	if err != nil {
-		return nil // Benthos says so
+		return err
 	}
 	return checkDuration(field, d)
 }
@@ -54,6 +55,8 @@ func checkDuration(field string, d time.Duration) error {
 	switch {
 	case field == fieldKeepAlive && d < 2*time.Second:
 		return fmt.Errorf("%s must be at least 2s, not %v", field, d)
+	case field == fieldLeases+"."+fieldLeaseDuration && d < 3*time.Second:
+		return fmt.Errorf("%s must be at least 3s, not %v", field, d)
 	case field == fieldConnectTimeout && d <= 0:
 		return fmt.Errorf("%s must be positive, not %v", field, d)
 	}

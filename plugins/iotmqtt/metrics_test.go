@@ -3,12 +3,10 @@ package iotmqtt_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
@@ -71,29 +69,11 @@ func measure(t *testing.T, port, fields string, consume service.MessageBatchHand
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	logs := newLogBook()
-	b.SetLogger(slog.New(logs))
-	for _, err := range []error{
-		b.SetMetricsYAML("gauges: {}"),
-		b.AddInputYAML("iot_mqtt:\n  urls: [ tcp://127.0.0.1:" + port + " ]\n" + indent(fields)),
-		b.AddBatchConsumerFunc(consume),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := b.Build()
-	if err != nil {
+	if err := b.SetMetricsYAML("gauges: {}"); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if err := s.StopWithin(5 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-ended
-	})
+	s, logs := newStream(t, b, "urls: [ tcp://127.0.0.1:"+port+" ]\n"+fields, consume)
+	runStream(t, s)
 	logs.waitFor(t, "on the MQTT broker")
 	return exporter
 }

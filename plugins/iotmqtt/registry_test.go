@@ -1,11 +1,8 @@
 package iotmqtt_test
 
 import (
-	"context"
-	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -13,7 +10,7 @@ import (
 )
 
 // knowing builds a stream in a process that has registries.
-func knowing(t *testing.T, port, yaml string, logs *logBook, consume service.MessageBatchHandlerFunc) *service.Stream {
+func knowing(t *testing.T, port, yaml string, consume service.MessageBatchHandlerFunc) (s *service.Stream, logs *logBook) {
 	t.Helper()
 	d, err := registry.New(registry.Config{Registries: []registry.Registry{
 		{ID: "reg", Devices: []registry.Device{
@@ -25,40 +22,21 @@ func knowing(t *testing.T, port, yaml string, logs *logBook, consume service.Mes
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := service.NewStreamBuilder()
-	b.SetLogger(slog.New(logs))
-	if err := b.AddInputYAML("iot_mqtt:\n  urls: [ \"tcp://127.0.0.1:" + port + "\" ]\n" + indent(yaml)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.AddBatchConsumerFunc(consume); err != nil {
-		t.Fatal(err)
-	}
-	s, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, logs = newStream(t, service.NewStreamBuilder(), "urls: [ \"tcp://127.0.0.1:"+port+"\" ]\n"+yaml, consume)
 	s.Resources().SetGeneric(registry.Key, d)
-	return s
+	return s, logs
 }
 
 func runKnowing(t *testing.T, port, yaml string, consume service.MessageBatchHandlerFunc) {
 	t.Helper()
-	logs := newLogBook()
-	s := knowing(t, port, yaml, logs, consume)
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if err := s.StopWithin(5 * time.Second); err != nil {
-			t.Error(err)
-		}
-		<-ended
-	})
+	s, logs := knowing(t, port, yaml, consume)
+	runStream(t, s)
 	logs.waitFor(t, "MQTT broker")
 }
 
 // A device of another registry is a mistake that would go unnoticed.
 func TestUnknownDevice(t *testing.T) {
-	s := knowing(t, "1", "registry_id: reg\ndevice_id: dev3", newLogBook(), new(received).add)
+	s, _ := knowing(t, "1", "registry_id: reg\ndevice_id: dev3", new(received).add)
 	err := s.Run(t.Context())
 	want := `device_id "dev3" is none of registry "reg", whose devices are ["dev1" "dev2"]`
 	if err == nil || !strings.Contains(err.Error(), want) {

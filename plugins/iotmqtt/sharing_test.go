@@ -89,6 +89,7 @@ func TestShareGroupOfDollarTopics(t *testing.T) {
 }
 
 func TestSharingIsChecked(t *testing.T) {
+	const kept = "client_id: c\nclean_session: false\n"
 	linter := service.GlobalEnvironment().NewComponentConfigLinter()
 	for yaml, want := range map[string]string{
 		"share_group: g":                                               "",
@@ -102,6 +103,19 @@ func TestSharingIsChecked(t *testing.T) {
 		"share_group: g\npartition: { index: 0, count: 2 }":            "a message would be lost",
 		"topics: [ $share/g/a ]\npartition: { index: 0, count: 2 }":    "a message would be lost",
 		"topics: [ a, $share/g/a ]\npartition: { index: 0, count: 1 }": "",
+
+		kept + "leases: { parts: 8 }":                              "",
+		"leases: { parts: 0 }":                                     "",
+		"leases: { parts: 8 }":                                     "leases.parts needs clean_session: false",
+		kept + "qos: 0\nleases: { parts: 8 }":                      "leases.parts needs qos 1 or 2",
+		kept + "share_group: g\nleases: { parts: 8 }":              "keep one way to share",
+		kept + "topics: [ $share/g/a ]\nleases: { parts: 8 }":      "keep one way to share",
+		kept + "partition: { count: 2 }\nleases: { parts: 8 }":     "keep one way to share",
+		kept + "leases: { parts: -1 }":                             "leases.parts must be",
+		kept + "leases: { parts: 8, duration: 1s }":                "leases.duration must be at least 3s",
+		kept + "leases: { parts: 8, bucket: a.b }":                 "leases.bucket must be made of",
+		kept + "leases: { parts: 8, replicas: 6 }":                 "leases.replicas must be",
+		kept + "leases: { parts: 8, auth: { token: t, user: u } }": "auth takes one way to log in",
 	} {
 		full := "urls: [ tcp://localhost:1883 ]\nbroker_id: b\n" + yaml
 		lints, err := linter.LintInputYAML([]byte("iot_mqtt:\n" + indent(full)))

@@ -1,12 +1,14 @@
 package iotmqtt_test
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"testing"
 	"time"
 
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
+	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/redpanda-data/benthos/v4/public/service/integration"
 	_ "github.com/redpanda-data/connect/v4/public/components/mqtt"
 
@@ -24,6 +26,37 @@ func startBroker(t *testing.T) (b *devbroker.Broker, port string) {
 	t.Cleanup(func() { _ = b.Close() })
 	_, port, _ = net.SplitHostPort(b.Addr().String())
 	return b, port
+}
+
+// newStream builds a stream of an input of the given fields that hands its batches to
+// consume.
+func newStream(t *testing.T, b *service.StreamBuilder, fields string, consume service.MessageBatchHandlerFunc) (s *service.Stream, logs *logBook) {
+	t.Helper()
+	logs = newLogBook()
+	b.SetLogger(slog.New(logs))
+	if err := b.AddInputYAML("iot_mqtt:\n" + indent(fields)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AddBatchConsumerFunc(consume); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, logs
+}
+
+// runStream runs a stream until the test ends.
+func runStream(t *testing.T, s *service.Stream) {
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(context.Background()) }()
+	t.Cleanup(func() {
+		if err := s.StopWithin(5 * time.Second); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
 }
 
 // TestStreamSuite is the suite that Benthos offers for every connector.

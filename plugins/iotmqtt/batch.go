@@ -1,0 +1,48 @@
+package iotmqtt
+
+import (
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/plugins/internal/metakey"
+	"github.com/iotcast/iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/permanent"
+)
+
+// batch is what went through the pipeline together.
+type batch struct {
+	messages service.MessageBatch
+	sources  []*mqttclient.Message
+	session  *mqttclient.Session
+	turn     *order.Turn
+	attempts int
+}
+
+// failed is how many messages of the batch an error is about.
+func (b *batch) failed(err error) (n int) {
+	told := permanent.Each(err, func(m *service.Message, _ error) {
+		if of, ok := m.MetaGetMut(metakey.Messages); ok {
+			envelope, _ := of.(int64)
+			n += int(envelope) - 1
+		}
+		n++
+	})
+	if !told || n > len(b.sources) {
+		return len(b.sources)
+	}
+	return n
+}
+
+// comesAgain reports whether the broker will send all messages of a batch again,
+// or has already, so that a replay would double them.
+func (b *batch) comesAgain(cleanSession bool) bool {
+	if cleanSession || !b.session.Lost() {
+		return false
+	}
+	for _, m := range b.sources {
+		if m.QoS == 0 {
+			return false
+		}
+	}
+	return true
+}
