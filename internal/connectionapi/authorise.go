@@ -20,11 +20,8 @@ func (a *api) authenticate(req *http.Request) (caller, error) {
 	if a.verifier == nil {
 		return caller{}, a.fromHere(req)
 	}
-	scheme, raw, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		raw = ""
-	}
-	claims, err := a.verifier.Verify(req.Context(), strings.TrimSpace(raw))
+	raw, _ := token.Bearer(req.Header)
+	claims, err := a.verifier.Verify(req.Context(), raw)
 	switch {
 	case err != nil && token.Reason(err) == "keys_unavailable": // not the caller's fault
 		a.log.Warn("A token cannot be verified", "error", err)

@@ -3,11 +3,11 @@ package connectionapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"time"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/iotcast/iotcast/internal/gateway"
 )
@@ -18,15 +18,22 @@ type Forward func(ctx context.Context, node string, request []byte) (answer []by
 
 // Cluster is the directory of the gateways of this process, and of the connections
 // that other nodes hold: their IDs say which. It lists, and broadcasts to, those of
-// this process only.
-func Cluster(set *gateway.Set, forward Forward, log *slog.Logger) Directory {
-	return cluster{local{set}, forward, log}
+// the named nodes, of which this process may be one.
+func Cluster(set *gateway.Set, nodes []string, forward Forward, log *slog.Logger) Directory {
+	c := cluster{local: local{set}, forward: forward, troubles: newTroubles(log)}
+	for _, node := range slices.Sorted(slices.Values(nodes)) {
+		if !set.IsNode(node) && !slices.Contains(c.others, node) {
+			c.others = append(c.others, node)
+		}
+	}
+	return c
 }
 
 type cluster struct {
 	local
-	forward Forward
-	log     *slog.Logger
+	others   []string // nodes
+	forward  Forward
+	troubles *troubles
 }
 
 // Connection implements Directory.
@@ -35,12 +42,15 @@ func (c cluster) Connection(ctx context.Context, id string) (Connection, error) 
 	if node == "" || c.set.IsNode(node) {
 		return c.local.Connection(ctx, id)
 	}
+	if len(c.others) > 0 && !slices.Contains(c.others, node) { // whatever a caller writes is not sent around
+		return nil, ErrNotFound
+	}
 	r := &remoteConnection{cluster: c, node: node, id: id}
 	a, err := r.ask(ctx, nodeRequest{Method: get.name})
 	if err != nil {
 		return nil, err
 	}
-	r.info = a.Connection.info()
+	r.info = *a.Connection
 	return r, nil
 }
 
@@ -72,125 +82,78 @@ func (r *remoteConnection) Disconnect(ctx context.Context) error {
 // gone, or will be.
 func (r *remoteConnection) ask(ctx context.Context, q nodeRequest) (a nodeAnswer, err error) {
 	q.ConnectionID = r.id
-	request, err := json.Marshal(q)
-	if err != nil {
-		return a, err
-	}
-	answer, err := r.cluster.forward(ctx, r.node, request)
-	if err != nil {
-		r.cluster.log.Warn("A node does not answer: its connections count as not open", "node", r.node, "connection_id", r.id, "error", err)
+	a, answered, err := r.cluster.ask(ctx, r.node, q)
+	if !answered {
 		return a, fmt.Errorf("%w: node %q does not answer", ErrNotFound, r.node)
 	}
-	if err := json.Unmarshal(answer, &a); err != nil {
-		return a, fmt.Errorf("reading the answer of node %q: %w", r.node, err)
-	}
-	err = a.err(q.Method)
 	return a, err
 }
 
-// nodeRequest is what one node asks of another, in JSON.
-type nodeRequest struct {
-	Method       string `json:"method"` // get, send or disconnect
-	ConnectionID string `json:"connection_id"`
-	Text         bool   `json:"text,omitempty"` // of a message to send, or else it is binary
-	Data         []byte `json:"data,omitempty"` // base64
+// List implements Directory.
+func (c cluster) List(ctx context.Context, q Query) (found []Info, _ Unreachable, err error) {
+	if found, _, err = c.local.List(ctx, q); err != nil {
+		return nil, nil, err
+	}
+	answers, unreachable := c.askOthers(ctx, nodeRequest{Method: list.name, Query: &q})
+	for _, a := range answers {
+		found = append(found, a.Connections...)
+	}
+	slices.SortFunc(found, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
+	return found[:min(len(found), q.Limit)], unreachable, nil
 }
 
-// nodeAnswer is what it gets.
-type nodeAnswer struct {
-	Status     int             `json:"status"` // of HTTP
-	Error      string          `json:"error,omitempty"`
-	Connection *nodeConnection `json:"connection,omitempty"` // with status 200
+// Broadcast implements Directory.
+func (c cluster) Broadcast(ctx context.Context, label, path string, m Message) (n int, _ Unreachable, err error) {
+	if n, _, err = c.local.Broadcast(ctx, label, path, m); err != nil {
+		return 0, nil, err // and the others have the same config
+	}
+	answers, unreachable := c.askOthers(ctx, nodeRequest{
+		Method: broadcast.name, Gateway: label, Path: path, Text: m.Text, Data: m.Data,
+	})
+	for _, a := range answers {
+		n += a.Sent
+	}
+	return n, unreachable, nil
 }
 
-type nodeConnection struct {
-	ID           string    `json:"id"`
-	Gateway      string    `json:"gateway"`
-	Path         string    `json:"path"`
-	SourceIP     string    `json:"source_ip"`
-	UserAgent    string    `json:"user_agent"`
-	ConnectedAt  time.Time `json:"connected_at"`
-	LastActiveAt time.Time `json:"last_active_at"`
-}
-
-func (n *nodeConnection) info() Info {
-	return Info{
-		ID: n.ID, Gateway: n.Gateway, Path: n.Path, SourceIP: n.SourceIP, UserAgent: n.UserAgent,
-		ConnectedAt: n.ConnectedAt, LastActiveAt: n.LastActiveAt,
+// askOthers asks all other nodes at once.
+func (c cluster) askOthers(ctx context.Context, q nodeRequest) (answers []nodeAnswer, unreachable Unreachable) {
+	all, answered, errs := make([]nodeAnswer, len(c.others)), make([]bool, len(c.others)), make([]error, len(c.others))
+	var asked sync.WaitGroup
+	for i, node := range c.others {
+		asked.Go(func() { all[i], answered[i], errs[i] = c.ask(ctx, node, q) })
 	}
-}
-
-// err is the error that an answer stands for.
-func (a *nodeAnswer) err(method string) error {
-	switch {
-	case a.Status == http.StatusOK && (a.Connection != nil || method != get.name):
-		return nil
-	case a.Status == http.StatusNotFound:
-		return fmt.Errorf("%w: %s", ErrNotFound, a.Error)
-	case a.Status == http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("%w: %s", ErrTooLarge, a.Error)
-	}
-	return fmt.Errorf("a node answered %d: %s", a.Status, a.Error)
-}
-
-// Answer does what another node, or a pipeline, asks of the connections in the
-// directory. Allowed says whether it may, of a connection and for changing it or
-// only seeing it; nil: always.
-func Answer(ctx context.Context, d Directory, request []byte, allowed func(i Info, change bool) error) []byte {
-	status, i, err := answer(ctx, d, request, allowed)
-	a := nodeAnswer{Status: status}
-	if err != nil {
-		a.Error = err.Error()
-	} else {
-		a.Connection = &nodeConnection{
-			ID: i.ID, Gateway: i.Gateway, Path: i.Path, SourceIP: i.SourceIP, UserAgent: i.UserAgent,
-			ConnectedAt: i.ConnectedAt.UTC(), LastActiveAt: i.LastActiveAt.UTC(),
-		}
-	}
-	content, err := json.Marshal(a)
-	if err != nil { // of our own types: cannot be
-		return fmt.Appendf(nil, `{"status":%d}`, http.StatusInternalServerError)
-	}
-	return content
-}
-
-func answer(ctx context.Context, d Directory, request []byte, allowed func(Info, bool) error) (status int, i Info, err error) {
-	var q nodeRequest
-	if err := json.Unmarshal(request, &q); err != nil {
-		return http.StatusBadRequest, i, fmt.Errorf("the request is not the JSON that it must be: %w", err)
-	}
-	switch q.Method {
-	case get.name, send.name, disconnect.name:
-	default:
-		return http.StatusBadRequest, i, fmt.Errorf("method is %.50q, and must be get, send or disconnect", q.Method)
-	}
-	c, err := d.Connection(ctx, q.ConnectionID)
-	if err == nil {
-		i = c.Info()
-		if allowed != nil {
-			if err := allowed(i, q.Method != get.name); err != nil {
-				return http.StatusForbidden, i, err
+	asked.Wait()
+	for i, node := range c.others {
+		if errs[i] != nil {
+			if answered[i] {
+				c.troubles.refused(node, q.Method, all[i].Status, errs[i])
 			}
+			unreachable = append(unreachable, node)
+			continue
 		}
+		answers = append(answers, all[i])
 	}
-	switch {
-	case err != nil:
-	case q.Method == send.name:
-		err = c.Send(ctx, Message{Text: q.Text, Data: q.Data})
-	case q.Method == disconnect.name:
-		err = c.Disconnect(ctx)
-	}
-	return statusOf(err), i, err
+	return answers, unreachable
 }
 
-func statusOf(err error) int {
-	switch {
-	case err == nil:
-		return http.StatusOK
-	case errors.Is(err, ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, ErrTooLarge):
-		return http.StatusRequestEntityTooLarge
+// ask forwards a request to a node.
+func (c cluster) ask(ctx context.Context, node string, q nodeRequest) (a nodeAnswer, answered bool, err error) {
+	request, err := json.Marshal(q)
+	if err != nil {
+		return a, true, err
 	}
-	return http.StatusInternalServerError
+	answer, err := c.forward(ctx, node, request)
+	if err != nil {
+		if ctx.Err() == nil { // or else it is the caller who has left
+			c.troubles.silent(node, err)
+		}
+		return a, false, err
+	}
+	c.troubles.answers(node)
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return a, true, fmt.Errorf("reading the answer of node %q: %w", node, err)
+	}
+	err = a.err(q.Method)
+	return a, true, err
 }

@@ -1,9 +1,12 @@
 package connectionapi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +39,7 @@ func TestCluster(t *testing.T) {
 	a, b := startNode(t, "a"), startNode(t, "b")
 	remote := connectionapi.Local(gateway.NewSet(b))
 	broken := ""
-	api := start(t, connectionapi.Cluster(gateway.NewSet(a), func(ctx context.Context, node string, request []byte) ([]byte, error) {
+	api := start(t, connectionapi.Cluster(gateway.NewSet(a), []string{"c", "b", "a", "b"}, func(ctx context.Context, node string, request []byte) ([]byte, error) {
 		switch {
 		case node != "b":
 			return nil, errors.New("no responders")
@@ -54,7 +57,7 @@ func TestCluster(t *testing.T) {
 		t.Cleanup(func() { _ = ws.CloseNow() })
 		return ws, res.Header.Get("X-Yc-Apigateway-Websocket-Connection-Id")
 	}
-	_, own := dial(a)
+	here, own := dial(a)
 	ws, other := dial(b)
 	for _, id := range []string{own, other} {
 		if r := api.do("GET", "/connections/"+id, nil); r.status != 200 || r.body["id"] != id || r.body["gatewayId"] != "main" {
@@ -87,6 +90,29 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	broken = ""
+	if r := api.do("GET", "/connections?pageSize=1", nil); r.status != 200 || !strings.Contains(r.raw, `"id":"`+own+`"`) || strings.Contains(r.raw, other) || r.body["nextPageToken"] != own || fmt.Sprint(r.body["unreachable"]) != "[c]" {
+		t.Error("first page:", r.status, r.raw)
+	}
+	if r := api.do("GET", "/connections?pageSize=1&pageToken="+own, nil); r.status != 200 || !strings.Contains(r.raw, `"id":"`+other+`"`) || r.body["nextPageToken"] != nil {
+		t.Error("last page:", r.status, r.raw)
+	}
+	hello := map[string]any{"path": "/a", "data": "SGVsbG8=", "type": "TEXT"}
+	if r := api.do("POST", "/gateways/main:broadcast", hello); r.status != 200 || fmt.Sprint(r.body) != "map[connections:2 unreachable:[c]]" {
+		t.Error("broadcast:", r.status, r.raw)
+	}
+	for _, ws := range []*websocket.Conn{here, ws} {
+		if _, p, err := ws.Read(t.Context()); err != nil || string(p) != "Hello" {
+			t.Errorf("broadcast: %q %v", p, err)
+		}
+	}
+	if r := api.do("POST", "/gateways/main:broadcast", map[string]any{"path": "/b", "data": "SGVsbG8="}); r.status != 404 {
+		t.Error("broadcast on no path:", r.status, r.raw)
+	}
+	broken = `{"status":403,"error":"no role"}`
+	if r := api.do("GET", "/connections", nil); r.status != 200 || fmt.Sprint(r.body["unreachable"]) != "[b c]" {
+		t.Error("list without two nodes:", r.status, r.raw)
+	}
+	broken = ""
 	api.do("DELETE", "/connections/"+other, nil).succeeds(t, `{}`)
 	if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 		t.Error(err)
@@ -106,12 +132,116 @@ func make2k() []byte {
 func TestAnswer(t *testing.T) {
 	d := connectionapi.Local(gateway.NewSet(startNode(t, "a")))
 	for request, want := range map[string]string{
-		`x`:                                      `{"status":400,"error":"the request is not the JSON that it must be: invalid character 'x' looking for beginning of value"}`,
-		`{"method":"list"}`:                      `{"status":400,"error":"method is \"list\", and must be get, send or disconnect"}`,
-		`{"method":"get","connection_id":"a-b"}`: `{"status":404,"error":"not found"}`,
+		`x`:                 `{"status":400,"error":"bad request: the request is not the JSON that it must be: invalid character 'x' looking for beginning of value, at byte 1"}`,
+		`{"method":"open"}`: `{"status":400,"error":"bad request: method is \"open\", and must be get, send, disconnect, list or broadcast"}`,
+		`{"method":"list"}`: `{"status":400,"error":"bad request: a list needs a query with gateways, and a limit of 1 to 1001"}`,
+		`{"method":"broadcast","gateway":"main","path":"/b"}`: `{"status":404,"error":"not found: path \"/b\" does not exist on gateway \"main\": there is \"/a\" (see its routes in the root config)"}`,
+		`{"method":"get","connection_id":"a-b"}`:              `{"status":404,"error":"not found"}`,
 	} {
 		if got := string(connectionapi.Answer(t.Context(), d, []byte(request), nil)); got != want {
 			t.Errorf("%s: %s, want %s", request, got, want)
+		}
+	}
+}
+
+// TestTroublesAreToldOnce: what is wrong with a node stands in the log once, however
+// many requests meet it, until the node answers again; and callers write no lines of it.
+func TestTroublesAreToldOnce(t *testing.T) {
+	a := startNode(t, "a")
+	var lines bytes.Buffer
+	down, answer := true, `{"status":200}`
+	api := start(t, connectionapi.Cluster(gateway.NewSet(a), []string{"b"}, func(context.Context, string, []byte) ([]byte, error) {
+		if down {
+			return nil, errors.New("nobody at\nlevel=ERROR")
+		}
+		return []byte(answer), nil
+	}, slog.New(slog.NewTextHandler(&lines, nil))), false)
+	told := func(text string) int {
+		defer lines.Reset()
+		for line := range strings.Lines(lines.String()) {
+			if strings.Contains(line, "forged") || strings.HasPrefix(line, "level=") {
+				t.Errorf("in the log: %s", line)
+			}
+		}
+		return strings.Count(lines.String(), text)
+	}
+	ask := func() {
+		for range 5 {
+			api.do("GET", "/connections", nil)
+			api.do("GET", "/connections/b-00000000-0000-7000-8000-00000forged1", nil)
+			api.do("GET", "/connections/b-00000000-0000-7000-8000-000000000001", nil)
+			api.do("POST", "/gateways/main:broadcast", map[string]any{"path": "/a", "data": "SGVsbG8="})
+		}
+	}
+	ask()
+	if n := told("level=WARN"); n != 1 {
+		t.Errorf("%d lines say that the node does not answer", n)
+	}
+	down = false
+	ask()
+	if n := told("answers again"); n != 1 {
+		t.Errorf("%d lines say that the node answers again", n)
+	}
+	answer = `{"status":403,"error":"no role\nlevel=ERROR"}`
+	for range 5 {
+		api.do("GET", "/connections", nil)
+	}
+	if n := told("refuses"); n != 1 {
+		t.Errorf("%d lines say that the node refuses", n)
+	}
+	down = true
+	ask()
+	if n := told("level=WARN"); n != 1 {
+		t.Errorf("%d lines say that the node does not answer again", n)
+	}
+}
+
+// TestTroublesAreBounded: where no nodes are configured, callers make up names.
+func TestTroublesAreBounded(t *testing.T) {
+	var lines bytes.Buffer
+	api := start(t, connectionapi.Cluster(gateway.NewSet(startNode(t, "a")), nil, func(context.Context, string, []byte) ([]byte, error) {
+		return nil, errors.New("no responders")
+	}, slog.New(slog.NewTextHandler(&lines, nil))), false)
+	for i := range 150 {
+		api.do("GET", fmt.Sprintf("/connections/x%d-00000000-0000-7000-8000-000000000001", i), nil)
+	}
+	if n := strings.Count(lines.String(), "level=WARN"); n < 1 || n > 15 {
+		t.Errorf("%d lines:\n%s", n, lines.String())
+	}
+}
+
+// TestErrorsSpeakOfJSON: what is wrong with a body is said in the words of who has
+// written it, by the name of the field, and without all of what stands there.
+func TestErrorsSpeakOfJSON(t *testing.T) {
+	api := start(t, directoryOf(nil), false)
+	long := strings.Repeat("x", 5000)
+	for body, want := range map[string]string{
+		`{"data":5}`:                        "data must be a string, not number",
+		`{"data":"","type":true}`:           "type must be a string, not bool",
+		`{"` + long + `":1}`:                "there is no field",
+		`[]`:                                "it must be an object, not array",
+		`{"data"`:                           "unexpected EOF",
+		`{"data":x}`:                        "at byte 9",
+		`{"type":"` + long + `"}`:           "data is needed",
+		`{"data":"","type":"` + long + `"}`: "must be BINARY or TEXT",
+	} {
+		r := api.do("POST", "/connections/id-0:send", body)
+		if r.status != 400 || !strings.Contains(r.raw, want) || len(r.raw) > 500 || strings.Contains(r.raw, "Go ") {
+			t.Errorf("%.50s: %d %.600s, want %s", body, r.status, r.raw, want)
+		}
+	}
+	d := connectionapi.Local(gateway.NewSet(startNode(t, "a")))
+	for request, want := range map[string]string{
+		`{"method":5}`:                 "method must be a string, not number",
+		`{"method":"send","data":5}`:   "data must be a string in base64, not number",
+		`{"method":"list","query":[]}`: "query must be an object, not array",
+		`{"method":"` + long + `"}`:    "must be get, send",
+		`{"method":"broadcast","gateway":"main","path":"/` + long + `"}`: "does not exist on gateway",
+		`{"method":"broadcast","gateway":"` + long + `"}`:                "does not exist",
+	} {
+		got := string(connectionapi.Answer(t.Context(), d, []byte(request), nil))
+		if !strings.Contains(got, want) || len(got) > 500 || strings.Contains(got, "Go ") {
+			t.Errorf("%.50s: %.600s, want %s", request, got, want)
 		}
 	}
 }

@@ -15,14 +15,18 @@ type Directory interface {
 	Bindings() map[string]access.Bindings
 	// Connection finds an open connection, or fails with ErrNotFound.
 	Connection(ctx context.Context, id string) (Connection, error)
-	// List returns open connections in the order of their IDs, which is that of
+	// List returns open connections in the order of their IDs: on each node that of
 	// connecting.
-	List(ctx context.Context, q Query) ([]Info, error)
+	List(ctx context.Context, q Query) ([]Info, Unreachable, error)
 	// Broadcast sends a message to all connections of a route and returns how many
 	// they are. It fails with ErrNotFound if there is no such route, with
 	// ErrTooLarge if the route takes no such message.
-	Broadcast(ctx context.Context, gateway, path string, m Message) (int, error)
+	Broadcast(ctx context.Context, gateway, path string, m Message) (int, Unreachable, error)
 }
+
+// Unreachable are the nodes that did not answer, in the order of their names: what
+// they hold is not in a result.
+type Unreachable []string
 
 // Connection is one open connection.
 type Connection interface {
@@ -42,9 +46,13 @@ var (
 
 // Info is what is known of a connection.
 type Info struct {
-	ID, Gateway, Path, SourceIP, UserAgent string
-
-	ConnectedAt, LastActiveAt time.Time
+	ID           string    `json:"id"`
+	Gateway      string    `json:"gateway"`
+	Path         string    `json:"path"`
+	SourceIP     string    `json:"source_ip"`
+	UserAgent    string    `json:"user_agent"`
+	ConnectedAt  time.Time `json:"connected_at"` // in UTC, as LastActiveAt
+	LastActiveAt time.Time `json:"last_active_at"`
 }
 
 // Message is what goes to clients.
@@ -55,9 +63,9 @@ type Message struct {
 
 // Query selects connections.
 type Query struct {
-	Gateways []string // of any of these
-	Path     string   // empty: of any
-	SourceIP string   // empty: from any
-	After    string   // ID; only those after it
-	Limit    int      // no more than these
+	Gateways []string `json:"gateways"`            // of any of these
+	Path     string   `json:"path,omitempty"`      // empty: of any
+	SourceIP string   `json:"source_ip,omitempty"` // empty: from any
+	After    string   `json:"after,omitempty"`     // ID; only those after it
+	Limit    int      `json:"limit"`               // no more than these
 }

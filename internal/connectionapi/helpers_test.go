@@ -61,17 +61,17 @@ func (d *directory) Connection(_ context.Context, id string) (connectionapi.Conn
 	return nil, connectionapi.ErrNotFound
 }
 
-func (d *directory) List(_ context.Context, q connectionapi.Query) (found []connectionapi.Info, err error) {
+func (d *directory) List(_ context.Context, q connectionapi.Query) (found []connectionapi.Info, _ connectionapi.Unreachable, err error) {
 	for _, c := range d.connections {
 		if slices.Contains(q.Gateways, c.Gateway) && c.ID > q.After && len(found) < q.Limit &&
 			(q.Path == "" || q.Path == c.Path) && (q.SourceIP == "" || q.SourceIP == c.SourceIP) {
 			found = append(found, c.Info)
 		}
 	}
-	return found, d.err
+	return found, nil, d.err
 }
 
-func (d *directory) Broadcast(_ context.Context, gateway, path string, m connectionapi.Message) (int, error) {
+func (d *directory) Broadcast(_ context.Context, gateway, path string, m connectionapi.Message) (int, connectionapi.Unreachable, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := 0
@@ -81,10 +81,10 @@ func (d *directory) Broadcast(_ context.Context, gateway, path string, m connect
 		}
 	}
 	if n == 0 {
-		return 0, fmt.Errorf("path %q: %w", path, connectionapi.ErrNotFound)
+		return 0, nil, fmt.Errorf("path %q: %w", path, connectionapi.ErrNotFound)
 	}
 	d.broadcasts = append(d.broadcasts, gateway+path+" "+text(m))
-	return n, d.err
+	return n, nil, d.err
 }
 
 func text(m connectionapi.Message) string { return fmt.Sprintf("%v %s", m.Text, m.Data) }

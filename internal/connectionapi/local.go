@@ -34,7 +34,7 @@ func (l local) Connection(_ context.Context, id string) (Connection, error) {
 }
 
 // List implements Directory.
-func (l local) List(_ context.Context, q Query) ([]Info, error) {
+func (l local) List(_ context.Context, q Query) ([]Info, Unreachable, error) {
 	found := []Info{}
 	for _, c := range l.set.Connections() {
 		info := infoOf(c)
@@ -43,16 +43,16 @@ func (l local) List(_ context.Context, q Query) ([]Info, error) {
 			found = append(found, info)
 		}
 	}
-	return found, nil
+	return found, nil, nil
 }
 
 // Broadcast implements Directory.
-func (l local) Broadcast(_ context.Context, label, path string, m Message) (int, error) {
+func (l local) Broadcast(_ context.Context, label, path string, m Message) (int, Unreachable, error) {
 	r, err := l.room(label, path, m)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return r.Broadcast(fanout.Message{Opcode: opcode(m), Payload: m.Data}), nil
+	return r.Broadcast(fanout.Message{Opcode: opcode(m), Payload: m.Data}), nil, nil
 }
 
 // room finds the route, and makes sure that it can take the message: one that is

@@ -22,6 +22,7 @@ type deaf struct{}
 func (deaf) Handshake(int, string) {}
 func (deaf) Closed(string)         {}
 func (deaf) Received(int)          {}
+func (deaf) Watched(bool)          {}
 func (deaf) HandlerFailed(string)  {}
 func (deaf) Served(time.Duration)  {}
 

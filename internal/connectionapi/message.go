@@ -35,7 +35,7 @@ func (a *api) decode(req *http.Request, into any) error {
 	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 		return invalid("the body has more than the %d bytes that a message of %d needs", limit, a.maxMessageBytes)
 	}
-	return invalid("the body is not the JSON that it must be: %v", err)
+	return invalid("the body is not the JSON that it must be: %v", malformed(err))
 }
 
 // message checks the message.

@@ -94,10 +94,11 @@ func (a *api) broadcast(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := a.directory.Broadcast(c.req.Context(), c.name, *body.Path, m)
+	n, unreachable, err := a.directory.Broadcast(c.req.Context(), c.name, *body.Path, m)
 	return struct {
-		Connections int `json:"connections"`
-	}{n}, err
+		Connections int         `json:"connections"`
+		Unreachable Unreachable `json:"unreachable,omitempty"`
+	}{n, unreachable}, err
 }
 
 // Sizes of a page of a list.
@@ -111,14 +112,15 @@ func (a *api) list(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.directory.List(c.req.Context(), q)
+	found, unreachable, err := a.directory.List(c.req.Context(), q)
 	if err != nil {
 		return nil, err
 	}
 	page := struct {
 		Connections   []connection `json:"connections"`
 		NextPageToken string       `json:"nextPageToken,omitempty"`
-	}{Connections: []connection{}}
+		Unreachable   Unreachable  `json:"unreachable,omitempty"`
+	}{Connections: []connection{}, Unreachable: unreachable}
 	if len(found) > size {
 		found = found[:size]
 		page.NextPageToken = found[size-1].ID

@@ -12,6 +12,7 @@ import (
 
 	api "github.com/iotcast/iotcast/internal/connectionapi"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/token"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	"github.com/iotcast/iotcast/plugins/internal/tlsconfig"
@@ -45,6 +46,7 @@ func Field() *service.ConfigField {
 			LintRule(`root = if this.type() == "number" && this < 1 { [ "max_message_bytes must be at least 1" ] }`).
 			Advanced(),
 		forwardField(),
+		nodesField(),
 	).
 		Description("An HTTP API over the WebSocket connections of this process. Below `/apigateways/websocket/v1` it can get, address and close a connection as the original service does, and besides list connections and broadcast to a path:\n\n" +
 			"| call | does | role on the gateway |\n" +
@@ -62,14 +64,16 @@ func Field() *service.ConfigField {
 			fieldTokens:  map[string]any{"jwks_url": "https://id.example.com/.well-known/jwks.json", "audiences": []any{"iotcast"}},
 		}).
 		LintRule(`let keys = [ this.tokens.secret.or(""), this.tokens.jwks_file.or(""), this.tokens.jwks_url.or("") ].filter(k -> k != "").length() + this.tokens.public_key_files.or([]).length()
-root = if this.address.or("") != "" && $keys == 0 && !this.address.re_match("^(?i)(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]):[0-9]+$") {
+let apart = if this.nodes.or([]).length() > 0 && this.forward.or([]).length() == 0 { [ "nodes is set, and forward is not: it takes processors that carry requests to the nodes" ] } else { [] }
+root = $apart.concat(if this.address.or("") != "" && $keys == 0 && !this.address.re_match("^(?i)(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]):[0-9]+$") {
   [ "address %s can be reached from other machines, and without tokens everyone could send: set tokens, or listen on 127.0.0.1".format(this.address) ]
-}`)
+} else { [] })`)
 }
 
 // Start starts the API of the root config, if it is to have one, over the gateways
-// that are started. The returned function ends it.
-func Start(root *service.ParsedConfig) (stop func(context.Context), err error) {
+// that are started. Until it can forward, ready is told so. The returned function ends
+// it.
+func Start(root *service.ParsedConfig, ready *readiness.Checks) (stop func(context.Context), err error) {
 	stop = func(context.Context) {}
 	if !root.Contains(fieldAPI) { // the schema does not have the field
 		return stop, nil
@@ -79,13 +83,13 @@ func Start(root *service.ParsedConfig) (stop func(context.Context), err error) {
 	if err != nil || address == "" {
 		return stop, err
 	}
-	if stop, err = start(conf, address); err != nil {
+	if stop, err = start(conf, address, ready); err != nil {
 		return nil, fmt.Errorf("%s: %w", fieldAPI, err)
 	}
 	return stop, nil
 }
 
-func start(conf *service.ParsedConfig, address string) (stop func(context.Context), err error) {
+func start(conf *service.ParsedConfig, address string, ready *readiness.Checks) (stop func(context.Context), err error) {
 	res := conf.Resources()
 	log := logging.New(res.Logger()).With("component", fieldAPI)
 	cfg := api.Config{Address: address}
@@ -105,7 +109,7 @@ func start(conf *service.ParsedConfig, address string) (stop func(context.Contex
 	if !ok {
 		return nil, errors.New("the gateways are not started")
 	}
-	directory, closeForward, err := directory(conf, set.(*gateway.Set), log)
+	directory, closeForward, err := directory(conf, set.(*gateway.Set), ready, log)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/reserve"
 	"github.com/iotcast/iotcast/plugins/connectionapi"
 )
@@ -77,7 +78,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`))
+	stop, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`), new(readiness.Checks))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,14 +96,14 @@ func TestStart(t *testing.T) {
 		t.Error("it listens after its end")
 	}
 	for _, yaml := range []string{``, `connection_api: {}`, `connection_api: { address: "" }`} {
-		stop, err := connectionapi.Start(parse(t, yaml))
+		stop, err := connectionapi.Start(parse(t, yaml), new(readiness.Checks))
 		if err != nil {
 			t.Errorf("%q: %v", yaml, err)
 			continue
 		}
 		stop(t.Context())
 	}
-	if stop, err := connectionapi.Start(withoutField(t)); err != nil {
+	if stop, err := connectionapi.Start(withoutField(t), new(readiness.Checks)); err != nil {
 		t.Error(err)
 	} else {
 		stop(t.Context())
@@ -140,7 +141,7 @@ func TestErrors(t *testing.T) {
 		`{ address: "192.0.2.1:1", tokens: { secret: "` + secret + `" } }`:            "connection_api: binding to address 192.0.2.1:1",
 		`{ address: "192.0.2.1:1", tokens: { jwks_url: "http://127.0.0.1:1/keys" } }`: "connection_api: binding to address 192.0.2.1:1",
 	} {
-		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml), new(readiness.Checks)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", yaml, err, want)
 		}
 	}

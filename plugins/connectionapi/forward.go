@@ -2,24 +2,28 @@ package connectionapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	api "github.com/iotcast/iotcast/internal/connectionapi"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/readiness"
 )
 
-const fieldForward = "forward"
+const (
+	fieldForward = "forward"
+	fieldNodes   = "nodes"
+)
 
 // metaNode tells the processors where to.
 const metaNode = "node"
 
 func forwardField() *service.ConfigField {
 	return service.NewProcessorListField(fieldForward).
-		Description("Processors that carry a request about a connection that another process holds to that process, and bring back its answer. The metadata `node` is the `node_id` with which the connection's ID begins. The content is what the processor `websocket_connection` takes there, and what it answers. With none, such a connection counts as not open; and so it does if the processors fail, as they must for a node that is down. Lists and broadcasts are about the connections of this process only.").
+		Description("Processors that carry a request about a connection that another process holds to that process, and bring back its answer. The metadata `node` is the `node_id` with which the connection's ID begins. The content is what the processor `websocket_connection` takes there, and what it answers. With none, such a connection counts as not open; and so it does if the processors fail, as they must for a node that is down. Processors that cannot be made, since what they connect to is away, are tried again each second, and made anew when NATS has closed their connection for good; `/ready` of `http.address` answers 503 meanwhile. Lists and broadcasts go to the nodes that `nodes` names.").
 		Optional().
 		Example([]any{map[string]any{"nats_request_reply": map[string]any{
 			"urls": []any{"nats://localhost:4222"}, "subject": `iotcast.connections.${! metadata("node") }`, "timeout": "900ms",
@@ -27,41 +31,39 @@ func forwardField() *service.ConfigField {
 		Advanced()
 }
 
+func nodesField() *service.ConfigField {
+	return service.NewStringListField(fieldNodes).
+		Description("The `node_id`s of all nodes, to which lists and broadcasts go, too: each is asked by the processors of `forward`, at the same time. One entry may hold several, with commas between. This process may be among them, so that the list can be the same everywhere. Nodes that do not answer are named in the answer, as `unreachable`. With none, lists and broadcasts are about the connections of this process.").
+		Default([]any{}).
+		Example([]any{"a", "b", "c"}).
+		Advanced()
+}
+
 // directory is that of this process, or of all if requests are forwarded.
-func directory(conf *service.ParsedConfig, set *gateway.Set, log *slog.Logger) (api.Directory, func(context.Context), error) {
+func directory(conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Checks, log *slog.Logger) (api.Directory, func(context.Context), error) {
+	nodes, err := nodes(conf)
+	if err != nil {
+		return nil, nil, err
+	}
 	if !conf.Contains(fieldForward) {
+		if len(nodes) > 0 {
+			return nil, nil, fmt.Errorf("%s is set, and %s is not: it takes processors that carry requests to the nodes", fieldNodes, fieldForward)
+		}
 		return api.Local(set), func(context.Context) {}, nil
 	}
-	list, err := conf.FieldProcessorList(fieldForward)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", fieldForward, err)
-	}
-	processors := forwarding(list)
-	return api.Cluster(set, processors.forward, log), processors.close, nil
+	f := newForwarding(func() ([]*service.OwnedProcessor, error) { return conf.FieldProcessorList(fieldForward) }, log)
+	ready.Add(f.ready)
+	return api.Cluster(set, nodes, f.forward, log), f.close, nil
 }
 
-type forwarding []*service.OwnedProcessor
-
-// forward is api.Forward.
-func (f forwarding) forward(ctx context.Context, node string, request []byte) ([]byte, error) {
-	m := service.NewMessageWithContext(ctx, request)
-	m.MetaSetMut(metaNode, node)
-	batches, err := service.ExecuteProcessors(ctx, f, service.MessageBatch{m})
-	if err != nil {
-		return nil, err
+func nodes(conf *service.ParsedConfig) (all []string, err error) {
+	entries, err := conf.FieldStringList(fieldNodes)
+	for _, entry := range entries {
+		for node := range strings.SplitSeq(entry, ",") {
+			if node = strings.TrimSpace(node); node != "" {
+				all = append(all, node)
+			}
+		}
 	}
-	if len(batches) == 0 || len(batches[0]) == 0 {
-		return nil, errors.New("the processors of forward have dropped the request")
-	}
-	answer := batches[0][0]
-	if err := answer.GetError(); err != nil {
-		return nil, err
-	}
-	return answer.AsBytes()
-}
-
-func (f forwarding) close(ctx context.Context) {
-	for _, p := range f {
-		_ = p.Close(ctx)
-	}
+	return all, err
 }
