@@ -53,6 +53,7 @@ func checkConfigs(c *cli.Context) error {
 			}
 			if lint && !bytes.HasPrefix(part.text, []byte("# BENTHOS LINT DISABLE")) {
 				findings = append(findings, schema.Unquoted(part.text)...)
+				findings = append(findings, schema.Mistyped(part.text, os.LookupEnv)...)
 				findings = append(findings, configtext.Together(part.text)...)
 			}
 			for _, f := range findings {

@@ -1,6 +1,6 @@
 // Package plugins is iotcast as a library: importing it registers the
-// components iot_mqtt, iot_trigger, websocket_broadcast, websocket_connection and
-// write_output, and Run is Benthos' command line with them and with the top-level
+// components iot_mqtt, iot_trigger, websocket_broadcast, envelope_log,
+// websocket_connection and write_output, and Run is Benthos' command line with them and with the top-level
 // fields websocket_gateways, connection_api, mqtt_broker, iot_registries,
 // iot_brokers and http_guard.
 //
@@ -24,6 +24,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/plugins/connectionapi"
+	_ "github.com/iotcast/iotcast/plugins/envelopelog" // registers the input and the output
 	"github.com/iotcast/iotcast/plugins/httpguard"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	_ "github.com/iotcast/iotcast/plugins/iotmqtt" // registers the input
@@ -37,6 +38,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/devbroker"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -115,6 +117,7 @@ func takenMetric(panicked any) error {
 // process is what lives as long as the process: longer than any stream.
 type process struct {
 	mode  httpguard.Mode
+	ready readiness.Checks
 	watch *watch // of run -w, or nil
 
 	mu      sync.Mutex
@@ -171,7 +174,7 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
-	api, stopAPI, err := httpguard.Start(root, p.mode)
+	api, stopAPI, err := httpguard.Start(root, p.mode, p.ready.Err)
 	if err != nil {
 		return err
 	}
@@ -187,6 +190,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 	if err != nil {
 		return err
 	}
+	broker := ""
 	if enabled {
 		cfg.Directory = directory
 		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
@@ -194,13 +198,16 @@ func (p *process) start(root *service.ParsedConfig) error {
 			return err
 		}
 		p.atStop(func() { _ = b.Close() })
+		if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
+			broker = a.String()
+		}
 	}
-	closeGateways, err := websocketgateways.Start(root)
+	closeGateways, err := websocketgateways.Start(root, broker)
 	if err != nil {
 		return err
 	}
 	p.atStop(closeGateways)
-	stop, err := connectionapi.Start(root)
+	stop, err := connectionapi.Start(root, &p.ready)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ mqtt_broker: { address: %[2]s }
 websocket_gateways:
   - label: main
     address: %[1]s
+    viewer: /
     routes: [ { path: /telemetry } ]
 input:
   socket_server: { network: tcp, address: %[3]s, scanner: { lines: {} } }
@@ -89,12 +91,30 @@ output:
 		_ = c.Close()
 	}
 	_ = nc.Close()
+	_, port, _ := net.SplitHostPort(broker)
+	if page := get(t, "http://"+gateway+"/"); !strings.Contains(page, `"publish":"mosquitto_pub -p `+port+`"`) {
+		t.Errorf("the viewer does not tell how to publish at port %s", port)
+	}
 
 	cancel() // the graceless end; SIGTERM is tested on the binary
 	if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("closed with %v", err)
 	}
 	<-ended
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // TestOptions: Benthos' own RunCLI knows the fields.

@@ -214,7 +214,8 @@ func (w *watch) missingRoutes(value any) (all []error) {
 
 // fieldsOf are the top-level fields of a config.
 func fieldsOf(text []byte) (fields map[string]any, err error) {
-	if err := yaml.Unmarshal(configtext.Replace(text, os.LookupEnv), &fields); err != nil {
+	text, _ = configtext.Expand(text, func(v configtext.Variable) (string, error) { return v.Value(os.LookupEnv) })
+	if err := yaml.Unmarshal(text, &fields); err != nil {
 		return nil, errors.New("it is no YAML: iotcast lint says where") // the error may show a secret
 	}
 	return fields, nil
