@@ -67,7 +67,11 @@ func run(args []string) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fmt.Fprintln(os.Stderr, "building iotcast")
-	l, err := lab.New(ctx)
+	files := uint64(16_000) // for 15,000 connections
+	if *quick {
+		files = 1000
+	}
+	l, err := lab.New(ctx, files)
 	if err != nil {
 		return err
 	}

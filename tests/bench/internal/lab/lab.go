@@ -29,11 +29,9 @@ type Lab struct {
 	count   int // of the board and log files
 }
 
-// files is how many descriptors a process must be allowed for the largest row.
-const files = 6000
-
-// New builds iotcast.
-func New(ctx context.Context) (*Lab, error) {
+// New builds iotcast. A process must be allowed so many open files for the largest
+// row.
+func New(ctx context.Context, files uint64) (*Lab, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, err

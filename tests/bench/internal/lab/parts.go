@@ -63,7 +63,7 @@ type Swarm struct {
 
 // StartSwarm begins to connect.
 func (l *Lab) StartSwarm(c swarm.Config) (*Swarm, error) {
-	s := &Swarm{File: l.file("board"), lab: l, total: uint64(c.Readers + c.Stalled)}
+	s := &Swarm{File: l.file("board"), lab: l, total: uint64(c.Readers + c.Stalled + c.Slow)}
 	var err error
 	if s.Board, err = board.Create(s.File); err != nil {
 		return nil, err

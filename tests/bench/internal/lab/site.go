@@ -90,6 +90,7 @@ type Map = map[string]any
 type Options struct {
 	Input   Map  // replaces iot_mqtt's fields, or the whole input if it has a key of another
 	Gateway Map  // added to the gateway's fields
+	Route   Map  // added to the route's fields
 	Drop    bool // no gateway: the messages are dropped as they come
 	Metrics bool // serve them over HTTP
 	Secured bool // clients need a token, the output a role, and there are limits
@@ -166,7 +167,7 @@ func (s *Site) config(o Options) Map {
 		config["output"] = Map{"drop": Map{}}
 		return config
 	}
-	gateway := merge(Map{"label": "bench", "address": s.Address, "routes": []Map{{"path": s.Path}}}, o.Gateway)
+	gateway := merge(Map{"label": "bench", "address": s.Address, "routes": []Map{merge(Map{"path": s.Path}, o.Route)}}, o.Gateway)
 	output := Map{"gateway": "bench", "path": s.Path}
 	if o.Secured {
 		secure(gateway, output)

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"errors"
 	"time"
 )
@@ -32,7 +33,7 @@ func (p *publisher) obey(o Order) (Report, error) {
 		r.Sent, err = p.flat(o)
 	}
 	if err == nil && p.board != nil {
-		r.Arrived = p.drain(r.Sent)
+		r.Arrived = p.drain(r.Sent, cmp.Or(o.Patience, patience))
 	}
 	r.Seconds = time.Since(begun).Seconds()
 	return r, err
@@ -120,7 +121,7 @@ func (p *publisher) flat(o Order) (n int, err error) {
 }
 
 // drain waits until n messages have arrived everywhere, or nothing moves.
-func (p *publisher) drain(n int) int {
+func (p *publisher) drain(n int, patience time.Duration) int {
 	last, moved := p.arrived(), time.Now()
 	for last < n && time.Since(moved) < patience {
 		nap(100 * time.Microsecond)

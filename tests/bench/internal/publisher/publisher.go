@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -21,8 +22,10 @@ import (
 
 // Config is the publisher's for all its life.
 type Config struct {
-	Broker  string `json:"broker"` // host:port
-	Topic   string `json:"topic"`
+	Broker  string `json:"broker"`  // host:port
+	Topic   string `json:"topic"`   // with Devices: a pattern, with %d for the number of one at random
+	Devices int    `json:"devices"` // 0: the topic is one
+	InTurn  bool   `json:"in_turn"` // the devices' numbers, and not at random
 	QoS     byte   `json:"qos"`
 	Size    int    `json:"size"`    // of a payload
 	Board   string `json:"board"`   // file; empty: the deliveries are not watched
@@ -31,12 +34,13 @@ type Config struct {
 
 // Order is one phase.
 type Order struct {
-	Probe   bool          `json:"probe"`   // one message at a time, until one arrives
-	Rate    float64       `json:"rate"`    // messages a second; 0: as fast as Window allows
-	Window  int           `json:"window"`  // not yet delivered to all; 0: no limit
-	For     time.Duration `json:"for"`     // 0: Count alone decides
-	Count   int           `json:"count"`   // 0: For alone decides
-	Unacked int           `json:"unacked"` // by the broker, at QoS 1
+	Probe    bool          `json:"probe"`    // one message at a time, until one arrives
+	Rate     float64       `json:"rate"`     // messages a second; 0: as fast as Window allows
+	Window   int           `json:"window"`   // not yet delivered to all; 0: no limit
+	For      time.Duration `json:"for"`      // 0: Count alone decides
+	Count    int           `json:"count"`    // 0: For alone decides
+	Unacked  int           `json:"unacked"`  // by the broker, at QoS 1
+	Patience time.Duration `json:"patience"` // at the end, without any delivery; 0: that of the package
 }
 
 // Report is the end of a phase, after all that was sent had arrived, or had
@@ -55,6 +59,7 @@ type publisher struct {
 	base   uint64 // deliveries before the phase
 	packet []byte
 	id     uint16
+	next   int          // device, in turn
 	sent   atomic.Int64 // at QoS 1, of all phases
 	acked  atomic.Int64
 }
@@ -128,8 +133,21 @@ func (p *publisher) arrived() int {
 // publish makes one message; the write is the caller's.
 func (p *publisher) publish() {
 	p.id = max(p.id+1, 1)
-	p.packet = mqtt.AppendPublishHead(p.packet, p.cfg.Topic, p.cfg.QoS, p.id, p.cfg.Size)
+	topic := p.cfg.Topic
+	if p.cfg.Devices > 0 {
+		topic = fmt.Sprintf(topic, p.device())
+	}
+	p.packet = mqtt.AppendPublishHead(p.packet, topic, p.cfg.QoS, p.id, p.cfg.Size)
 	p.packet = board.AppendPayload(p.packet, p.cfg.Size)
+}
+
+// device is the number of the one that sends next.
+func (p *publisher) device() int {
+	if !p.cfg.InTurn {
+		return rand.IntN(p.cfg.Devices)
+	}
+	p.next++
+	return (p.next - 1) % p.cfg.Devices
 }
 
 func (p *publisher) flush() error {

@@ -33,12 +33,16 @@ type Row struct {
 var All = []Row{
 	{"flood", flood},
 	{"trickle", trickle},
+	{"sse", sse},
 	{"batched", batched},
 	{"idle", idle},
 	{"stalled", stalled},
+	{"slow", slow},
 	{"storm", storm},
 	{"deflate", deflate},
 	{"secured", secured},
+	{"watch", watch},
+	{"latest", latest},
 	{"input", input},
 	{"encoder", encoder},
 }
@@ -63,6 +67,14 @@ func (b *Bench) pick(peers []string, further ...string) (picked []string) {
 func (b *Bench) connections(n int) int {
 	if b.Quick {
 		return 200
+	}
+	return n
+}
+
+// many is connections for a case that differs from another by their number.
+func (b *Bench) many(n int) int {
+	if b.Quick {
+		return 300
 	}
 	return n
 }
@@ -103,7 +115,7 @@ func (b *Bench) measure(k report.Key, repetition int, do func() (report.Values, 
 
 func describe(v report.Values) string {
 	var parts []string
-	for _, name := range []string{"cpu", "rate", "p50", "p99", "rss", "rss_pinged", "seconds", "closed", "dropped"} {
+	for _, name := range []string{"cpu", "rate", "p50", "p99", "rss", "rss_pinged", "seconds", "closed", "dropped", "late_max", "growth"} {
 		if value, ok := v[name]; ok {
 			parts = append(parts, fmt.Sprintf("%s=%.4g", name, value))
 		}

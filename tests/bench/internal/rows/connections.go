@@ -44,23 +44,11 @@ func (b *Bench) weigh(peer string, n int) (report.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Lab.Sleep(b.phase(2 * time.Second)); err != nil {
-		return nil, err
-	}
-	before := site.RSS()
-	clients, err := b.Lab.StartSwarm(swarm.Config{
-		Address: site.Address, Path: site.Path, Protocol: site.Protocol, Topic: site.Topic, Readers: n,
-	})
+	clients, before, each, err := b.atRest(site, swarm.Config{Readers: n})
 	if err != nil {
 		return nil, err
 	}
-	if err := clients.WaitReady(); err != nil {
-		return nil, err
-	}
-	if err := b.Lab.Sleep(b.phase(3 * time.Second)); err != nil {
-		return nil, err
-	}
-	values := report.Values{"before": before, "rss": (site.RSS() - before) / float64(n)}
+	values := report.Values{"before": before, "rss": each}
 	if peer != iotcast { // each has an interval of its own
 		return values, nil
 	}

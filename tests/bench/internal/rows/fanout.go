@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,12 +11,21 @@ import (
 	"github.com/iotcast/iotcast/tests/bench/internal/swarm"
 )
 
-const payload = 64 // bytes, where a row does not say otherwise
+const (
+	payload      = 64 // bytes, where a row does not say otherwise
+	deviceID     = "dev-%d"
+	devicesTopic = "$devices/" + deviceID + "/events"
+	slowBits     = 64_000 // a second, of a slow connection's link
+)
 
 // load is what a server is put under.
 type load struct {
 	readers  int
 	stalled  int
+	slow     int // further connections, of 64 kbit/s each
+	devices  int // 0: the messages are of one device, at the site's topic
+	watch    swarm.Watch
+	lossy    bool // the route may pass messages over
 	deflate  bool
 	payload  int
 	warm     publisher.Order
@@ -28,7 +38,7 @@ type load struct {
 func (b *Bench) fanOut(site *lab.Site, l load) (report.Values, error) {
 	clients, err := b.Lab.StartSwarm(swarm.Config{
 		Address: site.Address, Path: site.Path, Protocol: site.Protocol, Topic: site.Topic,
-		Readers: l.readers, Stalled: l.stalled, Deflate: l.deflate,
+		Readers: l.readers, Stalled: l.stalled, Deflate: l.deflate, Slow: l.slow, SlowBits: slowBits, Watch: l.watch,
 	})
 	if err != nil {
 		return nil, err
@@ -36,8 +46,12 @@ func (b *Bench) fanOut(site *lab.Site, l load) (report.Values, error) {
 	if err := clients.WaitReady(); err != nil {
 		return nil, err
 	}
+	topic := site.Publish
+	if l.devices > 0 {
+		topic = devicesTopic
+	}
 	devices, err := b.Lab.StartPublisher(publisher.Config{
-		Broker: site.Broker, Topic: site.Publish, Size: l.payload, Board: clients.File, Readers: l.readers,
+		Broker: site.Broker, Topic: topic, Devices: l.devices, Size: l.payload, Board: clients.File, Readers: l.readers,
 	})
 	if err != nil {
 		return nil, err
@@ -63,19 +77,22 @@ func (b *Bench) fanOut(site *lab.Site, l load) (report.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if phase.Arrived != phase.Sent {
+	if phase.Arrived != phase.Sent && !l.lossy {
 		return nil, fmt.Errorf("of %d messages %d arrived", phase.Sent, phase.Arrived)
 	}
 	if dead := clients.Board.Dead.Load(); dead > 0 {
 		return nil, fmt.Errorf("%d connections ended", dead)
 	}
-	deliveries := float64(phase.Sent * l.readers)
+	deliveries := float64(phase.Arrived * l.readers)
 	values := report.Values{
 		"cpu":    (after - before).Seconds() / deliveries * 1e6,
 		"rate":   deliveries / phase.Seconds,
 		"writes": (site.Writes() - writes) / deliveries,
 		"bytes":  float64(clients.Board.Bytes.Load()-bytes) / deliveries,
 		"growth": max(0, site.PeakRSS()-rss),
+	}
+	if l.lossy {
+		values["passed"] = 1 - float64(phase.Arrived)/float64(phase.Sent)
 	}
 	if values["writes"] == 0 { // the server uses send(2), which the kernel does not count
 		delete(values, "writes")
@@ -86,6 +103,13 @@ func (b *Bench) fanOut(site *lab.Site, l load) (report.Values, error) {
 	}
 	if found.Latencies > 0 {
 		values["p50"], values["p99"] = found.P50, found.P99
+	}
+	if l.slow > 0 {
+		if found.Late.Messages == 0 {
+			return nil, errors.New("the slow connections got nothing")
+		}
+		values["late"], values["late_max"] = found.Late.P50, found.Late.Max
+		values["got"] = float64(found.Late.Messages) / phase.Seconds / float64(l.slow)
 	}
 	return values, nil
 }

@@ -8,33 +8,43 @@ import (
 	"github.com/iotcast/iotcast/tests/bench/internal/report"
 )
 
-// trickle: a few messages a second, which nothing can be gained by gathering.
+const trickleRate = 20 // messages a second
+
+// trickle: a few messages a second, which nothing can be gained by gathering. To so
+// many connections that a message is a good part of a core's time, they are fewer.
 func trickle(b *Bench) error {
-	const rate = 20
-	n := b.connections(1000)
-	l := load{
-		readers:  n,
-		payload:  payload,
-		warm:     publisher.Order{Rate: rate, For: b.phase(time.Second)},
-		measured: publisher.Order{Rate: rate, For: b.phase(10 * time.Second)},
+	few := []string{"raw", "gws", "mosquitto", "nats", iotcast}
+	cases := []struct {
+		n     int
+		rate  float64
+		peers []string
+	}{
+		{b.connections(1000), trickleRate, few},
+		{b.many(15_000), 4, []string{"raw", "gws", iotcast}},
 	}
-	peers := b.pick([]string{"raw", "gws", "mosquitto", "nats", iotcast}, "raw-batch", "coder")
-	key := func(peer string) report.Key {
+	key := func(n int, peer string) report.Key {
 		return report.Key{Row: "trickle", Case: connectionsCase(n), Peer: peer}
 	}
 	err := b.repeat(func(repetition int) error {
-		for _, peer := range peers {
-			b.measure(key(peer), repetition, func() (report.Values, error) {
-				site, err := b.start(peer, lab.Options{})
-				if err != nil {
-					return nil, err
-				}
-				return b.fanOut(site, l)
-			})
+		for _, c := range cases {
+			for _, peer := range b.pick(c.peers, "raw-batch", "coder") {
+				b.measure(key(c.n, peer), repetition, func() (report.Values, error) {
+					site, err := b.start(peer, lab.Options{})
+					if err != nil {
+						return nil, err
+					}
+					return b.fanOut(site, load{
+						readers: c.n, payload: payload,
+						warm:     publisher.Order{Rate: c.rate, For: b.phase(time.Second)},
+						measured: publisher.Order{Rate: c.rate, For: b.phase(10 * time.Second)},
+					})
+				})
+			}
 		}
 		return nil
 	})
-	b.title("trickle: %d messages a second", rate)
+	n, many := cases[0].n, cases[1].n
+	b.title("trickle: %d messages a second, and %.0f with N=%d", trickleRate, cases[1].rate, many)
 	b.Report.Table(b.Out, "trickle", []report.Column{
 		{Title: "CPU s a million", Value: "cpu", Format: "%.2f", Spread: true},
 		{Title: "to raw", Value: "cpu", Base: "raw"},
@@ -57,8 +67,9 @@ func trickle(b *Bench) error {
 		{"p50 to nats-server", "nats", "p50", 1},
 		{"p99 to nats-server", "nats", "p99", 1},
 	} {
-		b.judge("trickle", g.text, key(iotcast), key(g.peer), g.value, g.limit)
+		b.judge("trickle", g.text, key(n, iotcast), key(n, g.peer), g.value, g.limit)
 	}
+	b.judge("trickle", "p50 to gws, "+connectionsCase(many), key(many, iotcast), key(many, "gws"), "p50", 1)
 	b.Report.PrintGoals(b.Out, "trickle")
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,14 +22,19 @@ const (
 )
 
 // conn is one client. Its buffers are empty but while a frame, or a packet of
-// the inner protocol, is cut in two by the end of a read.
+// the inner protocol, is cut in two by the end of a read, and a message by frames.
 type conn struct {
 	fd      int
+	number  int
 	state   state
 	stall   bool
+	slow    bool
+	free    time.Time // since when a slow one's link is
 	sampled bool
 	cut     []byte // of the WebSocket stream
 	inner   []byte // of the stream inside
+	message []byte // of one in several frames
+	first   byte   // of that
 }
 
 func loopback(address string) (*unix.SockaddrInet4, error) {
@@ -43,7 +49,7 @@ func loopback(address string) (*unix.SockaddrInet4, error) {
 }
 
 // connect begins the next connection. The stalled ones are spread among the
-// readers, and so are the sampled ones.
+// readers, and so are the sampled ones; the slow ones come first.
 func (s *swarm) connect() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -51,11 +57,16 @@ func (s *swarm) connect() error {
 	}
 	i := s.started
 	s.started++
-	c := &conn{fd: fd}
-	if s.cfg.Stalled > 0 && i%(s.total()/s.cfg.Stalled) == 0 {
+	c := &conn{fd: fd, number: i}
+	switch {
+	case i < s.cfg.Slow:
+		c.slow = true
+		smallBuffer(fd, slowBuffer)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, slowSegment)
+	case s.cfg.Stalled > 0 && i%(s.total()/s.cfg.Stalled) == 0:
 		c.stall = true
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4096)
-	} else {
+		smallBuffer(fd, 4096)
+	default:
 		c.sampled = i%max(1, s.total()/sampled) == 1
 	}
 	// A reset at the end leaves no TIME_WAIT behind for the next measurement.
@@ -72,24 +83,33 @@ func (s *swarm) connect() error {
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)})
 }
 
-// handshake is the request that every connection sends (RFC 6455, section 4.1).
-func (s *swarm) handshake() []byte {
+func smallBuffer(fd, size int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size) }
+
+// handshake is the request that a connection sends (RFC 6455, section 4.1).
+func (s *swarm) handshake(c *conn) []byte {
 	headers := []string{
-		"GET " + s.cfg.Path + " HTTP/1.1",
+		"GET " + s.cfg.Path + s.cfg.Watch.query(c.number) + s.cfg.Query + " HTTP/1.1",
 		"Host: " + s.cfg.Address,
+	}
+	if s.dialect.events {
+		return request(append(headers, "Accept: text/event-stream"))
+	}
+	headers = append(headers,
 		"Connection: Upgrade",
 		"Upgrade: websocket",
 		"Sec-WebSocket-Version: 13",
 		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-	}
+	)
 	if p := s.dialect.subprotocol; p != "" {
 		headers = append(headers, "Sec-WebSocket-Protocol: "+p)
 	}
 	if s.cfg.Deflate {
 		headers = append(headers, "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
-	return []byte(strings.Join(headers, "\r\n") + "\r\n\r\n")
+	return request(headers)
 }
+
+func request(lines []string) []byte { return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n") }
 
 // handle does what an event of the connection's socket calls for.
 func (s *swarm) handle(c *conn) {
@@ -100,7 +120,7 @@ func (s *swarm) handle(c *conn) {
 		}
 		c.state = upgrading
 		s.watch(c, unix.EPOLLIN)
-		s.write(c, s.request)
+		s.write(c, s.handshake(c))
 		return
 	}
 	if c.state == stalled { // the server has reset it
@@ -110,7 +130,14 @@ func (s *swarm) handle(c *conn) {
 	// Not unix.Read: a read that cannot block need not tell Go's scheduler.
 	have := copy(s.buf, c.cut)
 	c.cut = c.cut[:0]
-	n, errno := readNow(c.fd, s.buf[have:])
+	room := s.buf[have:]
+	if c.slow {
+		room = room[:min(len(room), max(1, s.carried(c)))]
+	}
+	n, errno := readNow(c.fd, room)
+	if c.slow {
+		s.took(c, n, len(room))
+	}
 	switch {
 	case errno == unix.EAGAIN, errno == unix.EINTR:
 		c.cut = append(c.cut, s.buf[:have]...)
@@ -129,7 +156,11 @@ func (s *swarm) handle(c *conn) {
 			return
 		}
 	}
-	s.frames(c, data)
+	if s.dialect.events {
+		s.events(c, data)
+	} else {
+		s.frames(c, data)
+	}
 }
 
 // answer reads the server's part of the handshake and returns what follows it.
@@ -139,7 +170,11 @@ func (s *swarm) answer(c *conn, data []byte) (rest []byte, done bool) {
 		c.cut = append(c.cut, data...)
 		return nil, false
 	}
-	if !bytes.HasPrefix(data, []byte("HTTP/1.1 101 ")) {
+	status := "HTTP/1.1 101 "
+	if s.dialect.events {
+		status = "HTTP/1.1 200 "
+	}
+	if !bytes.HasPrefix(data, []byte(status)) {
 		s.end(c, fmt.Errorf("handshake refused: %.60q", data))
 		return nil, false
 	}
@@ -155,6 +190,9 @@ func (s *swarm) answer(c *conn, data []byte) (rest []byte, done bool) {
 	}
 	if s.dialect.subscribe == nil {
 		s.opened(c)
+		if c.slow {
+			s.slowDown(c)
+		}
 	} else {
 		c.state = subscribing
 		s.write(c, clientFrame(opBinary, s.dialect.subscribe(s.cfg.Topic, c.fd)))

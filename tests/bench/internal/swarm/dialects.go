@@ -15,12 +15,14 @@ import (
 type dialect struct {
 	subprotocol string
 	subscribe   func(topic string, id int) []byte // nil: a connection is ready at once
+	events      bool                              // they are server-sent events, not WebSocket messages
 	read        func(s *swarm, c *conn, body []byte) error
 }
 
 var dialects = map[string]dialect{
 	"none":     {read: func(*swarm, *conn, []byte) error { return nil }},
 	"envelope": {read: readEnvelope},
+	"events":   {events: true},
 	"mqtt":     {subprotocol: "mqtt", subscribe: subscribeMQTT, read: whole(cutMQTT)},
 	"nats":     {subscribe: subscribeNATS, read: whole(cutNATS)},
 }

@@ -30,8 +30,11 @@ func (s *swarm) frames(c *conn, data []byte) {
 		if size == 0 {
 			break
 		}
-		s.bytes += uint64(size)
-		switch op := data[0] & 0x0f; op {
+		if !c.slow {
+			s.bytes += uint64(size)
+		}
+		first := data[0]
+		switch op := first & 0x0f; op {
 		case opClose:
 			s.end(c, fmt.Errorf("closed by the server: %q", body))
 			return
@@ -39,7 +42,15 @@ func (s *swarm) frames(c *conn, data []byte) {
 			s.write(c, clientFrame(opPong, body))
 		case opPong:
 		default:
-			if data[0]&bitDeflated != 0 {
+			if c.slow {
+				s.late(body)
+				break
+			}
+			var whole bool
+			if first, body, whole = c.gather(first, body); !whole {
+				break
+			}
+			if first&bitDeflated != 0 {
 				s.delivered += s.inflate.count(body)
 				break
 			}
@@ -55,6 +66,21 @@ func (s *swarm) frames(c *conn, data []byte) {
 		return
 	}
 	c.cut = append(c.cut, data...)
+}
+
+// gather puts together a message in several frames (RFC 6455, section 5.4): what is
+// looked for in it may stand where one ends. It returns the first byte of its first
+// frame, and the payload once it is whole.
+func (c *conn) gather(first byte, body []byte) (byte, []byte, bool) {
+	final, continues := first&bitFin != 0, first&0x0f == 0
+	if final && !continues {
+		return first, body, true
+	}
+	if !continues {
+		c.first, c.message = first, c.message[:0]
+	}
+	c.message = append(c.message, body...)
+	return c.first, c.message, final
 }
 
 // frame returns the payload of the server's frame at the start of p and the

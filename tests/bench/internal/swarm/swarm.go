@@ -6,9 +6,11 @@ package swarm
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +25,35 @@ type Config struct {
 	Protocol string `json:"protocol"` // what is spoken inside: a key of dialects
 	Topic    string `json:"topic"`    // for the dialects that subscribe
 	Deflate  bool   `json:"deflate"`  // offer permessage-deflate
+	Watch    Watch  `json:"watch"`
+	Query    string `json:"query"` // beside what Watch asks for
 	Readers  int    `json:"readers"`
-	Stalled  int    `json:"stalled"` // further connections, which never read
+	Stalled  int    `json:"stalled"`   // further connections, which never read
+	Slow     int    `json:"slow"`      // further connections, which read as fast as a thin link carries
+	SlowBits int    `json:"slow_bits"` // a second
 	Parallel int    `json:"parallel"`
 	Board    string `json:"board"` // file
+}
+
+// Watch is which devices, numbered from 0, a connection asks for: Each of them, the
+// next connection the next ones.
+type Watch struct {
+	Parameter string `json:"parameter"` // of the query; empty: it asks for nothing
+	Pattern   string `json:"pattern"`   // with %d for the number
+	Each      int    `json:"each"`
+	Devices   int    `json:"devices"`
+}
+
+// query is what connection i asks for.
+func (w *Watch) query(i int) string {
+	if w.Parameter == "" {
+		return ""
+	}
+	var all []string
+	for k := range w.Each {
+		all = append(all, url.QueryEscape(fmt.Sprintf(w.Pattern, (i*w.Each+k)%w.Devices)))
+	}
+	return "?" + w.Parameter + "=" + strings.Join(all, ",")
 }
 
 // Result is what the swarm prints when it is told to stop.
@@ -34,22 +61,34 @@ type Result struct {
 	Latencies int     `json:"latencies"`
 	P50       float64 `json:"p50"` // milliseconds
 	P99       float64 `json:"p99"`
+	Late      Late    `json:"late"`
 	Failure   string  `json:"failure,omitempty"` // of the first connection that ended
+}
+
+// Late is by how much what the slow connections got was older than the newest that
+// their link could have brought.
+type Late struct {
+	Messages int     `json:"messages"`
+	P50      float64 `json:"p50"` // milliseconds
+	Max      float64 `json:"max"`
 }
 
 const (
 	sampled    = 16 // connections on which latency is noted
 	readBuffer = 256 << 10
+
+	epollIdle = 100 // milliseconds
+	epollSlow = 5   // with slow connections, whose turn comes by the clock
 )
 
 type swarm struct {
 	cfg     Config
 	dialect dialect
 	target  *unix.SockaddrInet4
-	request []byte
 	board   *board.Board
 	epoll   int
 	conns   []*conn // by file descriptor
+	slow    []*conn // of these, once they are open
 	buf     []byte
 
 	started   int
@@ -58,7 +97,8 @@ type swarm struct {
 	dead      int
 	delivered uint64
 	bytes     uint64
-	latencies []int64
+	latencies []int64 // nanoseconds
+	lateness  []int64 // likewise, of the slow ones
 	inflate   inflater
 	failure   string
 	begun     time.Time
@@ -91,24 +131,26 @@ func (s *swarm) init() (err error) {
 	if s.board, err = board.Open(s.cfg.Board); err != nil {
 		return err
 	}
-	s.request = s.handshake()
 	s.buf = make([]byte, readBuffer)
 	s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return err
 }
 
-func (s *swarm) total() int { return s.cfg.Readers + s.cfg.Stalled }
+func (s *swarm) total() int { return s.cfg.Readers + s.cfg.Stalled + s.cfg.Slow }
 
 func (s *swarm) run() error {
 	s.begun = time.Now()
-	events := make([]unix.EpollEvent, 512)
+	events, wait := make([]unix.EpollEvent, 512), epollIdle
+	if s.cfg.Slow > 0 {
+		wait = epollSlow
+	}
 	for s.board.Stop.Load() == 0 {
 		for s.started < s.total() && s.opening < s.cfg.Parallel {
 			if err := s.connect(); err != nil {
 				return err
 			}
 		}
-		n, err := unix.EpollWait(s.epoll, events, 100)
+		n, err := unix.EpollWait(s.epoll, events, wait)
 		if err != nil && err != unix.EINTR {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
@@ -117,6 +159,7 @@ func (s *swarm) run() error {
 				s.handle(c)
 			}
 		}
+		s.readSlow()
 		s.publish()
 	}
 	return nil
@@ -135,13 +178,19 @@ func (s *swarm) publish() {
 
 func (s *swarm) result() Result {
 	slices.Sort(s.latencies)
-	quantile := func(q float64) float64 {
-		if len(s.latencies) == 0 {
-			return 0
-		}
-		return float64(s.latencies[int(q*float64(len(s.latencies)-1))]) / 1e6
+	slices.Sort(s.lateness)
+	return Result{
+		Latencies: len(s.latencies), P50: quantile(s.latencies, 0.5), P99: quantile(s.latencies, 0.99), Failure: s.failure,
+		Late: Late{Messages: len(s.lateness), P50: quantile(s.lateness, 0.5), Max: quantile(s.lateness, 1)},
 	}
-	return Result{Latencies: len(s.latencies), P50: quantile(0.5), P99: quantile(0.99), Failure: s.failure}
+}
+
+// quantile is that of ascending nanoseconds, in milliseconds.
+func quantile(all []int64, q float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	return float64(all[int(q*float64(len(all)-1))]) / 1e6
 }
 
 // note records the latency of a message on a sampled connection.
