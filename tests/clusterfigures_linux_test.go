@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,7 +27,8 @@ func TestClusterFigures(t *testing.T) {
 	t.Run("single process", func(t *testing.T) {
 		b := startMosquitto(t)
 		cast := runIotcast(t, trigger(b, "registry_id: r\nclient_id: single\nclean_session: false\nbatching: { count: 1 }", ""))
-		measureFlood(t, b, []string{cast.gateway}, map[string][]*process{"iotcast": {cast.process}})
+		measureFlood(t, b, 500, []string{cast.gateway}, map[string][]*process{"iotcast": {cast.process}})
+		measureLatency(t, b, cast.gateway)
 	})
 	for _, nodes := range [][]string{{"a"}, {"a", "b"}} {
 		t.Run(fmt.Sprintf("cluster of %d gateways", len(nodes)), func(t *testing.T) {
@@ -39,7 +38,9 @@ func TestClusterFigures(t *testing.T) {
 			for _, g := range c.gateways {
 				addresses = append(addresses, g.gateway)
 			}
-			measureFlood(t, c.broker, addresses, parts)
+			measureFlood(t, c.broker, len(nodes), addresses, parts) // what it costs to store and to read
+			measureFlood(t, c.broker, 500, addresses, parts)
+			measureLatency(t, c.broker, addresses[0])
 			measureRefill(t, c.gateways[0])
 		})
 	}
@@ -94,16 +95,16 @@ func cpu(t *testing.T, p *process) time.Duration {
 
 // measureFlood sends messages as fast as they are taken, to clients that count
 // them, and tells the rate and the CPU time of each part.
-func measureFlood(t *testing.T, b *broker, gateways []string, parts map[string][]*process) {
+func measureFlood(t *testing.T, b *broker, clients int, gateways []string, parts map[string][]*process) {
 	t.Helper()
-	const clients, messages = 500, 5000
+	const messages = 5000
 	var received atomic.Int64
 	ctx, cancel := context.WithCancel(context.Background())
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	defer cancel()
 	for i := range clients {
-		in := dialRaw(ctx, t, gateways[i%len(gateways)])
+		in := dialRaw(ctx, t, gateways[i%len(gateways)], "")
 		readers.Go(func() {
 			for skipFrame(in) == nil {
 				received.Add(1)
@@ -122,7 +123,7 @@ func measureFlood(t *testing.T, b *broker, gateways []string, parts map[string][
 		all[n] = message{topic: fmt.Sprintf("$devices/d%d/events", n%20), payload: fmt.Appendf(nil, `{"temperature":21.5,"n":%d}`, n)}
 	}
 	b.publish(1, all...)
-	eventuallyWithin(t, 5*time.Minute, "all has come", func() bool { return received.Load() >= clients*messages })
+	eventuallyWithin(t, 5*time.Minute, "all has come", func() bool { return received.Load() >= int64(clients*messages) })
 	took := time.Since(began)
 	deliveries := float64(clients * messages)
 	t.Logf("%d envelopes to %d clients in %.1f s: %.0f envelopes/s, %.0f deliveries/s", messages, clients, took.Seconds(), messages/took.Seconds(), deliveries/took.Seconds())
@@ -137,14 +138,14 @@ func measureFlood(t *testing.T, b *broker, gateways []string, parts map[string][
 
 // dialRaw opens a connection whose client costs next to nothing, so that the
 // figures are those of the servers.
-func dialRaw(ctx context.Context, t *testing.T, address string) *bufio.Reader {
+func dialRaw(ctx context.Context, t *testing.T, address, query string) *bufio.Reader {
 	t.Helper()
 	nc, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	context.AfterFunc(ctx, func() { _ = nc.Close() })
-	fmt.Fprintf(nc, "GET /telemetry HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", address)
+	fmt.Fprintf(nc, "GET /telemetry%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query, address)
 	in := bufio.NewReaderSize(nc, 64<<10)
 	for {
 		line, err := in.ReadString('\n')
@@ -171,33 +172,78 @@ func skipFrame(in *bufio.Reader) error {
 	return err
 }
 
-// measureRefill tells how fast a gateway that has just started fills its history.
+// measureLatency tells how long it takes from a device to a client, at 20 messages a
+// second.
+func measureLatency(t *testing.T, b *broker, gateway string) {
+	t.Helper()
+	const messages, every = 200, 50 * time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	in := dialRaw(ctx, t, gateway, "")
+	sent, arrived := make([]time.Time, messages), make([]time.Time, messages)
+	done := make(chan error, 1)
+	go func() {
+		for n := range arrived {
+			if err := skipFrame(in); err != nil {
+				done <- err
+				return
+			}
+			arrived[n] = time.Now()
+		}
+		done <- nil
+	}()
+	client := b.publisher()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for n := range sent {
+		<-tick.C
+		sent[n] = time.Now()
+		client.Publish("$devices/d0/events", 1, false, `{"temperature":21.5}`)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("not all has come")
+	}
+	latencies := make([]time.Duration, messages)
+	for n := range latencies {
+		latencies[n] = arrived[n].Sub(sent[n])
+	}
+	slices.Sort(latencies)
+	t.Logf("at %v between messages, from device to client: %v (median), %v (99 %%)", every,
+		latencies[messages/2].Round(10*time.Microsecond), latencies[messages*99/100].Round(10*time.Microsecond))
+}
+
+// measureRefill tells how fast a gateway that has just started fills its history. A
+// client that gets all of it counts.
 func measureRefill(t *testing.T, m *member) {
 	t.Helper()
 	const envelopes = 5000
 	m.kill()
 	m.start()
-	m.waitReady()
-	began := time.Now()
-	eventuallyWithin(t, 5*time.Minute, "the history is filled", func() bool {
-		res, err := http.Get("http://" + m.http + "/metrics")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		page, err := io.ReadAll(res.Body)
-		if err != nil {
-			return false
-		}
-		for line := range strings.SplitSeq(string(page), "\n") {
-			if strings.HasPrefix(line, "websocket_history_messages") {
-				v, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-				return v >= envelopes
-			}
-		}
-		return false
+	var nc net.Conn
+	eventually(t, "the gateway listens", func() (ok bool) {
+		var err error
+		nc, err = net.Dial("tcp", m.gateway)
+		return err == nil
 	})
-	t.Logf("the history of %d envelopes was filled again %.1f s after the node was ready", envelopes, time.Since(began).Seconds())
+	nc.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	in := dialRaw(ctx, t, m.gateway, "?rewind=5m")
+	var began time.Time
+	for n := range envelopes {
+		if err := skipFrame(in); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			began = time.Now()
+		}
+	}
+	t.Logf("a history of %d envelopes is filled %v after the first of them", envelopes, time.Since(began).Round(time.Millisecond))
 }
 
 // measureDeath tells how long clients of a gateway that is killed wait for their

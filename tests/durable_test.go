@@ -25,8 +25,7 @@ func startDurableStreams(t *testing.T, b *broker, nats *natsServer, streams stri
 	t.Helper()
 	c := newIotcast(t)
 	c.env = append(os.Environ(), "MQTT_URL="+b.url(), "NATS_URL="+nats.url(), "GATEWAY_ADDRESS="+c.gateway, "HTTP_ADDRESS="+c.http)
-	c.launch("streams", "-o", "../config/durable/root.yaml",
-		"-r", "../config/durable/resources.yaml", streams)
+	c.launch("streams", "-o", "../config/durable/root.yaml", streams)
 	c.waitLog("Launching")
 	c.waitReady()
 	return c
@@ -194,8 +193,9 @@ func TestMemoryKilled(t *testing.T) {
 			t.Errorf("gap %v, want the reason history", g)
 		}
 	}
-	if len(books.Gaps) != kills {
-		t.Errorf("%d gaps were told, iotcast was killed %d times", len(books.Gaps), kills)
+	// Two kills may be one loss for a client that had not come back yet.
+	if back := books.Connections - 1; len(books.Gaps) != back || back == 0 {
+		t.Errorf("%d gaps were told, the client came back %d times", len(books.Gaps), back)
 	}
 }
 

@@ -30,8 +30,13 @@ type fakeGateway struct {
 	conns    map[*websocket.Conn]bool
 	requests []url.Values // of the handshakes, accepted or not
 	offers   [][]string   // Sec-WebSocket-Protocol of each
+	bearers  []string     // Authorization of each
+	said     []string     // by clients
 	closes   []websocket.StatusCode
 	refusals int             // handshakes to refuse yet
+	denied   int             // the status by which all are refused; 0: they are not
+	sentAway []url.Values    // of the handshakes that were refused so
+	chosen   []string        // the choices of clients, as they sent them
 	tokens   []func() string // to give out, the last one for ever
 }
 
@@ -43,10 +48,16 @@ func startFakeGateway(t *testing.T) *fakeGateway {
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "<!doctype html><title>page</title><link rel=icon href=data:,>")
 	})
-	mux.HandleFunc("/iotcast.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, "../internal/gateway/client/iotcast.js")
-	})
+	for _, module := range []string{"iotcast.js", "events.js"} {
+		mux.HandleFunc("/"+module, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFile(w, r, clientPackage+"/"+module)
+		})
+	}
 	mux.HandleFunc("/token", g.token)
+	mux.HandleFunc("/refused/{status}", func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.PathValue("status"))
+		http.Error(w, "for good", status)
+	})
 	s := httptest.NewServer(mux)
 	g.addr = s.Listener.Addr().String()
 	t.Cleanup(func() {
@@ -58,9 +69,24 @@ func startFakeGateway(t *testing.T) *fakeGateway {
 
 func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
+	denied := g.denied
+	if denied > 0 {
+		g.sentAway = append(g.sentAway, r.URL.Query())
+	}
+	g.mu.Unlock()
+	if denied > 0 {
+		http.Error(w, "never", denied)
+		return
+	}
+	if r.Header.Get("Upgrade") == "" { // a client that asks why it was refused
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	}
+	g.mu.Lock()
 	g.requests = append(g.requests, r.URL.Query())
 	offers := strings.FieldsFunc(r.Header.Get("Sec-WebSocket-Protocol"), func(c rune) bool { return c == ',' || c == ' ' })
 	g.offers = append(g.offers, offers)
+	g.bearers = append(g.bearers, r.Header.Get("Authorization"))
 	refuse := g.refusals > 0
 	if refuse {
 		g.refusals--
@@ -90,12 +116,57 @@ func (g *fakeGateway) connect(w http.ResponseWriter, r *http.Request) {
 	g.conns[c] = true
 	g.mu.Unlock()
 
-	_, _, err = c.Read(context.Background()) // until it ends: the client sends nothing
+	for {
+		var message []byte
+		if _, message, err = c.Read(context.Background()); err != nil {
+			break
+		}
+		g.mu.Lock()
+		g.said = append(g.said, string(message))
+		g.mu.Unlock()
+		g.choose(c, string(message))
+	}
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.closes = append(g.closes, websocket.CloseStatus(err))
 	g.mu.Unlock()
 	_ = c.CloseNow()
+}
+
+// choose answers a choice: what names a topic is refused.
+func (g *fakeGateway) choose(c *websocket.Conn, message string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.chosen = append(g.chosen, message)
+	if strings.Contains(message, "topics") {
+		g.write(c, `{"messages":[],"error":{"code":"watch","message":"no topics here"}}`)
+		return
+	}
+	g.write(c, `{"messages":[],`+message[1:])
+}
+
+// deny refuses all handshakes from now on.
+func (g *fakeGateway) deny(status int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.denied = status
+}
+
+// waitDenied waits until a handshake was refused that had the parameter.
+func (g *fakeGateway) waitDenied(parameter string) {
+	g.t.Helper()
+	eventually(g.t, "a handshake with "+parameter+" was refused", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return slices.ContainsFunc(g.sentAway, func(q url.Values) bool { return q.Has(parameter) })
+	})
+}
+
+// choices are what the clients have sent so far.
+func (g *fakeGateway) choices() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.chosen)
 }
 
 func (g *fakeGateway) token(w http.ResponseWriter, _ *http.Request) {
@@ -181,6 +252,20 @@ func (g *fakeGateway) handshakes() (queries []url.Values, offers [][]string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.requests), slices.Clone(g.offers)
+}
+
+// authorizations are the headers of all requests for a connection so far.
+func (g *fakeGateway) authorizations() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.bearers)
+}
+
+// texts are what clients have said.
+func (g *fakeGateway) texts() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.said)
 }
 
 // waitConnection waits until one connection is open.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -29,18 +30,19 @@ type feed struct {
 
 // feedEvent is what the programs print, one a line.
 type feedEvent struct {
-	Event   string `json:"event"` // message, gap, error, or the state
+	Event   string `json:"event"` // message, gap, watch or watching, error, choice_refused, refused, or the state
 	ID      string `json:"id"`
 	Text    string `json:"text"`
 	Reason  string `json:"reason"`
 	Dropped int    `json:"dropped"`
 	Code    int    `json:"code"`
+	Status  int    `json:"status"`
 }
 
 // quick are options for tests: nobody waits for seconds.
 const quick = `"backoff": { "min": 50, "max": 200 }`
 
-// followers are the makes of a client: each gets the hosts of the page and of the
+// followers are the makes of a client for pages: each gets the hosts of the page and of the
 // module, the URL of the route, and more options in JSON.
 var followers = map[string]func(t *testing.T, page, module, url, options string) *feed{
 	"node": func(t *testing.T, _, _, url, options string) *feed {
@@ -52,26 +54,17 @@ var followers = map[string]func(t *testing.T, page, module, url, options string)
 	},
 }
 
+// everyone is all of them: they tell the same story.
+func everyone() map[string]func(t *testing.T, page, module, url, options string) *feed {
+	all := maps.Clone(followers)
+	maps.Copy(all, programs)
+	return all
+}
+
 func startFeed(t *testing.T, name string, cmd *exec.Cmd) *feed {
 	t.Helper()
-	stdin, err := cmd.StdinPipe() // its end tells the program to end
-	if err != nil {
-		t.Fatal(err)
-	}
-	events, w := io.Pipe()
-	cmd.Stdout = w
-	f := &feed{process: start(t, name, cmd), t: t, name: name, stdin: stdin}
-	t.Cleanup(func() { // before the SIGTERM of start, which a browser may survive
-		stdin.Close()
-		select {
-		case <-f.done:
-		case <-time.After(patience):
-		}
-	})
-	go func() {
-		<-f.done
-		w.Close()
-	}()
+	p, stdin, events := converse(t, name, cmd)
+	f := &feed{process: p, t: t, name: name, stdin: stdin}
 	go func() {
 		in := bufio.NewScanner(events)
 		in.Buffer(nil, 1<<20)
@@ -169,7 +162,7 @@ func (f *feed) mustTell(want string) {
 // The network is cut again and again, and comes back: neither gap nor repeat.
 func TestFeedResumes(t *testing.T) {
 	t.Parallel()
-	for name, follow := range followers {
+	for name, follow := range everyone() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
@@ -210,7 +203,7 @@ func TestFeedResumes(t *testing.T) {
 // after them, and what it sends twice does not reach it twice.
 func TestFeedGaps(t *testing.T) {
 	t.Parallel()
-	for name, follow := range followers {
+	for name, follow := range everyone() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startFakeGateway(t)
@@ -262,6 +255,99 @@ func TestFeedSilence(t *testing.T) {
 			g.publish(5) // into the void
 			f.wait("message", 10)
 			f.mustTell("0-9")
+		})
+	}
+}
+
+// A connection that is dead without a word is found out by default, once the gateway
+// has shown that it sends heartbeats.
+func TestFeedHeartbeat(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			n := startProxy(t, g.addr)
+			f := follow(t, g.addr, g.addr, "ws://"+n.Addr()+"/telemetry", `, "heartbeat": 1000`)
+			f.wait("open", 1)
+			g.waitConnection()
+			if queries, _ := g.handshakes(); queries[0].Get("heartbeat") != "1s" {
+				t.Errorf("the handshake asks for heartbeat=%s, want 1s", queries[0].Get("heartbeat"))
+			}
+			g.publish(5)
+			g.send(`{"messages":[]}`)
+			f.wait("message", 5)
+			n.Forget()
+			g.publish(5) // into the void
+			f.wait("message", 10)
+			f.mustTell("0-9")
+		})
+	}
+}
+
+// A refusal that will not change ends the feed, though a page cannot see the status
+// of a handshake.
+func TestFeedRefused(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", "")
+			f.wait("open", 1)
+			g.waitConnection()
+			g.publish(1)
+			f.wait("message", 1)
+			g.refuse(1)
+			g.closeAll(websocket.StatusServiceRestart, "restart")
+			f.wait("open", 2) // 503 may change
+			g.waitConnection()
+			g.deny(403)
+			g.closeAll(websocket.StatusServiceRestart, "restart")
+			f.wait("closed", 1)
+			if last := f.told()[len(f.told())-1]; last.Event != "closed" || last.Status != 403 {
+				t.Errorf("%s: it ended by %+v, want closed by the status 403", name, last)
+			}
+			f.mustTell("0")
+		})
+	}
+}
+
+// A new choice goes over the connection that is open, and with the next handshake;
+// one that is refused goes nowhere.
+func TestFeedWatch(t *testing.T) {
+	t.Parallel()
+	for name, follow := range followers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startFakeGateway(t)
+			f := follow(t, g.addr, g.addr, "ws://"+g.addr+"/telemetry", "")
+			f.wait("open", 1)
+			g.waitConnection()
+			for i, choice := range []string{`{"device_ids":["boiler"]}`, `{"topics":["a"]}`} {
+				if _, err := io.WriteString(f.stdin, choice+"\n"); err != nil {
+					t.Fatal(err)
+				}
+				f.wait("watch", i+1)
+			}
+			if got, want := g.choices(), []string{`{"watch":{"device_ids":["boiler"]}}`, `{"watch":{"topics":["a"]}}`}; !slices.Equal(got, want) {
+				t.Errorf("the gateway got %q, want %q", got, want)
+			}
+			var answers []string
+			for _, e := range f.told() {
+				if e.Event == "watch" {
+					answers = append(answers, e.Text+e.Reason)
+				}
+			}
+			if want := []string{`{"device_ids":["boiler"]}`, "no topics here"}; !slices.Equal(answers, want) {
+				t.Errorf("the page got %q, want %q", answers, want)
+			}
+			g.closeAll(websocket.StatusServiceRestart, "restart")
+			f.wait("open", 2)
+			queries, _ := g.handshakes()
+			if last := queries[len(queries)-1]; !slices.Equal(last["device_id"], []string{"boiler"}) || last.Has("topic") {
+				t.Errorf("the next handshake asks for %v, want the device boiler", last)
+			}
 		})
 	}
 }

@@ -128,10 +128,10 @@ func TestMaxLifetime(t *testing.T) {
 // envelopes as it takes.
 func TestBatchLargerThanTheQueue(t *testing.T) {
 	t.Parallel()
-	const messages = 800
+	const messages = 80
 	b := startMosquitto(t, "max_inflight_messages 0")
-	cast := runStreams(t)
-	cast.must(http.MethodPost, "/streams/trigger", trigger(b, fmt.Sprintf("broker_id: factory\nbatching: { count: %d, period: 30s }", messages), ""))
+	cast := runStreams(t, "queue_bytes: 524288") // little, since a client has a second to read it
+	cast.must(http.MethodPost, "/streams/trigger", trigger(b, fmt.Sprintf("broker_id: factory\nbatching: { count: %d, period: 5s }", messages), ""))
 	cast.waitReady()
 	c := connectGo(t, cast.url("/telemetry"))
 	all := make([]message, messages)
@@ -141,7 +141,7 @@ func TestBatchLargerThanTheQueue(t *testing.T) {
 	b.publish(1, all...)
 	entries, sizes := c.waitEntries(messages)
 	if len(sizes) < 2 { // more where the machine paused while they came
-		t.Errorf("%d envelopes for 11 MB, and 8 MiB may wait for a connection", len(sizes))
+		t.Errorf("%d envelopes for 1.1 MB, and 512 KiB may wait for a connection", len(sizes))
 	}
 	for i, e := range entries {
 		if !bytes.Equal(e.payload, all[i].payload) {

@@ -19,7 +19,11 @@ websocket_gateways:
     tls: { min_version: '${UNSET_VERSION}', cert_file: '${UNSET_CERT}', client_auth: '${UNSET_AUTH}' }
     tokens: { jwks_url: '${UNSET_KEYS}' }
     access_bindings: [ { service_account_id: '${UNSET_ACCOUNT}', roles: [ '${UNSET_ROLE}' ] } ]
-    routes: [ { path: '${UNSET_PATH}' }, { path: '${UNSET_PATH_2}' } ]
+    routes:
+      - path: '${UNSET_PATH}'
+        history:
+          max_age: '${UNSET_AGE}'
+      - path: '${UNSET_PATH_2}'
 mqtt_broker:
   address: '${UNSET_BROKER}'
   users:
@@ -35,7 +39,9 @@ input:
     clean_session: ${UNSET_CLEAN}
     topics: [ '${UNSET_TOPIC}' ]
     qos: ${UNSET_QOS}
-    batching: { count: ${UNSET_COUNT}, period: '${UNSET_PERIOD}' }
+    batching:
+      count: ${UNSET_COUNT}
+      period: '${UNSET_PERIOD}'
 pipeline:
   threads: ${UNSET_THREADS}
   processors: [ iot_trigger: { max_bytes: ${UNSET_BYTES}, source: '${UNSET_SOURCE}' } ]
@@ -59,6 +65,11 @@ output:
 		{"'${UNSET_REGISTRY}'", "${UNSET_REGISTRY}", "stands without quotes"},
 		{"'${UNSET_URL}'", "nonsense", "not the URL of an MQTT broker"},
 		{"${UNSET_QOS}", "3", "qos must be 0, 1 or 2"},
+		{"'${UNSET_PERIOD}'", "1 s", "period must be a duration"},
+		{"${UNSET_COUNT}", "ten", "field input.iot_mqtt.batching.count: it must be a number"},
+		{"${UNSET_CLEAN}", "1", "field input.iot_mqtt.clean_session: it must be true or false"},
+		{"${UNSET_THREADS}", "two", "field pipeline.threads: it must be a number"},
+		{"'${UNSET_AGE}'", "5 minutes", "max_age must be a duration"},
 		{"'${UNSET_SLOW}'", "slow", "value slow is not a valid option"},
 		{"client_id: '${", "client: '${", "field client not recognised"},
 	} {

@@ -1,7 +1,7 @@
 // Package tests runs the iotcast binary as its users do, against brokers,
 // WebSocket clients and a browser that share no code with it.
 //
-// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy,
+// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy, nginx,
 // python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
 package tests
 
@@ -16,6 +16,9 @@ import (
 
 // binary is the iotcast under test: $IOTCAST, or else built from the tree.
 var binary string
+
+// goFeed is the program in clients/feed.
+var goFeed string
 
 // python is Debian's: the first in PATH may be another, without websockets.
 const python = "/usr/bin/python3"
@@ -50,6 +53,7 @@ func checkTools() error {
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
 		"haproxy":          "apt-get install haproxy",
+		"nginx":            "apt-get install nginx",
 		"chromium":         "apt-get install chromium",
 		python:             "apt-get install python3",
 	} {
@@ -87,6 +91,10 @@ func installModules() error {
 }
 
 func build(dir string) error {
+	goFeed = filepath.Join(dir, "feed")
+	if out, err := exec.Command("go", "build", "-o", goFeed, "./clients/feed").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the client for Go: %w\n%s", err, out)
+	}
 	if binary = os.Getenv("IOTCAST"); binary != "" {
 		return nil
 	}

@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"io"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 )
 
 // patience bounds every wait for something that should happen at once.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // shutdownTimeout is Benthos' 20 s, and a little for what comes after.
 const shutdownTimeout = 25 * time.Second
@@ -61,6 +62,30 @@ func start(t *testing.T, name string, cmd *exec.Cmd) *process {
 		}
 	})
 	return p
+}
+
+// converse starts a program that is talked to, and that ends when its input does.
+func converse(t *testing.T, name string, cmd *exec.Cmd) (p *process, stdin io.WriteCloser, out io.Reader) {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, w := io.Pipe()
+	cmd.Stdout = w
+	p = start(t, name, cmd)
+	t.Cleanup(func() { // before the SIGTERM of start, which a browser may survive
+		stdin.Close()
+		select {
+		case <-p.done:
+		case <-time.After(patience):
+		}
+	})
+	go func() {
+		<-p.done
+		w.Close()
+	}()
+	return p, stdin, out
 }
 
 var starter = sync.OnceValue(func() chan<- func() {

@@ -47,7 +47,7 @@ func TestResume(t *testing.T) {
 	page := startFakeGateway(t)
 	n := startProxy(t, cast.gateway)
 	var feeds []*feed
-	for _, follow := range followers {
+	for _, follow := range everyone() {
 		f := follow(t, page.addr, cast.gateway, "ws://"+n.Addr()+"/telemetry", "")
 		f.wait("open", 1)
 		feeds = append(feeds, f)

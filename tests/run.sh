@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 golangci_lint=v2.12.2
-fuzz_time=30000x # by number: go test takes its own time limit for a failure now and then
+fuzz_time=20000x # by number: go test takes its own time limit for a failure now and then
+model_time=1000x # of those that take a model through many steps for one input
 test_timeout=15m
 
 # Everything that is built or fetched stays in here; remove it to start afresh.
@@ -104,6 +105,7 @@ debian_packages() {
   has openssl || packages+=(openssl)
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
+  has nginx || packages+=(nginx)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
@@ -203,12 +205,13 @@ manifests() {
 
 # Asking go test for the targets would build the tests of all packages.
 fuzz() {
-  local targets file target
+  local targets file target time
   targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' .)
   while IFS=: read -r file target; do
     target=${target#func }
+    case $target in FuzzOrder | FuzzPage) time=$model_time ;; *) time=$fuzz_time ;; esac
     printf '%s %s\n' "$file" "$target"
-    go test -vet=off -run '^$' -fuzz "^$target\$" -fuzztime "$fuzz_time" -fuzzminimizetime 1x "$(dirname "$file")"
+    go test -vet=off -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 1x "$(dirname "$file")"
   done <<<"$targets"
 }
 

@@ -32,6 +32,8 @@ type swarmClient struct {
 	mu       sync.Mutex
 	got      map[int]int // how often each number has come
 	distinct int
+	highest  [publishingDevices]int // by device
+	disorder int                    // numbers that came for the first time behind a higher one of their device
 	gaps     int
 	lastID   string
 	connID   string
@@ -156,10 +158,33 @@ func (c *swarmClient) take(e *parsedEnvelope) {
 	for _, n := range e.numbers {
 		if c.got[n]++; c.got[n] == 1 {
 			c.distinct++
+			highest := &c.highest[n%publishingDevices]
+			if n < *highest {
+				c.disorder++
+			}
+			*highest = max(*highest, n)
 		}
 	}
 	if e.lastID != "" {
 		c.lastID = e.lastID
+	}
+}
+
+// complete waits until every client has every message, and says what each was spared:
+// no gap was told, and those of a device came in order.
+func (s *swarm) complete(t *testing.T, messages int) {
+	t.Helper()
+	eventuallyWithin(t, 3*time.Minute, "every client has every message", func() bool {
+		return s.count(func(c *swarmClient) bool { n, _, _ := c.has(); return n == messages }) == len(s.all)
+	})
+	again, gaps, disorder := 0, 0, 0
+	for _, c := range s.all {
+		_, a, g := c.has()
+		again, gaps, disorder = again+a, gaps+g, disorder+c.disordered()
+	}
+	t.Logf("%d clients got %d messages each; %d deliveries were repetitions, %d connections", len(s.all), messages, again, s.connections())
+	if gaps > 0 || disorder > 0 {
+		t.Errorf("%d gaps were told, %d messages came behind later ones of their device", gaps, disorder)
 	}
 }
 
@@ -172,6 +197,13 @@ func (c *swarmClient) has() (distinct, again, gaps int) {
 		again += times - 1
 	}
 	return c.distinct, again, c.gaps
+}
+
+// disordered is how many messages came behind later ones of their device.
+func (c *swarmClient) disordered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.disorder
 }
 
 // id is the ID of the last connection.

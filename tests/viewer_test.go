@@ -38,25 +38,7 @@ func openViewer(t *testing.T, url string) *viewerPage {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(toolPath("node"), "clients/viewer.mjs", toolPath("chromium"), url, dir)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, w := io.Pipe()
-	cmd.Stdout = w
-	p := start(t, "viewer", cmd)
-	t.Cleanup(func() {
-		stdin.Close()
-		select {
-		case <-p.done:
-		case <-time.After(patience):
-		}
-	})
-	go func() {
-		<-p.done
-		w.Close()
-	}()
+	_, stdin, out := converse(t, "viewer", exec.Command(toolPath("node"), "clients/viewer.mjs", toolPath("chromium"), url, dir))
 	return &viewerPage{t: t, stdin: stdin, out: bufio.NewReader(out)}
 }
 

@@ -1,8 +1,9 @@
 // Follows a route with iotcast's own client, on the npm package ws: node feed.mjs URL OPTIONS
 //
 // OPTIONS are those of connect that JSON can hold, and `tokenURL`, where to get a
-// token for each attempt. It prints what the handlers are told as one JSON document a line,
-// closes the feed when its input says so, and ends when its input does.
+// token for each attempt. It prints what the handlers are told as one JSON document a line.
+// A line of its input is a choice, by whose answer it prints `watch`, or `close`, which closes
+// the feed. It ends when its input does.
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 import { connect } from '../../internal/gateway/client/iotcast.js';
@@ -14,10 +15,16 @@ const feed = connect(url, {
   token: tokenURL && (async () => (await fetch(tokenURL)).text()),
   onMessage: m => print({ event: 'message', id: m.event_metadata.event_id, text: m.text() }),
   onGap: gap => print({ event: 'gap', ...gap }),
-  onState: (state, { code, reason }) => print({ event: state, code, reason }),
+  onState: (state, { code, reason, status }) => print({ event: state, code, reason, status }),
   ...options,
 });
 
 createInterface({ input: process.stdin })
-  .on('line', () => feed.close())
+  .on('line', line => {
+    if (line === 'close') return feed.close();
+    feed.watch(JSON.parse(line)).then(
+      inForce => print({ event: 'watch', text: JSON.stringify(inForce) }),
+      error => print({ event: 'watch', reason: error.message }),
+    );
+  })
   .on('close', () => process.exit());

@@ -19,11 +19,17 @@ await page.evaluate(async ([module, url, { tokenURL, ...options }]) => {
     token: tokenURL && (async () => (await fetch(tokenURL)).text()),
     onMessage: m => print({ event: 'message', id: m.event_metadata.event_id, text: m.text() }),
     onGap: gap => print({ event: 'gap', ...gap }),
-    onState: (state, { code, reason }) => print({ event: state, code, reason }),
+    onState: (state, { code, reason, status }) => print({ event: state, code, reason, status }),
     ...options,
   });
 }, [module, url, JSON.parse(options)]);
 
 createInterface({ input: process.stdin })
-  .on('line', () => page.evaluate(() => window.feed.close()))
+  .on('line', line => page.evaluate(line => {
+    if (line === 'close') return window.feed.close();
+    window.feed.watch(JSON.parse(line)).then(
+      inForce => window.print({ event: 'watch', text: JSON.stringify(inForce) }),
+      error => window.print({ event: 'watch', reason: error.message }),
+    );
+  }, line))
   .on('close', async () => { await browser.close(); process.exit(); });

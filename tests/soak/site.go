@@ -23,15 +23,18 @@ import (
 
 // site is all that runs: a broker, NATS, and two iotcasts, each behind a network
 // that can be cut. One keeps its history in memory, the other, which is
-// config/durable, in JetStream.
+// config/durable, in JetStream. Beside them, a broker and an iotcast for live state.
 type site struct {
-	dir       string
-	database  string // of the broker
-	mosquitto *program
-	nats      *program
-	broker    string // address
-	memory    *node
-	durable   *node
+	dir           string
+	databases     string // of the brokers: a directory
+	mosquitto     *program
+	nats          *program
+	broker        string // address
+	memory        *node
+	durable       *node
+	liveMosquitto *program
+	liveBroker    string // address
+	live          *node
 }
 
 // node is an iotcast.
@@ -57,50 +60,56 @@ func startSite() (s *site, err error) {
 			return s, fmt.Errorf("building iotcast: %w\n%s", err, out)
 		}
 	}
-	if err := s.startBroker(); err != nil {
+	if s.mosquitto, s.broker, err = s.startMosquitto("mosquitto"); err != nil {
 		return s, err
 	}
 	if err := s.startMemory(iotcast); err != nil {
+		return s, err
+	}
+	if err := s.startLive(iotcast); err != nil {
 		return s, err
 	}
 	err = s.startDurable(iotcast)
 	return s, err
 }
 
-func (s *site) startBroker() error {
+func (s *site) startMosquitto(name string) (broker *program, address string, err error) {
 	me, err := user.Current()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	if s.broker, err = reserve.Address(); err != nil {
-		return err
+	if address, err = reserve.Address(); err != nil {
+		return nil, "", err
 	}
-	host, port, _ := net.SplitHostPort(s.broker)
-	config := filepath.Join(s.dir, "mosquitto.conf")
+	host, port, _ := net.SplitHostPort(address)
+	config := filepath.Join(s.dir, name+".conf")
 	// In memory where there is one: the database is written with each message, and
 	// has to outlive a process, not a power failure.
-	if s.database, err = os.MkdirTemp("/dev/shm", "iotcast-soak-"); err != nil {
-		s.database = filepath.Join(s.dir, "database")
-		if err := os.Mkdir(s.database, 0o700); err != nil {
-			return err
+	if s.databases == "" {
+		if s.databases, err = os.MkdirTemp("/dev/shm", "iotcast-soak-"); err != nil {
+			s.databases = filepath.Join(s.dir, "databases")
 		}
+	}
+	database := filepath.Join(s.databases, name)
+	if err := os.MkdirAll(database, 0o700); err != nil {
+		return nil, "", err
 	}
 	lines := []string{
 		"listener " + port + " " + host, "user " + me.Username, "allow_anonymous true", "set_tcp_nodelay true",
-		"max_queued_messages 0", "persistence true", "persistence_location " + s.database + "/", "autosave_on_changes true", "autosave_interval 1",
+		"max_queued_messages 0", "persistence true", "persistence_location " + database + "/", "autosave_on_changes true", "autosave_interval 1",
 	}
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return err
+		return nil, "", err
 	}
-	s.mosquitto = s.program("mosquitto", nil, "mosquitto", "-c", config)
-	if err := s.mosquitto.start(); err != nil {
-		return err
+	broker = s.program(name, nil, "mosquitto", "-c", config)
+	if err := broker.start(); err != nil {
+		return nil, "", err
 	}
-	return waitForPort(s.broker)
+	return broker, address, waitForPort(address)
 }
 
-func (s *site) startMemory(iotcast string) error {
-	const root = `
+// nodeRoot begins the config of a node, up to what its gateway has of its own.
+const nodeRoot = `
 http: { address: %q }
 logger: { level: INFO, format: logfmt }
 metrics: { prometheus: { add_process_metrics: true, add_go_metrics: true } }
@@ -108,8 +117,12 @@ websocket_gateways:
   - label: main
     address: %q
     compression: true
-    queue_bytes: 1048576
     access_log: false
+`
+
+func (s *site) startMemory(iotcast string) error {
+	const root = nodeRoot + `
+    queue_bytes: 1048576
     routes: [ { path: /telemetry, history: { max_messages: 5000 } } ]
 `
 	const stream = `
@@ -165,16 +178,21 @@ func (s *site) startDurable(iotcast string) error {
 	config := filepath.Join(filepath.Dir(here), "../../config/durable")
 	env := append(os.Environ(), "MQTT_URL=tcp://"+n.network.Addr(), "NATS_URL=nats://"+address,
 		"GATEWAY_ADDRESS="+n.gateway, "HTTP_ADDRESS="+n.http)
-	n.program = s.program("durable", env, iotcast, "streams", "-o", config+"/root.yaml", "-r", config+"/resources.yaml",
+	n.program = s.program("durable", env, iotcast, "streams", "-o", config+"/root.yaml",
 		"--set", "metrics.prometheus.add_process_metrics=true", "--set", "metrics.prometheus.add_go_metrics=true", config+"/streams")
 	return n.launch()
 }
 
+// node is one that has a network which can be cut.
 func (s *site) node() (n *node, err error) {
-	n = &node{streams: map[string]string{}}
-	if n.network, err = proxy.New(s.broker); err != nil {
-		return nil, err
+	if n, err = newNode(); err == nil {
+		n.network, err = proxy.New(s.broker)
 	}
+	return n, err
+}
+
+func newNode() (n *node, err error) {
+	n = &node{streams: map[string]string{}}
 	if n.gateway, err = reserve.Address(); err != nil {
 		return nil, err
 	}
@@ -192,10 +210,14 @@ func (s *site) close(keep bool) {
 			n.network.Close()
 		}
 	}
+	if s.live != nil {
+		s.live.kill()
+	}
 	s.mosquitto.kill()
+	s.liveMosquitto.kill()
 	s.nats.kill()
-	if s.database != "" {
-		_ = os.RemoveAll(s.database)
+	if s.databases != "" {
+		_ = os.RemoveAll(s.databases)
 	}
 	if keep {
 		fmt.Println("The logs are in", s.dir)

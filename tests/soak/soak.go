@@ -64,6 +64,8 @@ func (s *soak) run(ctx context.Context) (err error) {
 	published := make(chan error, 1)
 	go func() { published <- s.publisher.Run(publishing) }()
 	defer s.leaveAll()
+	live := s.startLive()
+	defer live.end()
 	if err := s.waitFor(ctx, settling, func(l *listener) bool { return l.Top() >= 0 }); err != nil {
 		return fmt.Errorf("before any fault: %w", err)
 	}
@@ -84,12 +86,13 @@ func (s *soak) run(ctx context.Context) (err error) {
 	}
 	last := s.publisher.Accepted() - 1
 	late := s.waitFor(ctx, settling, func(l *listener) bool { return l.left || l.Has(last) })
+	late = errors.Join(late, live.finish())
 	after, err := s.sizes()
 	if err != nil {
 		return err
 	}
 	s.leaveAll()
-	return errors.Join(append(s.failures, late, s.settle(), s.checkSizes(before, after))...)
+	return errors.Join(append(s.failures, late, s.settle(), live.settle(), s.checkSizes(before, after))...)
 }
 
 // listen adds a client to a node.

@@ -52,7 +52,8 @@ type Gap struct {
 	From, To int // To is -1 until it has come
 }
 
-type envelope struct {
+// Envelope is what a gateway sends.
+type Envelope struct {
 	Messages []struct {
 		EventMetadata struct {
 			EventID string `json:"event_id"`
@@ -215,7 +216,7 @@ func (s *Subscriber) wait(ctx context.Context, channel func() chan struct{}) {
 
 // take enters a message in the books. The caller holds s.mu.
 func (s *Subscriber) take(kind websocket.MessageType, data []byte) error {
-	var e envelope
+	var e Envelope
 	if err := json.Unmarshal(data, &e); err != nil || kind != websocket.MessageText {
 		return fmt.Errorf("not an envelope: %.200q: %w", data, err)
 	}
