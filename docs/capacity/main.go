@@ -56,9 +56,6 @@ type row struct {
 // GroupConnections are those of one group.
 func (r row) GroupConnections() int { return r.Connections / r.Groups }
 
-// Clusters is the number of NATS clusters.
-func (r row) Clusters() int { return clusters(r.Load) }
-
 // ReadPercent is Plan.ReadShare for readers.
 func (r row) ReadPercent() float64 { return 100 * r.ReadShare }
 

@@ -13,10 +13,10 @@ type Measured struct {
 	EnvelopeBytes   float64 // of an envelope of ten readings with payloads of 64 bytes: docs/performance.md, batched
 	OverheadBytes   float64 // Ethernet, IP, TCP and WebSocket headers of a packet
 	PublishMicros   float64 // CPU of three NATS servers for an envelope: docs/cluster.md
-	PublishRate     float64 // envelopes a second that a trigger stores, one at a time: docs/cluster.md
+	PublishRate     float64 // envelopes a second that a trigger stores: docs/cluster.md
 	ConsumeMicros   float64 // and for each gateway that it goes to: docs/cluster.md
 	ReadMicros      float64 // CPU of a gateway for an envelope, whatever its connections: docs/cluster.md
-	ReadRate        float64 // envelopes a second that a gateway reads, one at a time: docs/cluster.md
+	ReadRate        float64 // envelopes a second that a gateway reads: docs/cluster.md
 }
 
 // Machine is one node of any tier, and how much of it may be used.
@@ -92,28 +92,14 @@ func plan(l Load, m Machine, c Measured) (p Plan) {
 
 	envelopes := l.Rate * float64(l.Routes)
 	const readings = 10 // in an envelope
-	// A trigger reads on one core, and stores one envelope after the other.
+	// A trigger reads on one core.
 	p.Triggers = max(2, ceil(envelopes*readings*c.ReadingMicros/(m.Use*1e6)), ceil(envelopes/(m.Use*c.PublishRate)))
 	toGateways := envelopes / float64(l.Groups) * float64(p.Gateways)
-	p.NATSCores = (envelopes*copies(l)*c.PublishMicros + toGateways*c.ConsumeMicros) / 1e6
+	p.NATSCores = (envelopes*c.PublishMicros + toGateways*c.ConsumeMicros) / 1e6
 	p.NATSEgress = toGateways * c.EnvelopeBytes
-	perCluster := max(minClusterSize, ceil(p.NATSCores/float64(clusters(l))/(m.Use*m.Cores)), ceil(p.NATSEgress/float64(clusters(l))/(m.Use*m.NetworkBps)))
-	p.NATSServers = clusters(l) * perCluster
+	p.NATSServers = max(minClusterSize, ceil(p.NATSCores/(m.Use*m.Cores)), ceil(p.NATSEgress/(m.Use*m.NetworkBps)))
 	p.ReadShare = envelopes / float64(l.Groups) / c.ReadRate
 	return p
 }
-
-// clusters is the number of NATS clusters: one for the triggers, and with several
-// groups one more for each, which mirrors their stream.
-func clusters(l Load) int {
-	if l.Groups == 1 {
-		return 1
-	}
-	return 1 + l.Groups
-}
-
-// copies is how often an envelope is stored: in the triggers' cluster, and once more
-// in that of its group.
-func copies(l Load) float64 { return float64(min(2, clusters(l))) }
 
 func ceil(f float64) int { return int(math.Ceil(f)) }

@@ -15,11 +15,14 @@ func render() (map[string]string, error) {
 		return nil, err
 	}
 	all := slices.Concat(components, topLevel)
-	names := make([]string, len(all))
+	var names []string // that say which page is meant
 	for i := range all {
-		names[i] = all[i].Name
+		all[i].Page = pageName(&all[i], all)
+		if all[i].Page == all[i].Name {
+			names = append(names, all[i].Name)
+		}
 	}
-	pages := map[string]string{"README.md": index(components, topLevel)}
+	pages := map[string]string{"README.md": index(all[:len(components)], all[len(components):])}
 	for i := range all {
 		text, err := page(&all[i])
 		if err == nil {
@@ -28,7 +31,7 @@ func render() (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("writing the page on %s: %w", all[i].Name, err)
 		}
-		pages[all[i].Name+".md"] = link(text, all[i].Name, names)
+		pages[all[i].Page+".md"] = link(text, all[i].Name, names)
 	}
 	return pages, nil
 }
@@ -45,7 +48,7 @@ Every component and every field that iotcast adds to Benthos. The same is in the
 |---|---|---|
 `, command)
 	for _, c := range components {
-		fmt.Fprintf(&b, "| [`%s`](%s.md) | %s | %s |\n", c.Name, c.Name, kindName(c.Type), firstSentence(c.Summary))
+		fmt.Fprintf(&b, "| [`%s`](%s.md) | %s | %s |\n", c.Name, c.Page, kindName(c.Type), firstSentence(c.Summary))
 	}
 	b.WriteString("\n| Field of the root config | |\n|---|---|\n")
 	for _, c := range topLevel {
@@ -53,6 +56,16 @@ Every component and every field that iotcast adds to Benthos. The same is in the
 	}
 	b.WriteString("\nEverything else in a config is Benthos' own: see its [documentation](" + benthosDocs + "about/).\n")
 	return b.String()
+}
+
+// pageName is that of the component, and its kind if another has the same name.
+func pageName(c *component, all []component) string {
+	for _, other := range all {
+		if other.Name == c.Name && other.Type != c.Type {
+			return c.Name + "_" + c.Type
+		}
+	}
+	return c.Name
 }
 
 func kindName(componentType string) string { return strings.ReplaceAll(componentType, "_", " ") }

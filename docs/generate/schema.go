@@ -14,6 +14,7 @@ import (
 // component is something that gets a page: a component proper, or a top-level
 // field, which has no more than a Config.
 type component struct {
+	Page        string `yaml:"-"` // the name of its file, without the ending
 	Name        string
 	Type        string
 	Status      string
