@@ -155,15 +155,61 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestReplace: as Benthos does it.
-func TestReplace(t *testing.T) {
-	text := "a: ${A}, b: ${B:b}, c: ${C:c}, d: ${! d }, e: $${{E}}"
-	values := map[string]string{"A": "1\n2", "B": "", "E": "no"}
-	got := configtext.Replace([]byte(text), func(name string) (string, bool) {
-		value, ok := values[name]
+// TestMistyped: an empty want is for what is right.
+func TestMistyped(t *testing.T) {
+	s := load(t)
+	lookup := func(name string) (string, bool) {
+		value, ok := map[string]string{"TEN": "10", "WORD": "ten", "YES": "true"}[name]
 		return value, ok
-	})
-	if want := `a: 1\n2, b: b, c: c, d: ${! d }, e: $${{E}}`; string(got) != want {
-		t.Errorf("%s, want %s", got, want)
+	}
+	for text, want := range map[string]string{
+		"input:\n  mqtt:\n    count: ten":               "(3,1) field input.mqtt.count: it must be a number",
+		"input: { mqtt: { count: '10' } }":              "a number, without quotes",
+		"input: { mqtt: { count: '${TEN}' } }":          "a number, without quotes",
+		"input: { mqtt: { count: ${WORD} } }":           "a number",
+		"input: { mqtt: { count: '${UNSET:10}' } }":     "a number",
+		"input: { mqtt: { count: 5 minutes } }":         "a number",
+		"input: { list: [ { mqtt: { clean: 1 } } ] }":   "field input.list.0.mqtt.clean: it must be true or false",
+		"input: { mqtt: { clean: 'true' } }":            "true or false",
+		"input: { mqtt: { count: 10 } }":                "",
+		"input: { mqtt: { count: 1e3 } }":               "",
+		"input: { mqtt: { count: -0x1F } }":             "",
+		"input: { mqtt: { count: } }":                   "",
+		"input: { mqtt: { count: ${TEN} } }":            "",
+		"input: { mqtt: { count: ${UNSET:10} } }":       "",
+		"input: { mqtt: { count: ${UNSET} } }":          "",
+		"input: { mqtt: { count: '${UNSET}' } }":        "a number",
+		"input: { mqtt: { count: ${B|base64decode} } }": "",
+		"input: { mqtt: { clean: ${YES} } }":            "",
+		"input: { mqtt: { clean: yes } }":               "",
+		"input: { mqtt: { client_id: ten } }":           "",
+		"unknown: ten":                                  "",
+	} {
+		got := texts(s.Mistyped([]byte(text), lookup))
+		if (want == "") != (got == "") || !strings.Contains(got, want) || strings.Contains(got, "ten") {
+			t.Errorf("%s:\n%s, want %q", text, got, want)
+		}
+	}
+}
+
+// TestExpand: as Benthos does it.
+func TestExpand(t *testing.T) {
+	lookup := func(name string) (string, bool) {
+		value, ok := map[string]string{"A": "1\n2", "B": "", "E": "no", "F": "Zg=="}[name]
+		return value, ok
+	}
+	expand := func(text string) (string, error) {
+		got, err := configtext.Expand([]byte(text), func(v configtext.Variable) (string, error) { return v.Value(lookup) })
+		return string(got), err
+	}
+	got, err := expand("a: ${A}, b: ${B:b}, c: ${C:c:d}, d: ${! d }, e: ${{E}}, f: ${F|base64decode}, g: ${G:Zw==|base64decode}, h: ${B}, i: ${I:}, j: ${J:${E}}, k: ${{K:k}}")
+	if want := `a: 1\n2, b: b, c: c:d, d: ${! d }, e: ${E}, f: f, g: g, h: , i: , j: ${E}, k: ${K:k}`; got != want || err != nil {
+		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+	_, err = expand("${Z} ${Y} ${Z} ${E|base64decode} ${E|rot13}")
+	for _, want := range []string{"Y is not set", "Z is not set", "E is no base64", `E has an unknown function "rot13"`} {
+		if err == nil || strings.Count(err.Error(), want) != 1 {
+			t.Errorf("%v, want %s, once", err, want)
+		}
 	}
 }

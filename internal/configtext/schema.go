@@ -27,7 +27,13 @@ func NewSchema(text []byte) (*Schema, error) {
 }
 
 // field is what a schema says of one.
-type field struct{ known, text, secret bool }
+type field struct {
+	known  bool
+	kind   string // as JSON schemas name it; empty: it may be of several
+	secret bool
+}
+
+func (f field) text() bool { return f.kind == "string" }
 
 // field returns what is known of the field at a path of names and indexes.
 func (s *Schema) field(path []string) (f field) {
@@ -44,8 +50,12 @@ func (s *Schema) field(path []string) (f field) {
 		if !ok {
 			continue
 		}
-		f.text = kind == "string" && (f.text || !f.known)
-		f.known = true
+		switch {
+		case !f.known:
+			f.known, f.kind = true, kind
+		case f.kind != kind:
+			f.kind = ""
+		}
 		f.secret = f.secret || node["is_secret"] == true
 	}
 	return f

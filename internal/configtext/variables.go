@@ -1,6 +1,8 @@
 package configtext
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -25,12 +27,12 @@ type Lookup func(name string) (value string, ok bool)
 func (s *Schema) Unquoted(text []byte) (all []Finding) {
 	for _, at := range scalars(text) {
 		f := s.field(at.path)
-		if len(at.variables) == 0 || !at.plain() || f.known && !f.text || !f.known && !at.textByDefault() {
+		if len(at.variables) == 0 || !at.plain() || f.known && !f.text() || !f.known && !at.textByDefault() {
 			continue
 		}
 		all = append(all, Finding{at.line, fmt.Sprintf(
 			"field %s: variable %s stands without quotes, so that a value such as 12345, null or \"a #b\" is read as something else: write '%s'",
-			at.name(), at.variables[0].name, at.source())})
+			at.name(), at.variables[0].Name, at.source())})
 	}
 	return all
 }
@@ -47,11 +49,51 @@ func (s *Schema) Misread(text []byte, lookup Lookup) (all []Finding) {
 	return all
 }
 
-// Replace puts the values of variables into a config, as Benthos does.
-func Replace(text []byte, lookup Lookup) []byte {
-	return environment.ReplaceAllFunc(text, func(source []byte) []byte {
-		return []byte(inLine(newVariable("", string(source)).value(lookup)))
+// Mistyped finds what is no number in fields that take numbers, and neither true nor
+// false in those that take that: Benthos' lint passes it, and run does not. What
+// variables without a value will hold is not known.
+func (s *Schema) Mistyped(text []byte, lookup Lookup) (all []Finding) {
+	for _, at := range scalars(text) {
+		var into any
+		var want string
+		switch s.field(at.path).kind {
+		case "number":
+			into, want = new(float64), "a number"
+		case "boolean":
+			into, want = new(bool), "true or false"
+		default:
+			continue
+		}
+		if node := at.read(lookup); node != nil && node.Decode(into) != nil {
+			all = append(all, Finding{at.line, fmt.Sprintf("field %s: it must be %s, without quotes", at.name(), want)})
+		}
+	}
+	return all
+}
+
+// read is what YAML makes of the value, or nil if that is not known.
+func (at *scalar) read(lookup Lookup) *yaml.Node {
+	if len(at.variables) == 0 || !at.plain() { // with quotes it is text, whatever it is
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: at.tag, Value: at.value, Style: at.style}
+	}
+	if slices.ContainsFunc(at.variables, func(v Variable) bool { return v.value(lookup) == "" || v.function != "" }) {
+		return nil
+	}
+	return parse("k: " + at.replaced(func(v Variable) string { return inLine(v.value(lookup)) }))
+}
+
+// Expand replaces the variables of a config by what value gives for them, and those
+// that are escaped by themselves, as Benthos does. All errors are joined, each once.
+func Expand(text []byte, value func(Variable) (string, error)) ([]byte, error) {
+	var failed []error
+	text = environment.ReplaceAllFunc(text, func(source []byte) []byte {
+		value, err := value(newVariable("", string(source)))
+		if err != nil && !slices.ContainsFunc(failed, func(other error) bool { return other.Error() == err.Error() }) {
+			failed = append(failed, err)
+		}
+		return []byte(inLine(value))
 	})
+	return escaped.ReplaceAll(text, []byte("$$$1")), errors.Join(failed...)
 }
 
 // Unset are the lines with variables that are not set and have no default: what
@@ -60,7 +102,7 @@ func Unset(text []byte, lookup Lookup) map[int]bool {
 	lines := map[int]bool{}
 	for _, at := range scalars(text) {
 		for _, v := range at.variables {
-			if _, ok := lookup(v.name); !ok && !strings.Contains(v.source, ":") {
+			if _, ok := lookup(v.Name); !ok && !v.hasDefault {
 				lines[at.line] = true
 			}
 		}
@@ -77,23 +119,66 @@ type scalar struct {
 	inFlow    bool   // in { } or [ ]
 	inList    bool   // in [ ]
 	value     string // with a token for each variable
-	variables []variable
+	variables []Variable
 }
 
-type variable struct{ token, source, name, byDefault string }
-
-func newVariable(token, source string) variable {
-	name, byDefault, _ := strings.Cut(source[2:len(source)-1], ":")
-	name, _, _ = strings.Cut(name, "|")
-	return variable{token, source, name, byDefault}
+// Variable is what stands for a value of the environment: ${Name:byDefault|function}.
+type Variable struct {
+	Name, byDefault, function, token, source string
+	hasDefault                               bool
 }
 
-// environment is what Benthos replaces in a config.
-var environment = regexp.MustCompile(`\${([0-9A-Za-z_.]+)(:((?:\${[^}]+})|[^}])*)?(\|[0-9A-Za-z]+)?}`)
+// newVariable takes source apart as Benthos does.
+func newVariable(token, source string) Variable {
+	v := Variable{token: token, source: source}
+	last := &v.Name
+	v.Name, v.byDefault, v.hasDefault = strings.Cut(source[2:len(source)-1], ":")
+	if v.hasDefault {
+		last = &v.byDefault
+	}
+	if i := strings.LastIndexByte(*last, '|'); i >= 0 {
+		*last, v.function = (*last)[:i], (*last)[i+1:]
+	}
+	return v
+}
+
+// Value is the value of a variable, or why it has none.
+func (v Variable) Value(lookup Lookup) (string, error) {
+	value := v.value(lookup)
+	if _, ok := lookup(v.Name); !ok && !v.hasDefault {
+		return "", fmt.Errorf("the environment variable %s is not set", v.Name)
+	}
+	switch v.function {
+	case "":
+		return value, nil
+	case "base64decode":
+		decoded, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			return "", fmt.Errorf("the environment variable %s is no base64", v.Name)
+		}
+		return string(decoded), nil
+	default:
+		return "", fmt.Errorf("the environment variable %s has an unknown function %q", v.Name, v.function)
+	}
+}
+
+// value is that before a function.
+func (v Variable) value(lookup Lookup) string {
+	if value, ok := lookup(v.Name); ok && value != "" {
+		return value
+	}
+	return v.byDefault
+}
+
+var (
+	// environment and escaped are what Benthos replaces in a config.
+	environment = regexp.MustCompile(`\${[0-9A-Za-z_.]+(:((\${[^}]+})|[^}])*)?(?:\|[0-9A-Za-z]+)?}`)
+	escaped     = regexp.MustCompile(`\${({[0-9A-Za-z_.]+(:((\${[^}]+})|[^}])*)?})}`)
+)
 
 // scalars are all values of a config, or none if it is no YAML: that Benthos says.
 func scalars(text []byte) (all []scalar) {
-	var variables []variable
+	var variables []Variable
 	text = environment.ReplaceAllFunc(text, func(source []byte) []byte {
 		v := newVariable(fmt.Sprintf("variable%06dx", len(variables)), string(source))
 		variables = append(variables, v)
@@ -141,10 +226,10 @@ func (at *scalar) plain() bool {
 
 // source is the value as it stands in the config.
 func (at *scalar) source() string {
-	return at.replaced(func(v variable) string { return v.source })
+	return at.replaced(func(v Variable) string { return v.source })
 }
 
-func (at *scalar) replaced(by func(variable) string) string {
+func (at *scalar) replaced(by func(Variable) string) string {
 	text := at.value
 	for _, v := range at.variables {
 		text = strings.ReplaceAll(text, v.token, by(v))
@@ -173,38 +258,31 @@ const (
 // misread says why the value would not be read as it is meant, or nothing.
 func (at *scalar) misread(f field, lookup Lookup) string {
 	if len(at.variables) == 0 {
-		if f.secret && f.text && at.tag != "!!str" && at.tag != "!!null" {
+		if f.secret && f.text() && at.tag != "!!str" && at.tag != "!!null" {
 			return notText
 		}
 		return ""
 	}
 	for _, v := range at.variables {
-		if strings.Contains(v.source, "|") { // its value is decoded first, by Benthos
+		if v.function != "" { // its value is decoded first, by Benthos
 			return ""
 		}
 		value := v.value(lookup)
 		switch {
 		case at.style&yaml.SingleQuotedStyle != 0 && strings.ContainsAny(value, "'\n"):
-			return fmt.Sprintf("the value of variable %s "+single, v.name, v.source)
+			return fmt.Sprintf("the value of variable %s "+single, v.Name, v.source)
 		case at.style&yaml.DoubleQuotedStyle != 0 && parse(`k: "`+inLine(value)+`"`) == nil:
-			return fmt.Sprintf("the value of variable %s "+double, v.name, at.source())
+			return fmt.Sprintf("the value of variable %s "+double, v.Name, at.source())
 		}
 	}
 	if !at.plain() {
 		return ""
 	}
-	text := at.replaced(func(v variable) string { return inLine(v.value(lookup)) })
-	if text == "" || at.reads(text, f.text || !f.known && at.textByDefault()) {
+	text := at.replaced(func(v Variable) string { return inLine(v.value(lookup)) })
+	if text == "" || at.reads(text, f.text() || !f.known && at.textByDefault()) {
 		return ""
 	}
-	return fmt.Sprintf("the value of variable %s "+unquoted, at.variables[0].name, at.source())
-}
-
-func (v variable) value(lookup Lookup) string {
-	if value, ok := lookup(v.name); ok && value != "" {
-		return value
-	}
-	return v.byDefault
+	return fmt.Sprintf("the value of variable %s "+unquoted, at.variables[0].Name, at.source())
 }
 
 // inLine is what Benthos does to a value.

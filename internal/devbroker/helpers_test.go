@@ -47,7 +47,8 @@ func options(b *Broker, id string) *paho.ClientOptions {
 		SetClientID(id).
 		SetProtocolVersion(4). // or paho tries 3.1 after any refusal
 		SetAutoReconnect(false).
-		SetConnectTimeout(patience)
+		SetConnectTimeout(patience).
+		SetPingTimeout(patience) // of a machine that is busy with other tests
 }
 
 func connect(t testing.TB, o *paho.ClientOptions) paho.Client {

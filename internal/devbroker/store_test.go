@@ -49,9 +49,10 @@ func TestRestart(t *testing.T) {
 	in := new(inbox)
 	reader := connect(t, options(b, "reader").SetDefaultPublishHandler(in.handle))
 	subscribe(t, reader, "a/+", nil)
+	earlier := in.take(t, "a/kept 7 (kept)") // which need not come before what is published meanwhile
 	publish(t, pub, "a/x", "last")
-	if kept := in.take(t, "last"); kept != "a/kept 7 (kept)" {
-		t.Errorf("kept: %q", kept)
+	if others := earlier + in.take(t, "last"); others != "" {
+		t.Errorf("kept as well: %q", others)
 	}
 	nothingDropped(t, b)
 }

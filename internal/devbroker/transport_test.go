@@ -128,6 +128,7 @@ func TestWebSocket(t *testing.T) {
 			WebSocket: WebSocket{Address: "127.0.0.1:0", Path: "/mqtt", TLS: secure, AllowedOrigins: []string{"*.example.com"}},
 		}, nil)
 		scheme := map[bool]string{false: "ws", true: "wss"}[secure]
+		own := map[bool]string{false: "http://", true: "https://"}[secure] + b.WebSocketAddr().String()
 		roots := x509.NewCertPool()
 		pem, _ := os.ReadFile(serverCert)
 		roots.AppendCertsFromPEM(pem)
@@ -140,7 +141,7 @@ func TestWebSocket(t *testing.T) {
 		const count = 2000
 		got := newNumbers()
 		subscribe(t, connect(t, client("/mqtt", "https://dashboard.example.com").SetClientID("sub")), "a/#", got.handle)
-		publishNumbers(t, connect(t, client("/mqtt", "http://"+b.WebSocketAddr().String()).SetClientID("pub")), "a/b", 0, count, 500)
+		publishNumbers(t, connect(t, client("/mqtt", own).SetClientID("pub")), "a/b", 0, count, 500)
 		inOrder(t, got.untilCount(t, count), count)
 
 		for path, origin := range map[string]string{"/other": "", "/mqtt": "https://example.org"} {
