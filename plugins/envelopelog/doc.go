@@ -51,6 +51,19 @@
 // before it, c tells. If it begins where messages were just stored again, it may lack
 // some of those that were on their way then, which others have.
 //
+// # A server that has another log
+//
+// All of this takes it that there is one log. With a stream of several replicas that is
+// for NATS to see to, and NATS 2.9 does not always: a replica that was cut off may
+// keep, for good, a message that no majority stored, at a sequence where all others
+// have another one. A reader whose consumer is on that server never gets the other
+// one. It notices by the next copy of the same writer whose c is beyond what it took, and
+// then looks once more through that writer's copies in what the leader of the stream has
+// (catchUp, follower.go). Where it begins does not matter, if that is early enough: it has
+// taken n, and so takes n+1 at s(n+1) at the latest, as above. So it takes every
+// confirmed message once, and those of a writer in order. Between writers its order may
+// not be that of other nodes, which is why docs/cluster.md asks for a newer NATS.
+//
 // A message that NATS refuses for good, as too large, has a number that will never be
 // stored. Its writer ends there, and what follows is that of another (writer.go).
 //

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
@@ -22,10 +23,22 @@ const (
 	// abandoned is after how long without a reader NATS removes a consumer, that of a
 	// process that was killed.
 	abandoned = 30 * time.Second
+	// What a server did not give is looked for in the sequences from lookBack before the
+	// last message that it gave, and in at most so many.
+	lookBack = 1000
+	maxLook  = 10_000
 )
 
 // errGap is that of a message that NATS has sent and that did not come.
 var errGap = errors.New("a message was lost on the way from NATS")
+
+// entry is what the stream has at a sequence.
+type entry struct {
+	subject  string
+	header   nats.Header
+	data     []byte
+	sequence uint64
+}
 
 // follower reads a stream in its order, from where it is to begin, for good. It reads
 // by a consumer of its own that acknowledges nothing, and makes another, behind the
@@ -37,7 +50,8 @@ type follower struct {
 	cfg     inputConfig
 	log     *slog.Logger
 	metrics inputMetrics
-	out     chan jetstream.Msg // without copies
+	out     chan entry // without copies
+	leader  func(ctx context.Context, sequence uint64) (entry, error)
 
 	reader  *reader
 	created time.Time // of the stream; zero before the first look
@@ -100,34 +114,92 @@ func (f *follower) follow(ctx context.Context, begun func()) (came bool, err err
 		if at.Sequence.Consumer != expected {
 			return came, errGap
 		}
-		if f.takes(m) {
-			select {
-			case f.out <- m:
-			case <-ctx.Done():
-				return came, ctx.Err()
-			}
+		if err := f.handle(ctx, entry{m.Subject(), m.Headers(), m.Data(), at.Sequence.Stream}); err != nil {
+			return came, err
 		}
 		f.next, f.read, came = at.Sequence.Stream+1, true, true
 	}
 }
 
-// takes reports whether a message is to be handed out. What has no position was not
-// written by our output, and is handed out as it is.
-func (f *follower) takes(m jetstream.Msg) bool {
-	text := m.Headers().Get(positionHeader)
+// handle hands an entry out unless it is a copy. What has no position was not written
+// by our output, and is handed out as it is.
+func (f *follower) handle(ctx context.Context, e entry) error {
+	text := e.header.Get(positionHeader)
 	if text == "" {
-		return true
+		return f.hand(ctx, e)
 	}
 	at, err := parsePosition(text)
 	if err != nil {
 		f.log.Warn("A message has a position that cannot be read, and is handed out without it", "error", err)
-		return true
+		return f.hand(ctx, e)
 	}
-	if !f.reader.takes(at) {
+	if last, some := f.reader.lacks(at); some {
+		if err := f.catchUp(ctx, at.writer, last, e.sequence); err != nil {
+			return err
+		}
+	}
+	if !f.reader.takes(at, e.sequence) {
 		f.metrics.copies.Incr(1)
-		return false
+		return nil
 	}
-	return true
+	return f.hand(ctx, e)
+}
+
+// catchUp looks once more, in what the leader of the stream has, through the copies of
+// a writer before a sequence. The last that was taken came from another.
+func (f *follower) catchUp(ctx context.Context, writer string, last, before uint64) error {
+	found := 0
+	first := max(1, last-min(last, lookBack), before-min(before, maxLook))
+	for sequence := first; sequence < before; sequence++ {
+		e, err := f.leader(ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("asking the leader of stream %q for sequence %d: %w", f.cfg.stream, sequence, err)
+		}
+		at, err := parsePosition(e.header.Get(positionHeader))
+		if err != nil || at.writer != writer || !f.reader.takes(at, sequence) {
+			continue
+		}
+		found++
+		if err := f.hand(ctx, e); err != nil {
+			return err
+		}
+	}
+	if found > 0 {
+		f.metrics.differing.Incr(int64(found))
+		f.log.Warn("A NATS server has not given messages that the leader of the stream has, and they were read from there: what it has of the stream may differ, as with NATS 2.9 once the network was cut", "messages", found, "before_sequence", before)
+	}
+	return nil
+}
+
+// hand waits until the input has room.
+func (f *follower) hand(ctx context.Context, e entry) error {
+	select {
+	case f.out <- e:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// askLeader is the usual leader. The stream has allow_direct off, so that
+// no other replica answers.
+func askLeader(js jetstream.JetStream, name string) func(context.Context, uint64) (entry, error) {
+	return func(ctx context.Context, sequence uint64) (entry, error) {
+		ctx, cancel := context.WithTimeout(ctx, natsconfig.RequestTimeout)
+		defer cancel()
+		stream, err := js.Stream(ctx, name)
+		if err != nil {
+			return entry{}, err
+		}
+		m, err := stream.GetMsg(ctx, sequence)
+		if err != nil {
+			return entry{}, err
+		}
+		return entry{m.Subject, m.Header, m.Data, m.Sequence}, nil
+	}
 }
 
 // consume makes the consumer.

@@ -46,7 +46,7 @@ type input struct {
 
 	mu       sync.Mutex
 	nc       *nats.Conn // nil when not connected
-	messages <-chan jetstream.Msg
+	messages <-chan entry
 	stop     context.CancelFunc
 }
 
@@ -81,7 +81,10 @@ func (in *input) Connect(context.Context) error {
 		nc.Close()
 		return err
 	}
-	f := &follower{js: js, cfg: in.cfg, log: in.log, metrics: in.metrics, out: make(chan jetstream.Msg, maxBatch), reader: newReader()}
+	f := &follower{
+		js: js, cfg: in.cfg, log: in.log, metrics: in.metrics,
+		out: make(chan entry, maxBatch), leader: askLeader(js, in.cfg.stream), reader: newReader(),
+	}
 	running, stop := context.WithCancel(context.Background())
 	go f.run(running)
 	in.nc, in.messages, in.stop = nc, f.out, stop
@@ -110,54 +113,52 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	}
 	var batch service.MessageBatch
 	for size := 0; len(batch) < maxBatch && size < maxBatchBytes; {
-		m, err := in.receive(ctx, messages, len(batch) == 0)
+		e, err := in.receive(ctx, messages, len(batch) == 0)
 		if err != nil {
 			return nil, nil, err
 		}
-		if m == nil {
+		if e == nil {
 			break
 		}
-		batch = append(batch, message(m))
-		size += len(m.Data())
+		batch = append(batch, message(e))
+		size += len(e.data)
 	}
 	in.metrics.read.Incr(int64(len(batch)))
 	return batch, func(context.Context, error) error { return nil }, nil
 }
 
 // receive is the next message, or nil if there is none and it need not wait.
-func (in *input) receive(ctx context.Context, messages <-chan jetstream.Msg, wait bool) (jetstream.Msg, error) {
+func (in *input) receive(ctx context.Context, messages <-chan entry, wait bool) (*entry, error) {
 	select {
-	case m, ok := <-messages:
+	case e, ok := <-messages:
 		if !ok {
 			return nil, service.ErrEndOfInput
 		}
-		return m, nil
+		return &e, nil
 	default:
 		if !wait {
 			return nil, nil
 		}
 	}
 	select {
-	case m, ok := <-messages:
+	case e, ok := <-messages:
 		if !ok {
 			return nil, service.ErrEndOfInput
 		}
-		return m, nil
+		return &e, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// message is what to hand out for a message of NATS.
-func message(m jetstream.Msg) *service.Message {
-	out := service.NewMessage(m.Data())
-	if id := m.Headers().Get(metakey.EventID); id != "" {
+// message is what to hand out for what the stream has.
+func message(e *entry) *service.Message {
+	out := service.NewMessage(e.data)
+	if id := e.header.Get(metakey.EventID); id != "" {
 		out.MetaSetMut(metakey.EventID, id)
 	}
-	out.MetaSetMut(metaSubject, m.Subject())
-	if at, err := m.Metadata(); err == nil {
-		out.MetaSetMut(metaSequence, at.Sequence.Stream)
-	}
+	out.MetaSetMut(metaSubject, e.subject)
+	out.MetaSetMut(metaSequence, e.sequence)
 	return out
 }
 

@@ -54,6 +54,7 @@ A user that reads needs to publish to `+"`$JS.API.STREAM.INFO.<stream>`, `$JS.AP
 - `+"`envelope_log_read`"+`: messages that were handed out
 - `+"`envelope_log_copies`"+`: copies that were left out
 - `+"`envelope_log_begun_again`"+`: how often reading went on after something was amiss
+- `+"`envelope_log_read_from_leader`"+`: messages that a NATS server did not give, and that were read from the leader of the stream: what that server has of the stream differs
 - `+"`envelope_log_removed_unread`"+`: messages of the stream that NATS had removed when reading went on
 `).
 		Field(natsconfig.Servers()).

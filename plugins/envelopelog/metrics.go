@@ -28,20 +28,22 @@ func newOutputMetrics(m *service.Metrics) outputMetrics {
 
 // inputMetrics are what inputconfig.go says.
 type inputMetrics struct {
-	read    *service.MetricCounter
-	copies  *service.MetricCounter
-	restart *service.MetricCounter
-	removed *service.MetricCounter
+	read      *service.MetricCounter
+	copies    *service.MetricCounter
+	restart   *service.MetricCounter
+	removed   *service.MetricCounter
+	differing *service.MetricCounter
 }
 
 func newInputMetrics(m *service.Metrics) inputMetrics {
 	all := inputMetrics{
-		read:    m.NewCounter("envelope_log_read"),
-		copies:  m.NewCounter("envelope_log_copies"),
-		restart: m.NewCounter("envelope_log_begun_again"),
-		removed: m.NewCounter("envelope_log_removed_unread"),
+		read:      m.NewCounter("envelope_log_read"),
+		copies:    m.NewCounter("envelope_log_copies"),
+		restart:   m.NewCounter("envelope_log_begun_again"),
+		removed:   m.NewCounter("envelope_log_removed_unread"),
+		differing: m.NewCounter("envelope_log_read_from_leader"),
 	}
-	zero(all.read, all.copies, all.restart, all.removed)
+	zero(all.read, all.copies, all.restart, all.removed, all.differing)
 	return all
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.uber.org/goleak"
 )
 
@@ -107,18 +108,58 @@ func (s *server) run(ctx context.Context) {
 func (s *server) read(from int) (taken []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return takenOf(s.log, from)
+}
+
+func takenOf(log []copied, from int) (taken []string) {
 	r := newReader()
-	for _, c := range s.log[from:] {
-		if r.takes(c.at) {
+	for i, c := range log[from:] {
+		if r.takes(c.at, uint64(from+i)+1) {
 			taken = append(taken, c.data)
 		}
 	}
 	return taken
 }
 
+// readReplica is what a follower hands out whose server has other copies than the
+// log at some places, though not at the last: such as were published when the log was
+// as long as up to there.
+func (s *server) readReplica(t *testing.T, random *rand.Rand) (taken []string) {
+	replica := slices.Clone(s.log)
+	for range s.faults {
+		place, other := random.IntN(len(replica)), s.log[random.IntN(len(s.log))]
+		if place < len(replica)-1 && other.at.confirmed <= uint64(len(takenOf(s.log[:place], 0))) {
+			replica[place] = other
+		}
+	}
+	f := &follower{
+		leader:  func(_ context.Context, sequence uint64) (entry, error) { return asEntry(s.log, sequence), nil },
+		log:     slog.New(slog.DiscardHandler),
+		metrics: newInputMetrics(service.MockResources().Metrics()),
+		out:     make(chan entry, len(s.log)),
+		reader:  newReader(),
+	}
+	for i := range replica {
+		if err := f.handle(t.Context(), asEntry(replica, uint64(i)+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(f.out)
+	for e := range f.out {
+		taken = append(taken, string(e.data))
+	}
+	return taken
+}
+
+func asEntry(log []copied, sequence uint64) entry {
+	c := log[sequence-1]
+	return entry{header: nats.Header{positionHeader: {c.at.String()}}, data: []byte(c.data), sequence: sequence}
+}
+
 // FuzzOrder stores messages with all sorts of faults. A reader of the whole log gets
 // all of them, in order, once. One that begins anywhere gets them in order, too, up to
-// the last; without faults, all from where it begins.
+// the last; without faults, all from where it begins. One whose server has another
+// log here and there gets all, too.
 func FuzzOrder(f *testing.F) {
 	for seed := range uint64(60) {
 		f.Add(seed, uint8(seed%12), uint8(4*seed))
@@ -161,6 +202,12 @@ func FuzzOrder(f *testing.F) {
 					t.Fatalf("message %d is %s", i, data)
 				}
 			}
+			// The last copy tells of all others.
+			s.log = append(s.log, copied{position{w.id, w.confirmed + 1, w.confirmed}, "end"})
+			if taken := s.readReplica(t, random); !slices.Equal(taken, append(whole, "end")) {
+				t.Fatalf("from a replica that differs, %v were read", taken)
+			}
+			s.log = s.log[:len(s.log)-1]
 			before := -1
 			from := random.IntN(len(s.log) + 1)
 			for _, data := range s.read(from) {
@@ -207,10 +254,10 @@ func TestRefusedMessageHoldsUpNothing(t *testing.T) {
 func TestReaderForgetsOldWriters(t *testing.T) {
 	r := newReader()
 	for i := range 3 * maxWriters {
-		if !r.takes(position{writer: "busy", number: uint64(i) + 1, confirmed: 0}) {
+		if !r.takes(position{writer: "busy", number: uint64(i) + 1, confirmed: 0}, uint64(2*i)+1) {
 			t.Fatalf("number %d of the busy writer was left out", i+1)
 		}
-		if !r.takes(position{writer: strconv.Itoa(i), number: 7, confirmed: 6}) {
+		if !r.takes(position{writer: strconv.Itoa(i), number: 7, confirmed: 6}, uint64(2*i)+2) {
 			t.Fatalf("writer %d was left out", i)
 		}
 	}

@@ -37,14 +37,14 @@ type writer struct {
 	ended chan struct{}
 
 	confirmed uint64
-	waiting   []entry // numbers confirmed+1 and up
-	published int     // of those that wait, in this round
-	stored    bool    // something, in this round
-	troubled  bool    // and the log says so
+	waiting   []unconfirmed // numbers confirmed+1 and up
+	published int           // of those that wait, in this round
+	stored    bool          // something, in this round
+	troubled  bool          // and the log says so
 }
 
-// entry is a message that is not confirmed.
-type entry struct {
+// unconfirmed is a message of which it is not known whether it is stored in its order.
+type unconfirmed struct {
 	msg    *nats.Msg
 	stored <-chan *jetstream.PubAck
 	failed <-chan error
@@ -140,14 +140,14 @@ func (w *writer) round(ctx context.Context) error {
 			}
 			in = nil
 		}
-		var first entry // its channels are nil if there is none
+		var first unconfirmed // its channels are nil if there is none
 		if w.published > 0 {
 			first = w.waiting[0]
 		}
 		select {
 		case b := <-in:
 			for i, m := range b.messages {
-				w.waiting = append(w.waiting, entry{msg: m, of: b, index: i})
+				w.waiting = append(w.waiting, unconfirmed{msg: m, of: b, index: i})
 			}
 			w.pending(int64(len(w.waiting)))
 		case ack := <-first.stored:
@@ -211,7 +211,7 @@ func (w *writer) next() {
 	if b := w.waiting[0].of; w.waiting[0].index == len(b.messages)-1 {
 		close(b.done)
 	}
-	w.waiting[0] = entry{} // for the garbage collector
+	w.waiting[0] = unconfirmed{} // for the garbage collector
 	w.waiting = w.waiting[1:]
 	w.published--
 	w.pending(int64(len(w.waiting)))
