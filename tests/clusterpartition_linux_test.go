@@ -2,6 +2,7 @@ package tests
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -22,26 +23,34 @@ func TestClusterPartitions(t *testing.T) {
 	c := startClusterOnMachines(t, 2, "a", "b", "c")
 	s := startSwarm(t, clients, "ws://"+c.balancer+"/telemetry")
 	nats := []string{"nats-0", "nats-1", "nats-2"}
-	// One that does not lead: see "A leader that is cut off" in docs/cluster.md.
-	lone := (c.leader() + 1) % len(nats)
-	others := []string{nats[(lone+1)%len(nats)], nats[(lone+2)%len(nats)]}
+	others := func(name string) []string {
+		return slices.DeleteFunc(slices.Clone(nats), func(other string) bool { return other == name })
+	}
 	faults := []struct {
-		name, machine string
-		from          []string
+		name string
+		cut  func() (machine string, from []string)
 	}{
-		{"one NATS server from the others", nats[lone], others},
-		{"a gateway from NATS", "gateway-b", nats},
-		{"a trigger from NATS", "trigger-0", nats},
-		{"a trigger from MQTT", "trigger-1", []string{""}},
+		{"the NATS server that leads from the others", func() (string, []string) {
+			leader := nats[c.leader()]
+			return leader, others(leader)
+		}},
+		{"a NATS server that does not lead from the others", func() (string, []string) {
+			lone := nats[(c.leader()+1)%len(nats)]
+			return lone, others(lone)
+		}},
+		{"a gateway from NATS", func() (string, []string) { return "gateway-b", nats }},
+		{"a trigger from NATS", func() (string, []string) { return "trigger-0", nats }},
+		{"a trigger from MQTT", func() (string, []string) { return "trigger-1", []string{""} }},
 	}
 	flowing := time.Second
 	messages := int((partition + flowing) * time.Duration(len(faults)) / every)
 	p := c.publishSteadily(t, messages, every)
 	for i, f := range faults {
 		p.wait(t, messages*i/len(faults)+int(flowing/every))
+		machine, from := f.cut()
 		var mends []func()
-		for _, other := range f.from {
-			mends = append(mends, c.machines.cut(f.machine, other))
+		for _, other := range from {
+			mends = append(mends, c.machines.cut(machine, other))
 		}
 		began := time.Now()
 		p.wait(t, messages*(i+1)/len(faults))

@@ -155,6 +155,10 @@ func (f *follower) catchUp(ctx context.Context, writer string, last, before uint
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			f.log.Error("A NATS server has not given messages that the stream has, and they are left out, since this user may not ask the leader: it needs to publish to $JS.API.STREAM.MSG.GET."+f.cfg.stream, "before_sequence", before)
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("asking the leader of stream %q for sequence %d: %w", f.cfg.stream, sequence, err)
 		}
@@ -195,6 +199,12 @@ func askLeader(js jetstream.JetStream, name string) func(context.Context, uint64
 			return entry{}, err
 		}
 		m, err := stream.GetMsg(ctx, sequence)
+		if errors.Is(err, context.DeadlineExceeded) {
+			// NATS refuses without an answer, and tells the connection.
+			if refusal := js.Conn().LastError(); errors.Is(refusal, nats.ErrPermissionViolation) {
+				err = refusal
+			}
+		}
 		if err != nil {
 			return entry{}, err
 		}

@@ -47,7 +47,7 @@ Messages come in batches of what is there. Several `+"`pipeline.threads`"+` or a
 
 == Permissions
 
-A user that reads needs to publish to `+"`$JS.API.STREAM.INFO.<stream>`, `$JS.API.CONSUMER.CREATE.<stream>.>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.>` and `$JS.API.CONSUMER.DELETE.<stream>.>`"+`, and to subscribe to `+"`<inbox_prefix>.>`"+`. To let it read one subject and no more, end the second with `+"`.*.<subject>`"+` in place of `+"`.>`"+`.
+A user that reads needs to publish to `+"`$JS.API.STREAM.INFO.<stream>`, `$JS.API.CONSUMER.CREATE.<stream>.>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.>` and `$JS.API.CONSUMER.DELETE.<stream>.>`"+`, and to subscribe to `+"`<inbox_prefix>.>`"+`. To let it read one subject and no more, end the second with `+"`.*.<subject>`"+` in place of `+"`.>`"+`. With `+"`$JS.API.STREAM.MSG.GET.<stream>`"+`, by which it could read all subjects, it gets from the leader of the stream what another server lacks, as with NATS 2.9 once the network was cut.
 
 == Metrics
 

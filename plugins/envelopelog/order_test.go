@@ -251,6 +251,27 @@ func TestRefusedMessageHoldsUpNothing(t *testing.T) {
 	})
 }
 
+func TestLeaderThatMayNotBeAskedHoldsUpNothing(t *testing.T) {
+	f := &follower{
+		leader: func(context.Context, uint64) (entry, error) {
+			return entry{}, fmt.Errorf("%w: publish", nats.ErrPermissionViolation)
+		},
+		log:     slog.New(slog.DiscardHandler),
+		metrics: newInputMetrics(service.MockResources().Metrics()),
+		out:     make(chan entry, 4),
+		reader:  newReader(),
+	}
+	log := []copied{{position{"w", 1, 0}, "1"}, {position{"w", 1, 0}, "1"}, {position{"w", 3, 2}, "3"}}
+	for i := range log {
+		if err := f.handle(t.Context(), asEntry(log, uint64(i)+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.out) != 2 {
+		t.Errorf("%d messages were handed out, want 1 and 3", len(f.out))
+	}
+}
+
 func TestReaderForgetsOldWriters(t *testing.T) {
 	r := newReader()
 	for i := range 3 * maxWriters {
