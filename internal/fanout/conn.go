@@ -13,7 +13,7 @@ import (
 // Conn is one connection of a hub.
 //
 // Whoever holds mu and finds blocked false may write to the socket. A writer
-// that the socket refuses leaves the rest to catchUp and sets blocked.
+// that the socket refuses sets blocked, and leaves the rest to awaitRoom.
 //
 // The fields that every delivery needs come first: with thousands of connections
 // each of them is out of the core's cache when its turn comes.
@@ -40,7 +40,7 @@ type Conn struct {
 	untold   uint64       // of dropped, what the client has not been told of
 
 	nc      net.Conn
-	writing int    // bytes that catchUp is writing
+	writing int    // bytes that catchUp is writing, or that TLS has sealed
 	cause   error  // why it ended; the first reason wins
 	dropped uint64 // messages that it did not get, by the policy for slow ones
 	ends    *end   // when it must, at the latest
@@ -56,7 +56,8 @@ type Conn struct {
 	pingsSent bool    // our pings have begun
 	reader    *reader // of what the client has begun to send, nil between messages; of whoever reads alone
 	inbox     *inbox  // nil: empty
-	pollKey   uint64  // the poller's, while it watches
+	poller    *poller // that watches it, or has; nil: none
+	watched   watched // by that
 
 	since     int64         // when it was attached
 	openedAt  int64         // the same on the wall clock, for people: Unix nanoseconds
@@ -220,7 +221,7 @@ func (c *Conn) closed() bool { return c.closing != nil && c.closing.frame == nil
 // its last word. The caller must hold c.mu.
 func (c *Conn) hangUp() {
 	if c.blocked && c.closing != nil {
-		c.closing.hangUp = true // catchUp writes the rest
+		c.closing.hangUp = true // once the rest is written
 		return
 	}
 	c.end()
@@ -242,7 +243,8 @@ func (c *Conn) end() {
 	c.ended = true
 	c.cause = c.causeOr(ErrLost)
 	c.unsent, c.private, c.pong, c.past = nil, nil, nil, nil
-	c.stopListening()
+	c.listening = false
+	c.poller.forget(c)
 	direct := c.fd >= 0 || c.cork != nil
 	c.fd = -1 // another file may get it at once
 	if direct {

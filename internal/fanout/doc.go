@@ -12,7 +12,7 @@
 // lies behind the slowest cursor is garbage, and Go's collector takes it.
 //
 // All hubs of a process share a few goroutines: loops, one for every second core,
-// which write, and a poller, which reads. Each hub has a shard of its connections
+// which write, and a poller, which waits for sockets. Each hub has a shard of its connections
 // in each loop. Woken by a broadcast, a loop passes over the shard and gives each
 // connection all that has been appended since the last pass, in one write(2)
 // straight to the non-blocking socket. Then the shard rests for as long as the pass
@@ -20,8 +20,8 @@
 // delivery costs: at a trickle it is one write a delivery, as cheap as a bare
 // socket; in a flood one write carries dozens.
 //
-// A write that would block does not stop the loop: the connection gets a
-// goroutine of its own until it has caught up. On Linux the kernel is told to take
+// A write that would block does not stop the loop: the poller tells it when the socket
+// has room again. On Linux the kernel is told to take
 // no more than 128 KiB that it cannot send yet: with a tenth of the connections
 // stalled a flood cost 1.05 times what it does with none, 1.10 times without that
 // limit.
@@ -30,7 +30,8 @@
 // comes: a connection needs no goroutine and no buffer, not even in the middle of a
 // frame, and not over TLS either. Only the messages that somebody wants are handed
 // over in a goroutine, which lasts as long as there are any. On other systems than
-// Linux each connection has a goroutine that reads.
+// Linux each connection has a goroutine that reads, and one that writes while its socket
+// is full.
 //
 // With [Config.History] the hub remembers the places of recent messages in that
 // log, and so holds their frames, shared by all. A connection that resumes gets its

@@ -8,7 +8,7 @@ import (
 
 // A loop is a goroutine that serves a shard of every hub, and the only one that
 // walks over their connections. It makes a pass over a shard when something was
-// broadcast to it, and looks at the limits in time of all on its tick.
+// broadcast to it, writes on to sockets that have room again, and looks at the limits in time of all on its tick.
 type loop struct {
 	wake chan struct{} // capacity 1: one pending turn serves any number of broadcasts
 	quit chan struct{}
@@ -18,8 +18,10 @@ type loop struct {
 	shards []*shard      // guarded by mu
 	tick   time.Duration // the shortest of their hubs; guarded by mu
 	woken  []*shard      // that wait for a pass; guarded by mu
+	roomy  []*Conn       // whose sockets were full, and are not any more; guarded by mu
 
 	resting []*shard // of run alone: woken, whose last pass was just now
+	going   []*Conn  // of run alone: what roomy was
 }
 
 func newLoop() *loop {
@@ -66,6 +68,14 @@ func (l *loop) wakeUp(s *shard) {
 	l.signal()
 }
 
+// goOn has the loop write to a connection whose socket has room again.
+func (l *loop) goOn(c *Conn) {
+	l.mu.Lock()
+	l.roomy = append(l.roomy, c)
+	l.mu.Unlock()
+	l.signal()
+}
+
 func (l *loop) signal() {
 	select {
 	case l.wake <- struct{}{}:
@@ -90,14 +100,19 @@ func (l *loop) run() {
 	}
 }
 
-// turn makes the passes that are due, and the tick if it is. It returns when the
-// next tick is.
+// turn goes on where sockets were full, makes the passes that are due, and the tick if
+// it is. It returns when the next tick is.
 func (l *loop) turn(next time.Time) time.Time {
 	l.mu.Lock()
 	l.resting = append(l.resting, l.woken...)
 	l.woken = l.woken[:0]
+	l.going, l.roomy = l.roomy, l.going[:0]
 	shards, tick := l.shards, l.tick
 	l.mu.Unlock()
+	for _, c := range l.going {
+		c.goOn()
+	}
+	clear(l.going) // for the collector
 	l.resting = slices.DeleteFunc(l.resting, func(s *shard) bool {
 		if s.rests() {
 			return false

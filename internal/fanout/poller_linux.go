@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller reads what clients send, in one goroutine for all connections of the
-// process. A goroutine for each would be nearly half of what an idle connection
-// weighs: 2 KiB of stack, and its descriptor.
+// poller reads what clients send, and tells loops which sockets have room again, in
+// one goroutine for all connections of the process. A goroutine for each would be
+// nearly half of what an idle connection weighs: 2 KiB of stack, and its descriptor.
 type poller struct {
 	file *os.File        // of an epoll(7) instance
 	raw  syscall.RawConn // the same: Go's poller waits for it, so that it takes no thread
@@ -53,48 +53,110 @@ func (p *poller) run() {
 			return // stopped
 		}
 		for _, e := range events[:n] {
-			key := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
-			p.mu.Lock()
-			c := p.conns[key]
-			p.mu.Unlock()
-			if c != nil {
+			c, found := p.happened(e)
+			if found&forRoom != 0 {
+				c.shard.loop.goOn(c)
+			}
+			if found&forReading != 0 {
 				c.readable(buffer)
 			}
 		}
 	}
 }
 
-// watch calls c.readable when there is something to read, the end included, until
-// forget. The connection must have a descriptor; false means that it cannot be
-// watched. The caller must hold c.mu.
-func (p *poller) watch(c *Conn) bool {
+// happened returns the connection of an event, and what it is for. It comes no more for
+// room. A socket that has failed is for whoever waits for it.
+func (p *poller) happened(e unix.EpollEvent) (*Conn, interest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.conns[uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32]
+	if c == nil {
+		return nil, 0
+	}
+	found := interest(e.Events)
+	if e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		found = forReading | forRoom
+	}
+	found &= c.watched.what
+	if found&forRoom != 0 {
+		_ = p.set(c, c.watched.what&^forRoom)
+	}
+	return c, found
+}
+
+// interest is what a connection is watched for: that there is something to read, the
+// end included, for c.readable; that its socket has room, for c.goOn, once.
+type interest uint32
+
+const (
+	forReading interest = unix.EPOLLIN
+	forRoom    interest = unix.EPOLLOUT
+)
+
+// watched is the poller's account of a connection. It is guarded by poller.mu.
+type watched struct {
+	key  uint64
+	what interest
+	fd   int32
+}
+
+// watch watches a connection for one thing more. It must have a descriptor; false means
+// that it cannot be watched. The caller must hold c.mu.
+func (p *poller) watch(c *Conn, more interest) bool {
 	if p == nil {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last++
-	event := unix.EpollEvent{
-		Events: unix.EPOLLIN,
-		Fd:     int32(uint32(p.last)), Pad: int32(uint32(p.last >> 32)), // the user's eight bytes
+	if c.watched.key == 0 {
+		c.watched.fd = int32(c.descriptor())
 	}
-	if p.control(unix.EPOLL_CTL_ADD, c.descriptor(), &event) != nil {
+	if p.set(c, c.watched.what|more) != nil {
 		return false
 	}
-	c.pollKey = p.last
-	p.conns[c.pollKey] = c
+	c.poller = p
 	return true
 }
 
-// forget ends what watch began. The caller must hold c.mu.
-func (p *poller) forget(c *Conn) {
+// unwatch ends a part of what watch began. The caller must hold c.mu.
+func (p *poller) unwatch(c *Conn, less interest) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.conns, c.pollKey)
-	c.pollKey = 0
-	if fd := c.descriptor(); fd >= 0 {
-		_ = p.control(unix.EPOLL_CTL_DEL, fd, nil)
+	_ = p.set(c, c.watched.what&^less)
+}
+
+// forget ends all of it, before the descriptor is closed. The caller must hold c.mu.
+func (p *poller) forget(c *Conn) { p.unwatch(c, forReading|forRoom) }
+
+// set has a connection watched for nothing else. The caller must hold p.mu.
+func (p *poller) set(c *Conn, what interest) error {
+	w := &c.watched
+	operation := unix.EPOLL_CTL_MOD
+	switch {
+	case what == w.what:
+		return nil
+	case what == 0:
+		operation = unix.EPOLL_CTL_DEL
+	case w.what == 0:
+		operation = unix.EPOLL_CTL_ADD
+		p.last++
+		w.key = p.last
 	}
+	event := unix.EpollEvent{Events: uint32(what), Fd: int32(uint32(w.key)), Pad: int32(uint32(w.key >> 32))} // the user's eight bytes
+	err := p.control(operation, int(w.fd), &event)
+	switch {
+	case what == 0, err != nil && w.what == 0:
+		delete(p.conns, w.key)
+		*w = watched{}
+		return err
+	case err == nil:
+		p.conns[w.key] = c
+		w.what = what
+	}
+	return err
 }
 
 func (p *poller) control(operation, fd int, event *unix.EpollEvent) (err error) {

@@ -7,6 +7,16 @@ type poller struct{}
 
 func newPoller() *poller { return nil }
 
-func (*poller) watch(*Conn) bool { return false }
-func (*poller) forget(*Conn)     {}
-func (*poller) stop()            {}
+type interest int
+
+const (
+	forReading interest = iota
+	forRoom
+)
+
+type watched struct{}
+
+func (*poller) watch(*Conn, interest) bool { return false }
+func (*poller) unwatch(*Conn, interest)    {}
+func (*poller) forget(*Conn)               {}
+func (*poller) stop()                      {}

@@ -108,8 +108,8 @@ func TestConnectionsAtRestHaveNoGoroutine(t *testing.T) {
 		eventually(t, func() bool { return goroutinesOfConnections() == 0 })
 		for _, c := range conns {
 			c.mu.Lock()
-			if c.pollKey == 0 || c.working || c.inbox != nil {
-				t.Errorf("watched as %d, working %v, inbox %v", c.pollKey, c.working, c.inbox)
+			if c.poller == nil || c.working || c.inbox != nil {
+				t.Errorf("watched by %v, working %v, inbox %v", c.poller, c.working, c.inbox)
 			}
 			c.mu.Unlock()
 		}

@@ -21,7 +21,7 @@ func (c *Conn) listen() {
 
 // wait is what listen does, and what readHeld does later. The caller must hold c.mu.
 func (c *Conn) wait() {
-	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c) {
+	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c, forReading) {
 		go c.readAll()
 	}
 }
@@ -55,9 +55,7 @@ func (c *Conn) readHeld() {
 // stopListening is for a connection that has ended, or whose inbox is full. The
 // caller must hold c.mu.
 func (c *Conn) stopListening() {
-	if c.pollKey != 0 {
-		c.hub.engine.poll().forget(c)
-	}
+	c.poller.unwatch(c, forReading)
 	c.listening = false
 }
 

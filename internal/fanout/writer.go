@@ -22,8 +22,8 @@ func (c *Conn) serve(g *group, limits *limits, now int64) {
 	}
 }
 
-// flush writes until nothing is left before limit or the socket takes no more;
-// then catchUp goes on. The caller must hold c.mu.
+// flush writes until nothing is left before limit or the socket takes no more. The
+// caller must hold c.mu.
 func (c *Conn) flush(limit mark) {
 	for !c.blocked {
 		p, shared := c.next(limit)
@@ -41,14 +41,17 @@ func (c *Conn) flush(limit mark) {
 			c.shard.count.writes.Add(1)
 		}
 		if c.cork != nil {
+			if keep := c.hub.step(); shared && len(p) > keep {
+				p = c.unread(p, keep)
+			}
 			left, err := c.seal(p)
 			if err != nil {
 				c.fail(err)
 				return
 			}
 			if n = len(p); left > 0 {
-				c.writing, c.blocked = left, true
-				go c.catchUp()
+				c.writing = left
+				c.awaitRoom()
 			}
 		}
 		if n < len(p) {
@@ -56,9 +59,45 @@ func (c *Conn) flush(limit mark) {
 				p = c.unread(p, n)
 			}
 			c.unsent = p[n:]
-			c.blocked = true
-			go c.catchUp()
+			c.awaitRoom()
 		}
+	}
+}
+
+// awaitRoom is for a socket that is full: the poller tells the loop when it is not, or
+// else catchUp waits for that. The caller must hold c.mu.
+func (c *Conn) awaitRoom() {
+	c.blocked = true
+	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c, forRoom) {
+		go c.catchUp()
+	}
+}
+
+// goOn writes on where the socket was full. It is the loop's.
+func (c *Conn) goOn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.blocked || c.ended {
+		return
+	}
+	if c.cork != nil {
+		left, err := c.cork.push()
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if c.writing = left; left > 0 {
+			c.awaitRoom()
+			return
+		}
+	}
+	if c.closing == nil {
+		c.touch()
+	}
+	complete := c.hub.counted.Load()
+	c.blocked = false
+	if c.flush(c.newest()); !c.blocked {
+		c.complete = complete
 	}
 }
 
@@ -91,8 +130,8 @@ func (c *Conn) write(p []byte) error {
 	return nil
 }
 
-// step is how much catchUp takes at a time, a message more or less: what it
-// holds DropOldest cannot drop, and a Close frame must wait for.
+// step is how much catchUp takes and TLS seals at a time, a message more or less: what
+// they hold DropOldest cannot drop, and a Close frame must wait for.
 func (h *Hub) step() int {
 	if h.cfg.SlowConsumer == OnlyLatest {
 		return freshBytes
@@ -105,8 +144,9 @@ func (h *Hub) step() int {
 // old.
 const freshBytes = 4 << 10
 
-// catchUp is the writer of a connection whose socket is full. It blocks on the
-// socket, without c.mu, until the connection has all that there is, and ends.
+// catchUp is the writer of a connection whose socket is full and that the poller cannot
+// watch. It blocks on the socket, without c.mu, until the connection has all that there
+// is, and ends.
 func (c *Conn) catchUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
