@@ -59,7 +59,8 @@ func latest(b *Bench) error {
 }
 
 // openPages measures n clients that want the newest of all devices. The growth of RSS
-// is that beyond the devices' values and as many connections that want nothing of them.
+// is its peak beyond that of as many clients that connect at once, too, and want nothing
+// of them.
 func (b *Bench) openPages(n, devices int) (report.Values, error) {
 	site, err := b.Lab.StartIotcast(lab.Options{Route: lab.Map{"latest": lab.Map{"by": "device"}}, Metrics: true})
 	if err != nil {
@@ -68,6 +69,7 @@ func (b *Bench) openPages(n, devices int) (report.Values, error) {
 	if err := b.makeKnown(site, devices); err != nil {
 		return nil, err
 	}
+	_ = site.ResetPeak()
 	others, _, _, err := b.atRest(site, swarm.Config{Readers: n, Parallel: n, Query: "?latest=false"})
 	if err != nil {
 		return nil, err
@@ -75,8 +77,8 @@ func (b *Bench) openPages(n, devices int) (report.Values, error) {
 	if _, err := others.Finish(); err != nil {
 		return nil, err
 	}
+	peak := site.PeakRSS()
 	_ = site.ResetPeak()
-	rss := site.RSS()
 	before, err := site.CPU()
 	if err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func (b *Bench) openPages(n, devices int) (report.Values, error) {
 		"seconds":   took.Seconds(),
 		"cpu_total": (after - before).Seconds(),
 		"bytes":     float64(clients.Board.Bytes.Load()) / float64(n),
-		"growth":    max(0, site.PeakRSS()-rss),
+		"growth":    max(0, site.PeakRSS()-peak),
 	}
 	_, err = clients.Finish()
 	return values, err
