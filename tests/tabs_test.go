@@ -75,9 +75,11 @@ func TestTabsShareAConnection(t *testing.T) {
 	cast.launchWithHistory("max_messages: 100000 }, watch: {}, latest: { by: topic", trigger(b, "broker_id: factory\nbatching: { count: 3, period: 20ms }", ""), "viewer: /live/")
 	n := startProxy(t, cast.gateway)
 	other := startFakeGateway(t)
-	connections := func(want float64) {
+	connections := func(opened, open float64) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("%v connections are open", want), func() bool { return cast.metric("websocket_connections", "") == want })
+		eventually(t, fmt.Sprintf("%v connections were opened, and %v are open", opened, open), func() bool {
+			return cast.metric("websocket_handshakes", `status="101"`) == opened && cast.metric("websocket_closed", "") == opened-open
+		})
 	}
 
 	stop, last := make(chan struct{}), make(chan int)
@@ -109,7 +111,7 @@ func TestTabsShareAConnection(t *testing.T) {
 		return browser.open(name, n.Addr()+"/live/iotcast.js", n.Addr()+"/live", fmt.Sprintf(url, n.Addr()), options)
 	}
 	shared := []*feed{open("a", nil), open("b", nil), open("c", nil)}
-	connections(1)
+	connections(3, 1)
 
 	n.Cut()
 	for _, f := range shared {
@@ -119,19 +121,19 @@ func TestTabsShareAConnection(t *testing.T) {
 	for _, f := range shared {
 		f.wait("open", 2)
 	}
-	connections(1)
+	connections(6, 1)
 
 	browser.do("a", fields{"close": true})
 	d := open("d", fields{"token": "another"})
-	connections(2)
+	connections(7, 2)
 	// A page of another origin than the module, and one without the worker beside it.
 	e := browser.open("e", other.addr, cast.gateway+"/live", cast.url("/telemetry"), nil)
 	f := browser.open("f", other.addr, other.addr, cast.url("/telemetry"), nil)
-	connections(4)
+	connections(9, 4)
 
 	browser.do("c", fields{"watch": fields{"topics": []string{"hall/+"}}})
 	browser.all["c"].wait("watch", 1)
-	connections(5)
+	connections(10, 5)
 	before := browser.all["b"].count("message")
 	browser.all["b"].wait("message", before+100)
 
@@ -155,4 +157,6 @@ func TestTabsShareAConnection(t *testing.T) {
 			t.Errorf("tab b got the answer to another tab: %+v", e)
 		}
 	}
+	browser.do("b", fields{"close": true})
+	connections(10, 4)
 }

@@ -54,7 +54,6 @@ export class SharedSocket {
     if (this.readyState === 3) return;
     if (type === 'open') this.readyState = 1;
     if (type === 'message' && !this.#socket) this.#note(data);
-    if (type === 'close') this.close();
     this[`on${type}`]?.(event);
   }
 

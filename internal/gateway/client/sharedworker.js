@@ -15,7 +15,7 @@ const AHEAD = 1_000; // messages by which one may be ahead of the other
 const UNREAD = 2 ** 24; // characters or bytes that may wait for a tab
 const HEARTBEAT = '{"messages":[]}'; // comes when nothing else does: at each socket at its own time
 
-const links = new Set(); // those that tabs can share, the oldest first
+const links = new Set(); // those that are open and tabs can share, the oldest first
 
 // What tabs with one link have in common: all but where each begins. A token is a part of it, in the URL or in a subprotocol.
 function keyOf(url, protocols) {
@@ -44,11 +44,13 @@ function open(tab, url, pending) {
   }
   // The answer to the choice of the URL was given to this tab before.
   let skip = pending && /[?&](device_id|topic)=/.test(url) && '{"messages":[],"watch":';
-  if (!pending) links.add(link);
   socket.binaryType = 'arraybuffer';
   socket.onopen = () => {
     for (const data of link.pending?.splice(0) ?? []) socket.send(data);
-    if (!pending) tell(tab, { type: 'open' });
+    if (pending) return; // the tab has been open all the time
+    for (const old of sharing(link.key)) pair(old, link);
+    links.add(link);
+    tell(tab, { type: 'open' });
   };
   socket.onmessage = ({ data }) => {
     if (skip && String(data).startsWith(skip)) return void (skip = '');
@@ -85,26 +87,30 @@ function pass(tab, data) {
   leave(tab);
 }
 
+const sharing = key => [...links].filter(link => link.key === key);
+
+// What an old link and the newest bring is compared: ahead has what each of them has brought and the other has not yet. Since
+// then they have brought the same.
+function pair(old, newest) { Object.assign(old, { newest, ahead: [[], []], since: performance.now() }); }
+
 function compare(link, data) {
   if (data === HEARTBEAT) return;
   const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
-  const same = [...links].filter(other => other.key === link.key), newest = same.pop();
-  for (const old of same) if (link === newest || link === old) follow(old, newest, link, text);
+  const all = sharing(link.key), newest = all.pop();
+  for (const old of link === newest ? all : [link]) follow(old, newest, link, text);
 }
 
-// follow compares what an old link and the newest bring: ahead holds what only one of them, first, has brought yet.
 function follow(old, newest, link, text) {
-  if (old.newest !== newest) Object.assign(old, { newest, ahead: [], since: performance.now() });
-  const { ahead } = old;
-  if (!ahead.length || old.first === link) {
-    old.first = link;
-    if (ahead.push(text) > AHEAD) old.newest = null; // begin again
+  if (old.newest !== newest) pair(old, newest);
+  const mine = old.ahead[+(link === old)], others = old.ahead[+(link !== old)], at = others.indexOf(text);
+  if (at < 0) {
+    if (mine.push(text) > AHEAD) pair(old, newest);
     return;
   }
-  const at = ahead.indexOf(text);
-  if (at) old.since = performance.now(); // this one is not there, or others before it have not come
-  ahead.splice(0, at + 1);
-  if (ahead.length || performance.now() - old.since < old.proven) return;
+  if (at || mine.length) old.since = performance.now(); // before it came what the other does not bring
+  others.splice(0, at + 1);
+  mine.length = 0;
+  if (others.length || performance.now() - old.since < old.proven) return;
   for (const tab of old.tabs) newest.tabs.add(Object.assign(tab, { link: newest }));
   drop(old);
 }
