@@ -48,7 +48,7 @@ func startFakeGateway(t *testing.T) *fakeGateway {
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "<!doctype html><title>page</title><link rel=icon href=data:,>")
 	})
-	for _, module := range []string{"iotcast.js", "events.js"} {
+	for _, module := range []string{"iotcast.js", "events.js", "shared.js"} {
 		mux.HandleFunc("/"+module, func(w http.ResponseWriter, r *http.Request) {
 			http.ServeFile(w, r, clientPackage+"/"+module)
 		})

@@ -30,6 +30,7 @@ type feed struct {
 
 // feedEvent is what the programs print, one a line.
 type feedEvent struct {
+	Tab     string `json:"tab"`   // where one program has many
 	Event   string `json:"event"` // message, gap, watch or watching, error, choice_refused, refused, or the state
 	ID      string `json:"id"`
 	Text    string `json:"text"`
@@ -69,16 +70,23 @@ func startFeed(t *testing.T, name string, cmd *exec.Cmd) *feed {
 		in := bufio.NewScanner(events)
 		in.Buffer(nil, 1<<20)
 		for in.Scan() {
-			var e feedEvent
-			if err := json.Unmarshal(in.Bytes(), &e); err != nil {
-				e = feedEvent{Event: "error", Text: fmt.Sprintf("unreadable line %.200q: %v", in.Bytes(), err)}
-			}
-			f.mu.Lock()
-			f.events = append(f.events, e)
-			f.mu.Unlock()
+			f.add(readFeedEvent(in.Bytes()))
 		}
 	}()
 	return f
+}
+
+func readFeedEvent(line []byte) (e feedEvent) {
+	if err := json.Unmarshal(line, &e); err != nil {
+		return feedEvent{Event: "error", Text: fmt.Sprintf("unreadable line %.200q: %v", line, err)}
+	}
+	return e
+}
+
+func (f *feed) add(e feedEvent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, e)
 }
 
 // told is what has happened so far; failures of the program end the test.

@@ -40,7 +40,7 @@ func Field() *service.ConfigField {
 		tlsField(),
 		routesField(),
 		service.NewStringField(fieldViewer).
-			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own, with `events.js`, which that imports where WebSockets do not get through. Empty means none of them.").
+			Description("The path of a built-in page that shows what arrives on the routes, as a chart and as the envelopes. Beside it stands `iotcast.js`, the client for pages of your own, with `events.js`, which that imports where WebSockets do not get through, and `shared.js` (with `sharedworker.js`), by which the tabs of a browser share a connection. Empty means none of them.").
 			Default("").
 			Example("/"),
 		tokensField(),

@@ -1,6 +1,7 @@
 // What a page writes, as the compiler sees it. tsc --noEmit must find nothing
 // here, and each line below an @ts-expect-error must be an error.
 import { EventStream } from 'iotcast/events.js';
+import { SharedSocket } from 'iotcast/shared.js';
 import { connect, type Choice, type Feed, type Gap, type Message, type State } from 'iotcast';
 
 interface Reading { temperature: number }
@@ -53,6 +54,7 @@ feed.retry();
 feed.close();
 connect(new URL('ws://127.0.0.1:8080/telemetry'));
 connect('/telemetry', { WebSocket: EventStream });
+connect('/telemetry', { WebSocket: SharedSocket });
 console.log(sent, shown);
 
 // @ts-expect-error there is no route without a URL

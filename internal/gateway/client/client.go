@@ -3,30 +3,43 @@
 package client
 
 import (
-	_ "embed"
+	"embed"
 	"net/http"
 
 	"github.com/iotcast/iotcast/internal/gateway/staticfile"
 )
 
-// File is the name of the module, EventsFile that of the one which it imports from
-// beside it where a network breaks WebSockets.
+// File is the name of the module that pages import. It imports EventsFile from beside it where
+// a network breaks WebSockets. A page whose tabs share a connection imports SharedFile, too,
+// which starts WorkerFile from beside it.
 const (
 	File       = "iotcast.js"
 	EventsFile = "events.js"
+	SharedFile = "shared.js"
+	WorkerFile = "sharedworker.js"
 )
 
-// Source is the module, eventsSource the one for server-sent events.
-//
-//go:embed iotcast.js
-var Source string
+//go:embed iotcast.js events.js shared.js sharedworker.js
+var files embed.FS
 
-//go:embed events.js
-var eventsSource string
+// Source is the module that pages import.
+var Source = read(File)
+
+func read(name string) string {
+	source, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return string(source)
+}
 
 // Handlers serve the modules, by the names of their files.
 func Handlers() map[string]http.Handler {
-	return map[string]http.Handler{File: handler(Source), EventsFile: handler(eventsSource)}
+	handlers := map[string]http.Handler{}
+	for _, name := range []string{File, EventsFile, SharedFile, WorkerFile} {
+		handlers[name] = handler(read(name))
+	}
+	return handlers
 }
 
 // handler serves a module. Pages of any origin may import it: it is the same

@@ -12,7 +12,7 @@ import (
 // The module is tested in its own language; tests/ has it against real servers
 // and in a browser.
 func TestModule(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "iotcast.test.js", "events.test.js").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "iotcast.test.js", "events.test.js", "shared.test.js").CombinedOutput()
 	if err != nil {
 		t.Fatalf("node --test: %v\n%s", err, out)
 	}
@@ -34,15 +34,20 @@ func serve(t *testing.T, method string, header http.Header) (*http.Response, str
 	return res, string(body)
 }
 
-// The module imports the other by its name.
-func TestImportsEvents(t *testing.T) {
-	if !strings.Contains(Source, "import('./"+EventsFile+"')") {
-		t.Errorf("%s does not import %s", File, EventsFile)
-	}
-	rec := httptest.NewRecorder()
-	Handlers()[EventsFile].ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/"+EventsFile, nil))
-	if rec.Code != http.StatusOK || rec.Body.String() != eventsSource || rec.Header().Get("Content-Type") != "text/javascript; charset=utf-8" {
-		t.Errorf("GET answered %d, %v", rec.Code, rec.Header())
+// Modules find each other by their names.
+func TestFindEachOther(t *testing.T) {
+	for name, found := range map[string][2]string{
+		EventsFile: {File, "import('./" + EventsFile + "')"},
+		WorkerFile: {SharedFile, "new SharedWorker(new URL('./" + WorkerFile + "', import.meta.url)"}, // as bundlers know it
+	} {
+		if by := found[0]; !strings.Contains(read(by), found[1]) {
+			t.Errorf("%s does not contain %s", by, found[1])
+		}
+		rec := httptest.NewRecorder()
+		Handlers()[name].ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/"+name, nil))
+		if rec.Code != http.StatusOK || rec.Body.String() != read(name) || rec.Header().Get("Content-Type") != "text/javascript; charset=utf-8" {
+			t.Errorf("GET %s answered %d, %v", name, rec.Code, rec.Header())
+		}
 	}
 }
 

@@ -76,8 +76,9 @@ export interface Options {
   signal?: AbortSignal;
 
   /**
-   * The WebSocket to use, such as that of the npm package ws in Node before 22, or `EventStream` of `iotcast/events.js` for
-   * server-sent events from the start. Default: the global one, and where the network breaks it server-sent events.
+   * The WebSocket to use, such as that of the npm package ws in Node before 22, `EventStream` of `iotcast/events.js` for
+   * server-sent events from the start, or `SharedSocket` of `iotcast/shared.js` for one connection of all tabs. Default: the
+   * global one, and where the network breaks it server-sent events.
    */
   WebSocket?: new (url: string, protocols: string[]) => object;
 }

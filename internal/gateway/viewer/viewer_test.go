@@ -82,10 +82,14 @@ func TestHeaders(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	for at, module := range map[string]string{"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js"} {
-		events := path.Join(path.Dir(module), client.EventsFile)
 		pages := Pages(at, "main", []string{"/telemetry"}, "")
-		if len(pages) != 3 || pages[at] == nil || pages[module] == nil || pages[events] == nil {
-			t.Errorf("a viewer at %s serves %v, want %[1]s, %s and %s", at, slices.Collect(maps.Keys(pages)), module, events)
+		want := []string{at}
+		for _, name := range []string{client.File, client.EventsFile, client.SharedFile, client.WorkerFile} {
+			want = append(want, path.Join(path.Dir(module), name))
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(pages)); !slices.Equal(got, want) {
+			t.Errorf("a viewer at %s serves %v, want %v", at, got, want)
 			continue
 		}
 		if res, body := serve(t, pages[at], http.MethodGet, nil); res.StatusCode != http.StatusOK || !strings.Contains(body, client.Source) {
