@@ -225,6 +225,32 @@ func TestLogStarts(t *testing.T) {
 	}
 }
 
+// TestLogSubjects: of several subjects all is read; a server that cannot do that is named,
+// and nothing is read.
+func TestLogSubjects(t *testing.T) {
+	t.Parallel()
+	server := startNATS(t)
+	write := writeLog(t, server.url(), "")
+	if err := write(logMessage(0)); err != nil {
+		t.Fatal(err)
+	}
+	js, fields := jetStream(t, server.url()), "  subjects: [ log.a, log.b ]\n"
+	if version := js.Conn().ConnectedServerVersion(); strings.HasPrefix(version, "2.9.") {
+		if err := testConnection(t, fmt.Sprintf(readerFields, server.url(), fields)); err == nil || !strings.Contains(err.Error(), "needs NATS 2.10, and the server is "+version) {
+			t.Errorf("error %v", err)
+		}
+		return
+	}
+	for _, subject := range []string{"log.c", "log.b"} {
+		if _, err := js.Publish(t.Context(), subject, []byte(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := readLog(t, server.url(), fields).waitFor(t, 2); fmt.Sprint(all) != "[0 log.b]" {
+		t.Errorf("read %v", all)
+	}
+}
+
 // TestLogLeaders: the leader of the stream is killed again and again while 20,000
 // messages are stored. Two readers get all of them, each once, in the same order, which is
 // that of the writer.
