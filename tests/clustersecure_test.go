@@ -55,7 +55,7 @@ func TestClusterSecure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer nc.Close()
+		t.Cleanup(nc.Close)
 		try := func(what, subject string, err error) {
 			t.Helper()
 			if err != nil {
