@@ -1,11 +1,13 @@
 package tests
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,6 +23,8 @@ type cluster struct {
 	balancer string    // host:port
 	machines *machines // nil: all run on this one
 	stores   []string  // directories of the NATS servers; nil: in the test's own
+	env      []string  // of all processes
+	config   string    // of the NATS servers; empty: config/cluster/nats-server.conf
 }
 
 // member is a process of the cluster, which can be started again as it was.
@@ -105,7 +109,7 @@ func (c *cluster) startGateway(name string, all ...string) *member {
 func (c *cluster) member(name string, args ...string) *member {
 	m := &member{t: c.t, name: name, args: c.on(name, append([]string{binary}, args...)), http: c.address(name, "4195")}
 	m.ready = "http://" + m.http + "/ready"
-	m.env = []string{"HTTP_ADDRESS=" + m.http, "NATS_URL=" + c.natsURL()}
+	m.env = append(slices.Clone(c.env), "HTTP_ADDRESS="+m.http, "NATS_URL="+c.natsURL())
 	if c.machines != nil { // others reach it
 		m.env = append(m.env, "IOTCAST_API_USER=admin", "IOTCAST_API_PASSWORD=none-of-yours")
 	}
@@ -115,7 +119,7 @@ func (c *cluster) member(name string, args ...string) *member {
 func (c *cluster) startNATS() {
 	c.t.Helper()
 	dir := c.t.TempDir()
-	config, err := filepath.Abs("../config/cluster/nats-server.conf")
+	config, err := filepath.Abs(cmp.Or(c.config, "../config/cluster/nats-server.conf"))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -131,7 +135,7 @@ func (c *cluster) startNATS() {
 		c.nats = append(c.nats, &member{
 			t: c.t, name: name, gateway: c.address(name, "4222"), ready: "http://" + monitor + "/healthz",
 			args: c.on(name, []string{toolPath("nats-server"), "-c", config, "-m", port}), dir: dir, // it leaves files where it runs
-			env: []string{"NATS_CLUSTER_ADDRESS=" + route, fmt.Sprintf("NATS_NAME=n%d", i), "NATS_STORE=" + c.stores[i]},
+			env: append(slices.Clone(c.env), "NATS_CLUSTER_ADDRESS="+route, fmt.Sprintf("NATS_NAME=n%d", i), "NATS_STORE="+c.stores[i]),
 		})
 	}
 	for _, m := range c.nats {

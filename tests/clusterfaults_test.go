@@ -21,14 +21,10 @@ import (
 // no gap. A message can come twice, under another event ID, only where a trigger
 // was killed between storing it and acknowledging it.
 func TestClusterLosesNothing(t *testing.T) {
-	const clients, messages, every = 300, 5000, 5 * time.Millisecond
-	outage := 4 * time.Second
-	if s := os.Getenv("CLUSTER_OUTAGE"); s != "" {
-		var err error
-		if outage, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	const every = 5 * time.Millisecond
+	clients := fromEnvironment(t, "CLUSTER_CLIENTS", 300, strconv.Atoi)
+	messages := fromEnvironment(t, "CLUSTER_MESSAGES", 5000, strconv.Atoi)
+	outage := fromEnvironment(t, "CLUSTER_OUTAGE", 4*time.Second, time.ParseDuration)
 	c := startCluster(t, 2, "a", "b", "c")
 	s := startSwarm(t, clients, "ws://"+c.balancer+"/telemetry")
 	p := c.publishSteadily(t, messages, every)
@@ -63,6 +59,18 @@ func TestClusterLosesNothing(t *testing.T) {
 	if n := s.connections(); n != connections {
 		t.Errorf("when NATS came back, clients connected %d times", n-connections)
 	}
+}
+
+// fromEnvironment is the value of a variable, for a longer run by hand.
+func fromEnvironment[T any](t *testing.T, name string, value T, parse func(string) (T, error)) T {
+	t.Helper()
+	if text := os.Getenv(name); text != "" {
+		var err error
+		if value, err = parse(text); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	return value
 }
 
 // TestClusterRestart: a gateway that is told to end closes its connections with

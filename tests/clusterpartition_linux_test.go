@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,13 +12,7 @@ import (
 // gap.
 func TestClusterPartitions(t *testing.T) {
 	const clients, every = 100, 5 * time.Millisecond
-	partition := 4 * time.Second
-	if s := os.Getenv("CLUSTER_PARTITION"); s != "" {
-		var err error
-		if partition, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	partition := fromEnvironment(t, "CLUSTER_PARTITION", 4*time.Second, time.ParseDuration)
 	c := startClusterOnMachines(t, 2, "a", "b", "c")
 	s := startSwarm(t, clients, "ws://"+c.balancer+"/telemetry")
 	nats := []string{"nats-0", "nats-1", "nats-2"}

@@ -265,6 +265,11 @@ func TestLeasesWithoutNATS(t *testing.T) {
 	}
 	nats.start()
 	triggers.shared(one, two)
+	for _, m := range []*member{one, two} {
+		if !strings.Contains(m.out.String(), "The lease can be renewed again") {
+			t.Errorf("%s does not say that it goes on:\n%s", m.name, m.out.tail())
+		}
+	}
 	one.waitReady()
 	two.waitReady()
 	book.settle(t, end())
@@ -287,7 +292,8 @@ func TestLeasesHalted(t *testing.T) {
 	book.settle(t, end())
 }
 
-// TestLeasesBeforeNATS: a trigger that is started before NATS says what it waits for.
+// TestLeasesBeforeNATS: a trigger that is started before NATS says what it waits for, and
+// warns of it once.
 func TestLeasesBeforeNATS(t *testing.T) {
 	b, nats, book := startMosquitto(t), startNATS(t), startLeaseBook(t)
 	triggers := newLeaseTriggers(t, b, nats, book)
@@ -300,4 +306,7 @@ func TestLeasesBeforeNATS(t *testing.T) {
 	nats.start()
 	m.waitReady()
 	triggers.shared(m)
+	if n := strings.Count(m.out.String(), "There is no lease yet"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, m.out.tail())
+	}
 }

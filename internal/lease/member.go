@@ -136,6 +136,7 @@ func (m *Member) step(ctx context.Context) error {
 	}
 	call, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	first := m.renewed.IsZero()
 	err := ErrConflict
 	for errors.Is(err, ErrConflict) && call.Err() == nil {
 		err = m.turn(call)
@@ -144,8 +145,14 @@ func (m *Member) step(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil:
+		if m.failing && !first { // of the first, turn tells
+			m.log.Info("The lease can be renewed again")
+		}
 		m.failing = false
 		m.holder.Status(nil)
+	case !m.failing && first:
+		m.failing = true
+		m.log.Warn("There is no lease yet: this is tried until there is one, and no part begins before", "error", err)
 	case !m.failing:
 		m.failing = true
 		m.log.Warn("The lease cannot be renewed: its parts go on until it ends", "error", err, "parts", slices.Sorted(maps.Keys(m.held)))

@@ -77,6 +77,9 @@ func (in *input) Connect(context.Context) error {
 		return err
 	}
 	js, err := jetstream.New(nc)
+	if err == nil {
+		err = in.cfg.checkServer(nc)
+	}
 	if err != nil {
 		nc.Close()
 		return err
@@ -99,7 +102,7 @@ func (in *input) ConnectionTest(ctx context.Context) service.ConnectionTestResul
 		if _, err := js.Stream(ctx, in.cfg.stream); err != nil {
 			return fmt.Errorf("asking for stream %q: %w", in.cfg.stream, err)
 		}
-		return nil
+		return in.cfg.checkServer(js.Conn())
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/plugins/internal/natsconfig"
@@ -125,6 +126,16 @@ func (c inputConfig) first(last uint64) uint64 {
 		return 0
 	}
 	return 1
+}
+
+// checkServer finds servers that would hand out all subjects where several are asked for.
+func (c inputConfig) checkServer(nc *nats.Conn) error {
+	version := nc.ConnectedServerVersion()
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil || len(c.subjects) < 2 || major > 2 || major == 2 && minor >= 10 {
+		return nil
+	}
+	return fmt.Errorf("field %s: more than one needs NATS 2.10, and the server is %s: update it, or name one, such as iotcast.envelopes.> for all below", fieldSubjects, version)
 }
 
 func parseInput(conf *service.ParsedConfig, res *service.Resources) (c inputConfig, err error) {

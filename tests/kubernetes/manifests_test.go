@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ import (
 var object = map[string]func() any{
 	"v1 ConfigMap":                           func() any { return new(corev1.ConfigMap) },
 	"v1 Service":                             func() any { return new(corev1.Service) },
+	"apps/v1 Deployment":                     func() any { return new(appsv1.Deployment) },
 	"apps/v1 StatefulSet":                    func() any { return new(appsv1.StatefulSet) },
 	"batch/v1 Job":                           func() any { return new(batchv1.Job) },
 	"policy/v1 PodDisruptionBudget":          func() any { return new(policyv1.PodDisruptionBudget) },
@@ -75,8 +77,31 @@ func of[T any](all []any, name func(*T) string) map[string]*T {
 	return found
 }
 
-func sets(all []any) map[string]*appsv1.StatefulSet {
-	return of(all, func(s *appsv1.StatefulSet) string { return s.Name })
+// workload is a StatefulSet or a Deployment.
+type workload struct {
+	kind     string
+	replicas *int32
+	selector *metav1.LabelSelector
+	template corev1.PodTemplateSpec
+	service  string // headless, of a StatefulSet
+}
+
+func workloads(all []any) map[string]workload {
+	found := map[string]workload{}
+	for _, o := range all {
+		switch o := o.(type) {
+		case *appsv1.StatefulSet:
+			found[o.Name] = workload{"StatefulSet", o.Spec.Replicas, o.Spec.Selector, o.Spec.Template, o.Spec.ServiceName}
+		case *appsv1.Deployment:
+			found[o.Name] = workload{"Deployment", o.Spec.Replicas, o.Spec.Selector, o.Spec.Template, ""}
+		}
+	}
+	return found
+}
+
+// scalers are the autoscalers, by name.
+func scalers(all []any) map[string]*autoscalingv2.HorizontalPodAutoscaler {
+	return of(all, func(h *autoscalingv2.HorizontalPodAutoscaler) string { return h.Name })
 }
 
 func services(all []any) map[string]*corev1.Service {
@@ -86,15 +111,15 @@ func services(all []any) map[string]*corev1.Service {
 // TestNames: what a manifest names is there.
 func TestNames(t *testing.T) {
 	all := load(t)
-	for name, set := range sets(all) {
-		pod := labels.Set(set.Spec.Template.Labels)
-		if selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector); err != nil || !selector.Matches(pod) {
-			t.Errorf("StatefulSet %s does not select its own pods", name)
+	for name, w := range workloads(all) {
+		pod := labels.Set(w.template.Labels)
+		if selector, err := metav1.LabelSelectorAsSelector(w.selector); err != nil || !selector.Matches(pod) {
+			t.Errorf("%s %s does not select its own pods", w.kind, name)
 		}
-		if s := services(all)[set.Spec.ServiceName]; s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod) {
-			t.Errorf("StatefulSet %s has no headless service %s over its pods", name, set.Spec.ServiceName)
+		if s := services(all)[w.service]; w.kind == "StatefulSet" && (s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod)) {
+			t.Errorf("StatefulSet %s has no headless service %s over its pods", name, w.service)
 		}
-		for _, c := range set.Spec.Template.Spec.Containers {
+		for _, c := range w.template.Spec.Containers {
 			if c.ReadinessProbe == nil || c.LivenessProbe == nil {
 				t.Errorf("%s: a probe is missing", name)
 			}
@@ -114,13 +139,13 @@ func TestNames(t *testing.T) {
 	}
 	for name, s := range services(all) {
 		found := false
-		for _, set := range sets(all) {
-			if !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(set.Spec.Template.Labels)) {
+		for _, w := range workloads(all) {
+			if !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(w.template.Labels)) {
 				continue
 			}
 			found = true
 			for _, p := range s.Spec.Ports {
-				if !hasPort(set, p.TargetPort.StrVal) {
+				if !hasPort(w, p.TargetPort.StrVal) {
 					t.Errorf("Service %s: no container has port %s", name, p.TargetPort.StrVal)
 				}
 			}
@@ -130,20 +155,20 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for name, b := range of(all, func(b *policyv1.PodDisruptionBudget) string { return b.Name }) {
-		if set := sets(all)[name]; set == nil || b.Spec.Selector.MatchLabels["app.kubernetes.io/name"] != set.Spec.Selector.MatchLabels["app.kubernetes.io/name"] {
-			t.Errorf("PodDisruptionBudget %s is for no StatefulSet", name)
+		if w, ok := workloads(all)[name]; !ok || b.Spec.Selector.MatchLabels["app.kubernetes.io/name"] != w.selector.MatchLabels["app.kubernetes.io/name"] {
+			t.Errorf("PodDisruptionBudget %s is for no pods", name)
 		}
 	}
-	for name, h := range of(all, func(h *autoscalingv2.HorizontalPodAutoscaler) string { return h.Name }) {
+	for name, h := range scalers(all) {
 		ref := h.Spec.ScaleTargetRef
-		if set := sets(all)[ref.Name]; ref.Kind != "StatefulSet" || set == nil || set.Spec.Replicas != nil {
-			t.Errorf("HorizontalPodAutoscaler %s scales no StatefulSet that leaves its replicas open", name)
+		if w, ok := workloads(all)[ref.Name]; !ok || ref.Kind != w.kind || w.replicas != nil {
+			t.Errorf("HorizontalPodAutoscaler %s scales nothing that leaves its replicas open", name)
 		}
 	}
 }
 
-func hasPort(set *appsv1.StatefulSet, name string) bool {
-	for _, c := range set.Spec.Template.Spec.Containers {
+func hasPort(w workload, name string) bool {
+	for _, c := range w.template.Spec.Containers {
 		for _, p := range c.Ports {
 			if p.Name == name {
 				return true
@@ -197,8 +222,8 @@ func TestArguments(t *testing.T) {
 
 func pods(all []any) map[string]corev1.PodSpec {
 	found := map[string]corev1.PodSpec{}
-	for name, s := range sets(all) {
-		found[name] = s.Spec.Template.Spec
+	for name, w := range workloads(all) {
+		found[name] = w.template.Spec
 	}
 	for name, j := range of(all, func(j *batchv1.Job) string { return j.Name }) {
 		found[name] = j.Spec.Template.Spec
@@ -226,8 +251,7 @@ func configs(t *testing.T, arg string) []string {
 // TestGatewaysHaveTimeToDrain: longer than all that happens between SIGTERM and the
 // last goodbye.
 func TestGatewaysHaveTimeToDrain(t *testing.T) {
-	set := sets(load(t))["iotcast-gateway"]
-	pod := set.Spec.Template.Spec
+	pod := pods(load(t))["iotcast-gateway"]
 	root, err := os.ReadFile("../../config/cluster/gateway/root.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -239,11 +263,7 @@ func TestGatewaysHaveTimeToDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	need := time.Duration(pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds)*time.Second + duration(t, config.ShutdownTimeout) + 6*time.Second
-	for _, e := range pod.Containers[0].Env {
-		if e.Name == "DRAIN_PERIOD" {
-			need += duration(t, e.Value)
-		}
-	}
+	need += duration(t, value(pod, "DRAIN_PERIOD"))
 	if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace < need {
 		t.Errorf("terminationGracePeriodSeconds is %v, and %v are needed", grace, need)
 	}
@@ -258,13 +278,31 @@ func duration(t *testing.T, s string) time.Duration {
 	return d
 }
 
-// TestPartitions: every part of the devices has a pod.
-func TestPartitions(t *testing.T) {
-	set := sets(load(t))["iotcast-trigger"]
-	for _, e := range set.Spec.Template.Spec.Containers[0].Env {
-		if e.Name == "PARTITIONS" && e.Value != string(rune('0'+*set.Spec.Replicas)) {
-			t.Errorf("PARTITIONS is %s, and there are %d replicas", e.Value, *set.Spec.Replicas)
+// value is that of a variable.
+func value(pod corev1.PodSpec, name string) string {
+	for _, e := range pod.Containers[0].Env {
+		if e.Name == name {
+			return e.Value
 		}
+	}
+	return ""
+}
+
+// TestScale: each trigger that the autoscaler can start has two or three parts, and
+// gateways know of all that it can start, by their own names.
+func TestScale(t *testing.T) {
+	all := load(t)
+	parts, err := strconv.Atoi(value(pods(all)["iotcast-trigger"], "PARTS"))
+	if most := int(scalers(all)["iotcast-trigger"].Spec.MaxReplicas); err != nil || parts < 2*most || parts > 3*most {
+		t.Errorf("there are %d parts for up to %d triggers (%v)", parts, most, err)
+	}
+	gateway := pods(all)["iotcast-gateway"]
+	var nodes []string
+	for i := range scalers(all)["iotcast-gateway"].Spec.MaxReplicas {
+		nodes = append(nodes, strings.ReplaceAll(value(gateway, "NODE_ID"), "$(POD_INDEX)", strconv.Itoa(int(i))))
+	}
+	if got := value(gateway, "NODES"); got != strings.Join(nodes, ",") {
+		t.Errorf("NODES is %s, want %s", got, strings.Join(nodes, ","))
 	}
 }
 

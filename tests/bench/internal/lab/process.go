@@ -27,6 +27,11 @@ type Process struct {
 }
 
 func (l *Lab) start(name string, args ...string) (*Process, error) {
+	return l.startWith(nil, name, args...)
+}
+
+// startWith does so with variables of the environment.
+func (l *Lab) startWith(env []string, name string, args ...string) (*Process, error) {
 	p := &Process{name: name, log: l.file("log"), done: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
@@ -40,7 +45,7 @@ func (l *Lab) start(name string, args ...string) (*Process, error) {
 	defer outChild.Close()
 	p.out = bufio.NewReader(out)
 	p.cmd = exec.CommandContext(l.ctx, args[0], args[1:]...)
-	p.cmd.Dir = l.Dir
+	p.cmd.Dir, p.cmd.Env = l.Dir, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = outChild, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

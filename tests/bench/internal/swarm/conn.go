@@ -77,7 +77,7 @@ func (s *swarm) connect() error {
 	}
 	s.conns[fd] = c
 	s.opening++
-	if err := unix.Connect(fd, s.target); err != nil && err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, s.targets[i%len(s.targets)]); err != nil && err != unix.EINPROGRESS {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)})

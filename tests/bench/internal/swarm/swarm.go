@@ -20,7 +20,7 @@ import (
 
 // Config says what to connect to, and how.
 type Config struct {
-	Address  string `json:"address"` // host:port, loopback
+	Address  string `json:"address"` // host:port, loopback; of several servers with commas between, which connections take in turn
 	Path     string `json:"path"`
 	Protocol string `json:"protocol"` // what is spoken inside: a key of dialects
 	Topic    string `json:"topic"`    // for the dialects that subscribe
@@ -84,7 +84,7 @@ const (
 type swarm struct {
 	cfg     Config
 	dialect dialect
-	target  *unix.SockaddrInet4
+	targets []*unix.SockaddrInet4
 	board   *board.Board
 	epoll   int
 	conns   []*conn // by file descriptor
@@ -125,8 +125,12 @@ func (s *swarm) init() (err error) {
 	if s.dialect, ok = dialects[s.cfg.Protocol]; !ok {
 		return fmt.Errorf("unknown protocol %q", s.cfg.Protocol)
 	}
-	if s.target, err = loopback(s.cfg.Address); err != nil {
-		return err
+	for address := range strings.SplitSeq(s.cfg.Address, ",") {
+		target, err := loopback(address)
+		if err != nil {
+			return err
+		}
+		s.targets = append(s.targets, target)
 	}
 	if s.board, err = board.Open(s.cfg.Board); err != nil {
 		return err
