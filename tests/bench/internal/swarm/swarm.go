@@ -90,6 +90,7 @@ type swarm struct {
 	conns   []*conn // by file descriptor
 	slow    []*conn // of these, once they are open
 	buf     []byte
+	pages   map[string]page
 
 	started   int
 	opening   int
@@ -136,6 +137,7 @@ func (s *swarm) init() (err error) {
 		return err
 	}
 	s.buf = make([]byte, readBuffer)
+	s.pages = make(map[string]page)
 	s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return err
 }
