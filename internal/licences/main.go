@@ -93,11 +93,12 @@ func linked(program string) ([]*module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+	env, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
-	golang := &module{Path: "std", Dir: strings.TrimSpace(string(root))}
+	where, version, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
+	golang := &module{Path: "std", Version: strings.TrimPrefix(version, "go"), Dir: where}
 	modules := map[string]*module{golang.Path: golang}
 	errs := []error{golang.read(golang.Dir)}
 	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {

@@ -81,7 +81,7 @@ func TestSpansArrive(t *testing.T) {
 		for _, field := range []string{"address", "url"} {
 			t.Run(protocol+" "+field, func(t *testing.T) {
 				r := requests{came: make(chan *collector.ExportTraceServiceRequest, 10)}
-				tracer := fmt.Sprintf(`{ service: hall, tags: { site: north }, %s: [ { %s: "%s" } ] }`, protocol, field, start(t, r))
+				tracer := fmt.Sprintf(`{ service: hall, tags: { site: north }, %s: [ { %s: %q } ] }`, protocol, field, start(t, r))
 				if err := run(t, tracer); err != nil {
 					t.Fatal(err)
 				}
