@@ -15,6 +15,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -tags timetzdata \
     -ldflags "-s -w -X main.version=$VERSION -X main.date=$DATE" \
     -o /image/iotcast ./cmd/iotcast
+# Licences of all that the binary links, and the list of it, an SBOM. Fails for what is not permissive.
+RUN go run ./internal/licences /image/licences
 RUN mkdir -p /image/etc/ssl/certs \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'iotcast:x:65532:65532:iotcast:/:/sbin/nologin' >/image/etc/passwd \

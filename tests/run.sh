@@ -168,6 +168,9 @@ lint_configs() {
   "$iotcast" lint --skip-env-var-check "${files[@]}"
 }
 
+# Fails unless all code of the binary is under permissive licences; the Dockerfile puts the texts into the image.
+licences() { go run ./internal/licences "$cache/licences"; }
+
 test_configs() {
   local resources=()
   if compgen -G 'resources/*.yaml' >/dev/null; then
@@ -226,6 +229,7 @@ stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
 stage 'golangci-lint, with go vet' "$linter" run ./...
 stage 'reference is up to date' go run ./docs/generate -check
 stage 'capacity page is up to date' go run ./docs/capacity -check
+stage 'licences' licences
 stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'fuzzing' fuzz

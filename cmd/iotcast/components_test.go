@@ -19,7 +19,7 @@ var outward = regexp.MustCompile(`[_.](paths?|files?|filename|directory|command|
 // HTTP: paths in URLs and archives, commands of Redis, addresses of hosts, and
 // files with certificates, keys and credentials, whose content nobody gets to see.
 var judged = regexp.MustCompile(`^(http_server\.((ws_|stream_)?path|address|cert_file|key_file)|sequence\.sharded_join\.id_path|workflow\.meta_path|websocket_broadcast\.path|archive\.path|` +
-	`redis(_list)?\.command|redis_script\.script|otlp_(grpc|http)\.address|` +
+	`redis(_list)?\.command|redis_script\.script|` +
 	`.*\.(root_cas_file|cert_file|key_file|client_certs\.(cert_file|key_file)|user_credentials_file|nkey_file|private_key_file))$`)
 
 // Each component of the binary that may reach files or run programs is refused in

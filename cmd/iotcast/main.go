@@ -10,18 +10,18 @@ import (
 
 	// The components that belong to Benthos itself, and those that users of this
 	// binary expect beside ours. Each is imported singly: all of them would make
-	// the binary five times as large.
+	// the binary five times as large, and some, as kafka and otlp, have code under
+	// the Redpanda Community License: internal/licences fails for it.
 	_ "github.com/redpanda-data/benthos/v4/public/components/io"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure/extended"
-	_ "github.com/redpanda-data/connect/v4/public/components/kafka"
 	_ "github.com/redpanda-data/connect/v4/public/components/mqtt"
 	_ "github.com/redpanda-data/connect/v4/public/components/nats"
-	_ "github.com/redpanda-data/connect/v4/public/components/otlp"
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 	_ "github.com/redpanda-data/connect/v4/public/components/redis"
 
 	"github.com/iotcast/iotcast/plugins"
+	_ "github.com/iotcast/iotcast/plugins/opentelemetry" // registers the tracer
 )
 
 // version and date are set by the linker: see the Dockerfile.
