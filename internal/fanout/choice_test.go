@@ -334,11 +334,11 @@ func (w *world) fitStretch(got []string, s *stretch, until int, last bool) error
 		}
 		// What is held back of one device says nothing of the others. What others with
 		// the same choice wait for comes once more.
-		if i, ok := before[p.pacedBy()]; paced && ok && (n < i || n == i && n >= s.live) ||
+		if i, ok := before[p.pacedBy(false)]; paced && ok && (n < i || n == i && n >= s.live) ||
 			!paced && len(numbers) > 0 && n <= numbers[len(numbers)-1] {
 			return fmt.Errorf("%q: not in order", got)
 		}
-		before[p.pacedBy()] = n
+		before[p.pacedBy(false)] = n
 		numbers = append(numbers, n)
 	}
 	later := map[string]bool{} // what is held back is replaced by
@@ -351,9 +351,9 @@ func (w *world) fitStretch(got []string, s *stretch, until int, last bool) error
 		may := n >= s.from && wants
 		must := may
 		if paced && wants && (n >= s.live || n < s.from) {
-			may = n >= s.live || !later[p.pacedBy()] // held back for others
-			must = n >= s.live && !later[p.pacedBy()]
-			later[p.pacedBy()] = true
+			may = n >= s.live || !later[p.pacedBy(false)] // held back for others
+			must = n >= s.live && !later[p.pacedBy(false)]
+			later[p.pacedBy(false)] = true
 		}
 		if at, ok := newest[p.Key]; n < s.snapshot && ok && at == n && !p.Empty && wants {
 			may = true
@@ -366,14 +366,6 @@ func (w *world) fitStretch(got []string, s *stretch, until int, last bool) error
 		}
 	}
 	return nil
-}
-
-// pacedBy is of what one part comes in an interval.
-func (p *Part) pacedBy() string {
-	if p.Key == "" {
-		return p.Topic
-	}
-	return p.Key
 }
 
 // FuzzChoices broadcasts to clients that choose, within what they may get, choose

@@ -38,6 +38,7 @@ type Conn struct {
 	complete uint64       // it has all of these numbers of Hub.latest
 	cork     *cork        // below TLS; nil: there is none
 	untold   uint64       // of dropped, what the client has not been told of
+	choices  choices      // that wait for what it has yet to get by the one before
 
 	nc      net.Conn
 	writing int    // bytes that catchUp is writing, or that TLS has sealed
@@ -63,6 +64,7 @@ type Conn struct {
 	openedAt  int64         // the same on the wall clock, for people: Unix nanoseconds
 	heard     int64         // when the last byte came from the client
 	pinged    int64         // when our last ping went out
+	unacked   int           // bytes that the kernel held when it was last asked
 	heartbeat time.Duration // 0: it wants none
 }
 
@@ -86,7 +88,7 @@ func (c ClosedByPeer) Error() string { return fmt.Sprintf("closed by the peer wi
 
 // closing is how far the closing handshake has come (RFC 6455, section 7).
 type closing struct {
-	frame    []byte    // still to be written; nil: it is, and nothing may follow
+	frame    []byte    // the last, and what an interval has held back; nil: it is written, and nothing may follow
 	stopAt   mark      // messages before it go out first
 	hangUp   bool      // close the socket as soon as all is written
 	deadline time.Time // for all of it, and the peer's answer
@@ -186,9 +188,24 @@ func (c *Conn) CloseAt(at time.Time, code uint16, cause error) {
 	c.ends = &end{at: at, code: code, cause: cause}
 }
 
-// finish is CloseWith for a caller that holds c.mu.
+// finish is CloseWith for a caller that holds c.mu. What an interval holds back goes
+// out, too.
 func (c *Conn) finish(code uint16, cause error) {
-	c.close(c.newest(), closeFrame(code, cause.Error()), cause)
+	if c.ended || c.closing != nil {
+		return
+	}
+	c.hub.mu.Lock()
+	stopAt, held := c.newest(), c.heldBack()
+	c.hub.mu.Unlock()
+	c.close(stopAt, append(held, c.lastFrame(code, cause.Error())...), cause)
+}
+
+// lastFrame is what ends all that the connection gets.
+func (c *Conn) lastFrame(code uint16, reason string) []byte {
+	if c.wire == eventStream { // which has no end but that of the connection
+		return comment
+	}
+	return closeFrame(code, reason)
 }
 
 // newest is the end of what was broadcast so far.
@@ -201,9 +218,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 	}
 	c.cause = cause
 	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg.CloseTimeout)}
-	if c.wire == eventStream { // which has no end but that of the connection
-		c.closing.frame, c.closing.hangUp = comment, true
-	}
+	c.closing.hangUp = c.wire == eventStream
 	_ = c.nc.SetWriteDeadline(c.closing.deadline) // for catchUp
 	c.flush(stopAt)
 }
@@ -242,7 +257,7 @@ func (c *Conn) end() {
 	}
 	c.ended = true
 	c.cause = c.causeOr(ErrLost)
-	c.unsent, c.private, c.pong, c.past = nil, nil, nil, nil
+	c.unsent, c.private, c.pong, c.past, c.choices = nil, nil, nil, nil, nil
 	c.listening = false
 	c.poller.forget(c)
 	direct := c.fd >= 0 || c.cork != nil

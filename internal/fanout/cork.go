@@ -170,6 +170,13 @@ func (k *cork) push() (left int, err error) {
 	return len(k.sealed), err
 }
 
+// waiting is how many bytes the socket has not taken.
+func (k *cork) waiting() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sealed)
+}
+
 // drain writes all that there is, and waits for the socket.
 func (k *cork) drain() error {
 	for {

@@ -49,10 +49,7 @@ func (p *pacer) pass(m *Message, picked []int, byTopic bool, now time.Time) []in
 	at := 0
 	for _, i := range picked {
 		part := &m.Parts[i]
-		key := part.Key
-		if byTopic || key == "" {
-			key = part.Topic
-		}
+		key := part.pacedBy(byTopic)
 		if waits, ok := p.keys[key]; ok {
 			waits.part, waits.id = append(waits.part[:0], m.Payload[part.From:part.To]...), part.ID
 			continue
@@ -63,6 +60,70 @@ func (p *pacer) pass(m *Message, picked []int, byTopic bool, now time.Time) []in
 		at++
 	}
 	return picked[:at]
+}
+
+// pacedBy is the key of which one part at a time passes.
+func (p *Part) pacedBy(topic bool) string {
+	if topic || p.Key == "" {
+		return p.Topic
+	}
+	return p.Key
+}
+
+// heldBefore is what an interval may have held back of what came before a message, when
+// a connection that goes on behind that was lost. What came an interval and a tick before
+// has gone out; of what came since, each key's only part was not held back, and of
+// several the newest may be the one that was. So the client may get it twice. The caller
+// must hold c.mu and h.mu.
+func (h *Hub) heldBefore(c *Conn, at seen, id string) []byte {
+	s := c.group.selection
+	if s.pacer == nil {
+		return nil
+	}
+	type found struct {
+		entry *entry
+		part  int
+		count int
+	}
+	newest := make(map[string]*found)
+	var order []*found
+	interval, wants := s.pacer.interval, newChooser(s.choice)
+	e := h.history.since(at.when.Add(-2*interval), time.Now()).entry
+	for last := e == at.entry; !last; {
+		e = e.next
+		last = e == at.entry
+		parts := e.parts
+		if last {
+			parts = parts[:min(at.parts, len(parts))]
+		}
+		for i := range parts {
+			part := &parts[i]
+			if !wants.wants(part.Key, part.Topic) {
+				continue
+			}
+			f := newest[part.pacedBy(h.latest.bounds.ByTopic)]
+			if f == nil {
+				f = new(found)
+				newest[part.pacedBy(h.latest.bounds.ByTopic)] = f
+				order = append(order, f)
+			}
+			f.entry, f.part = e, i
+			f.count++
+		}
+	}
+	w := wrapper{wrap: &h.cfg.Wrap}
+	var payload []byte
+	for _, f := range order {
+		if f.count > 1 {
+			payload = appendPayload(payload[:0], f.entry.begin.message())
+			part := &f.entry.parts[f.part]
+			w.add(payload[part.From:part.To])
+		}
+	}
+	if !w.begun {
+		return nil
+	}
+	return c.append(nil, id, w.closeAt(id))
 }
 
 // due adds the parts whose turn it is, and returns the ID of the last.

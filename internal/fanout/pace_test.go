@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,4 +82,42 @@ func TestIntervalEndsWithTheChoice(t *testing.T) {
 			t.Fatalf("got %s, %v, want %s", got, err, want)
 		}
 	}
+}
+
+// parts broadcasts messages of one part each, such as a1 of the key a.
+func parts(h *Hub, texts ...string) {
+	for _, text := range texts {
+		h.Broadcast(Message{
+			Opcode: Text, ID: "id " + text, Payload: []byte("[" + text + "]"),
+			Parts: []Part{{ID: "id " + text, Key: text[:1], From: 1, To: 1 + len(text)}},
+		})
+	}
+}
+
+// TestHeldBackComesBeforeTheEnd: what an interval holds back goes out before a connection
+// is closed.
+func TestHeldBackComesBeforeTheEnd(t *testing.T) {
+	h := newTestHub(t, Config{Wrap: testWrap})
+	c, client := linkAs(t, h, 0, Client{Start: Start{Choice: &Choice{All: true, Interval: time.Hour}}})
+	parts(h, "a1", "a2", "b3", "a4")
+	expect(t, client, "[a1]", "[b3]")
+	c.CloseWith(GoingAway, errors.New("over"))
+	expect(t, client, "[a4]")
+	if op, _, _, err := readFrame(client); op != opClose {
+		t.Errorf("opcode %d, %v", op, err)
+	}
+}
+
+// TestHeldBackComesAfterALoss: a client that was lost while something was held back, and
+// goes on behind what was not, gets that, too.
+func TestHeldBackComesAfterALoss(t *testing.T) {
+	h := newTestHub(t, Config{Wrap: wrapAt, History: History{MaxMessages: 100}})
+	choice := &Choice{Keys: []string{"a", "b", "c"}, Interval: time.Hour}
+	_, client := linkAs(t, h, 0, Client{Start: Start{Choice: choice}})
+	parts(h, "a1", "x2", "a3", "b4", "x5")
+	expect(t, client, "[a1]", "[b4]")
+	_ = client.Close()
+	parts(h, "c6")
+	_, client = linkAs(t, h, 0, Client{Start: Start{Choice: choice, ResumeFrom: "id b4"}})
+	expect(t, client, "[a3]id b4", "[c6]")
 }

@@ -45,12 +45,11 @@ func (c *Conn) enforce(limit mark) {
 	if waiting <= most {
 		return
 	}
-	// Frames for this connection alone are never dropped: there only the end is
-	// left.
-	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)) > most {
+	// What is for this connection alone is never dropped: there only the end is left.
+	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)+c.writing+c.choices.size()) > most {
 		c.shard.count.slow.Add(1)
 		c.private, c.past = nil, nil
-		c.close(mark{}, closeFrame(TryAgainLater,
+		c.close(mark{}, c.lastFrame(TryAgainLater,
 			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
 		return
 	}
@@ -97,7 +96,15 @@ func (c *Conn) skipToLatest(limit mark) {
 // must hold c.mu.
 func (c *Conn) waiting(limit mark) int64 {
 	from := max(c.cur.pos(), c.resumed)
-	return int64(len(c.unsent)+c.writing+len(c.private)) + int64(limit.pos-min(limit.pos, from))
+	return int64(len(c.unsent)+c.writing+len(c.private)+c.choices.size()) + int64(limit.pos-min(limit.pos, from))
+}
+
+// progressed reports whether the client has taken something of what the kernel holds
+// since the last call. The caller must hold c.mu.
+func (c *Conn) progressed() bool {
+	before := c.unacked
+	c.unacked = unacked(c.descriptor())
+	return c.unacked < before
 }
 
 // check applies the limits in time, and returns how many bytes wait for the
@@ -107,6 +114,9 @@ func (c *Conn) check(wall time.Time) (waiting int64) {
 	defer c.mu.Unlock()
 	cfg, at := &c.hub.cfg, now()
 	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
+	if c.blocked && older(c.pinged, cfg.PingInterval) && c.progressed() {
+		c.heard = at // the ping may wait behind what a slow client has yet to read
+	}
 	switch {
 	case c.ended:
 		return 0

@@ -68,6 +68,9 @@ func (c *Conn) readable(buffer []byte) bool {
 	}
 	for {
 		n, err := c.readNow(buffer)
+		if c.cork != nil && c.cork.waiting() > 0 {
+			c.pushSealed()
+		}
 		if n < 0 {
 			return true
 		}
@@ -97,6 +100,30 @@ func (c *Conn) readNow(p []byte) (n int, err error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// pushSealed sends what TLS itself has written while it was read, such as its answers
+// to updates of keys (RFC 8446, section 4.6.3). A client that does not read must not
+// heap them up.
+func (c *Conn) pushSealed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+	case c.blocked:
+		c.writing = c.cork.waiting()
+		c.enforce(c.newest())
+	default:
+		left, err := c.cork.push()
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if left > 0 {
+			c.writing = left
+			c.awaitRoom()
+		}
+	}
 }
 
 // readAll reads, and waits for it, until the connection has ended or its inbox is

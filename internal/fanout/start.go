@@ -34,6 +34,7 @@ func (h *Hub) begin(c *Conn, start *Start) {
 			c.past = r
 			return
 		case ok && !paced:
+			c.private = append(c.private, h.heldBefore(c, at, start.ResumeFrom)...)
 			h.goOn(c, at)
 			return
 		case !ok:
@@ -139,50 +140,4 @@ func (r *replay) message(c *Conn, frames []byte, seen int) []byte {
 	}
 	c.shard.count.deliveries.Add(1)
 	return c.wire.append(frames, message[0]&opcodeSet, id, w.close(), cfg.MaxFrame)
-}
-
-// Choose lets the connection have another choice from now on. It gets what was
-// broadcast before by its old choice, what that held back too, then the answer, then
-// the newest of what it wants, if Config.Latest keeps it, and then what is live.
-func (c *Conn) Choose(choice *Choice, answer []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended || c.closing != nil {
-		return c.causeOr(errEnded)
-	}
-	h := c.hub
-	h.mu.Lock()
-	before, resuming := c.past.(*replay)
-	if c.untold > 0 && !resuming {
-		c.tell(GapSlowConsumer, c.untold)
-	}
-	for p := c.cur.read(c.newest()); p != nil && !resuming; p = c.cur.read(c.newest()) {
-		c.private = append(c.private, p...)
-	}
-	if p := c.group.selection.pacer; p != nil && !resuming { // or else nobody would send it
-		w := wrapper{wrap: &h.cfg.Wrap}
-		if id := p.waiting(&w); w.begun {
-			c.private = c.append(c.private, id, w.close())
-		}
-	}
-	h.part(c)
-	h.join(c, choice)
-	c.private = c.append(c.private, "", answer)
-	switch {
-	case resuming: // what it has yet to get it gets by the new choice
-		before.chooser, before.last = newChooser(c.group.selection.choice), h.history.newest
-		if before.then != nil {
-			before.then = h.snapshot(c)
-		}
-	case h.latest.enabled():
-		c.past = h.snapshot(c)
-	default:
-		c.past = nil
-	}
-	h.mu.Unlock()
-	c.flush(mark{})
-	if c.blocked {
-		c.enforce(c.newest())
-	}
-	return nil
 }

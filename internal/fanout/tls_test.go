@@ -163,3 +163,32 @@ func TestAConnectionThatIsSlowToCloseHoldsUpNobody(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersOfTLSAreBounded: what TLS itself writes to a client that does not read, as
+// the answers to updates of its keys, waits for it, and counts.
+func TestAnswersOfTLSAreBounded(t *testing.T) {
+	const queueBytes = 256 << 10
+	for name, policy := range map[string]Policy{"disconnect": Disconnect, "drop oldest": DropOldest} {
+		t.Run(name, func(t *testing.T) {
+			h := newTestHub(t, Config{Limits: Limits{QueueBytes: queueBytes, SlowConsumer: policy}})
+			s, _ := tlsPair(t)
+			c := h.Attach(s, Client{})
+			blocked := func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return c.blocked
+			}
+			for !blocked() {
+				broadcast(h, Text, []byte(message(0, 10_000)))
+			}
+			record := make([]byte, 1000)
+			for written := 0; h.Stats().Slow == 0; written += len(record) {
+				if written > 2*queueBytes {
+					t.Fatalf("%d bytes were heaped up", written)
+				}
+				_, _ = c.cork.Write(record) // as TLS does in Read
+				c.pushSealed()
+			}
+		})
+	}
+}

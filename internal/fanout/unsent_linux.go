@@ -23,3 +23,12 @@ func (h *Hub) maxUnsent() int {
 func limitUnsent(fd, bytes int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes) // others go without
 }
+
+// unacked is how many bytes of a socket the client has not acknowledged (SIOCOUTQ, tcp(7)).
+func unacked(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -91,13 +91,12 @@ func (c *Conn) goOn() {
 			return
 		}
 	}
-	if c.closing == nil {
-		c.touch()
-	}
+	c.took()
 	complete := c.hub.counted.Load()
 	c.blocked = false
 	if c.flush(c.newest()); !c.blocked {
 		c.complete = complete
+		c.chooseLate()
 	}
 }
 
@@ -157,6 +156,7 @@ func (c *Conn) catchUp() {
 			c.blocked = false
 			c.complete = complete
 			c.maybeHangUp()
+			c.chooseLate()
 			return
 		}
 		if keep := c.hub.step(); shared && len(p) > keep {
@@ -172,9 +172,16 @@ func (c *Conn) catchUp() {
 			c.fail(err)
 			return
 		}
-		if c.closing == nil {
-			c.touch()
-		}
+		c.took()
+	}
+}
+
+// took is for when the client has taken something of what its socket was full of: it is
+// there. The caller must hold c.mu.
+func (c *Conn) took() {
+	c.heard = now()
+	if c.closing == nil {
+		c.touch()
 	}
 }
 
