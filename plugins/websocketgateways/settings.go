@@ -56,7 +56,7 @@ func settings() []setting {
 			service.NewStringAnnotatedEnumField(fieldSlowConsumer, map[string]string{
 				"disconnect":  "Close it with code 1013, try again later. The client sees an end, never a gap.",
 				"drop_oldest": "Drop the oldest messages that wait for it, count them, and tell the client how many.",
-				"latest":      "Drop all that waits for it at once, and have the newest message of each device or topic that concerns it wait instead: on a bad line it gets less, and nothing old. It is told how many envelopes it did not get, and never closed for being slow. Of routes with `latest` only.",
+				"latest":      "Drop all that waits for it at once, and have the newest message of each device or topic that concerns it wait instead: on a bad line it gets less, and nothing old. It is told how many envelopes it did not get, and is not closed as long as it reads. Of routes with `latest` only.",
 			}).
 				Description("What happens to a connection for which more than `queue_bytes` wait, because its client does not read fast enough.").
 				Example("drop_oldest"),
