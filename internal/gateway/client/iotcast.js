@@ -22,9 +22,10 @@ class Message {
     this.details = message?.details;
   }
   get payload() {
-    const { payload, payload_base64: other } = this.details;
+    const { payload, payload_base64: other } = this.details, base64 = other ?? payload;
     return this.#bytes ??= other == null && (this.#json || typeof payload !== 'string') ?
-      new TextEncoder().encode(JSON.stringify(payload)) : Uint8Array.from(atob(other ?? payload), c => c.charCodeAt());
+      new TextEncoder().encode(JSON.stringify(payload)) :
+      Uint8Array.fromBase64?.(base64) ?? Uint8Array.from(atob(base64), c => c.charCodeAt());
   }
   text() { return textOf(this.payload); }
   json() {
@@ -55,9 +56,11 @@ export function connect(url, {
   let unanswered = 0, waiters = []; // of choices
   let broken = 0; // handshakes in a row of which only the upgrade failed; NaN once events have failed, too
 
+  const ended = () => state === 'closed';
+
   // What a handler throws is reported, and ends neither the feed nor, in Node, the process.
   function call(handler, ...args) {
-    if (state === 'closed' && handler !== onState) return;
+    if (ended() && handler !== onState) return;
     try { handler?.(...args); } catch (error) { (page.reportError ?? console.error)(error); }
   }
 
@@ -147,7 +150,7 @@ export function connect(url, {
   }
 
   function end(detail) {
-    if (state === 'closed') return;
+    if (ended()) return;
     leave();
     last = detail;
     listeners.abort();
@@ -238,7 +241,7 @@ export function connect(url, {
     }
     call(onData, data, fresh);
     fresh.forEach((message, i) => {
-      if (state === 'closed') return;
+      if (ended()) return;
       // The server resumes behind a whole envelope: nothing of this one counts as seen before its last message.
       if (i + 1 === fresh.length) lastEventId = position || all.at(-1)?.event_metadata?.event_id || lastEventId;
       for (const take of readers) take(message);
@@ -265,7 +268,7 @@ export function connect(url, {
       answer.catch(() => {}); // who does not wait for it need not know
       watch = { ...choice };
       if (state === 'open') choose();
-      if (state === 'closed') settle();
+      if (ended()) settle();
       return answer;
     },
     async *[Symbol.asyncIterator]() {
@@ -277,11 +280,11 @@ export function connect(url, {
       };
       readers.add(take);
       try {
-        while (state !== 'closed' && queue.length <= WAITING) {
+        while (!ended() && queue.length <= WAITING) {
           if (queue.length) yield queue.shift();
           else await new Promise(resolve => { wake = resolve; });
         }
-        if (state !== 'closed') throw new Error('too slow');
+        if (!ended()) throw new Error('too slow');
         if (last.error) throw last.error;
       } finally {
         readers.delete(take);
@@ -293,7 +296,7 @@ export function connect(url, {
     [page, 'online', hurry], [page, 'pageshow', hurry], [document, 'visibilitychange', hurry], [signal, 'abort', close],
     [page, 'offline', () => wait(failed('offline'))],
     [page, 'pagehide', () => wait({}, ASLEEP)], // a page with a connection is not kept for the way back
-  ]) target?.addEventListener?.(name, handler, { signal: listeners.signal });
+  ]) target?.addEventListener?.(name, handler, listeners); // whose signal ends it
   queueMicrotask(() => signal?.aborted ? close() : current || attempt()); // no handler is called before the caller has the feed
   return feed;
 }
