@@ -74,8 +74,9 @@ func (p *Part) pacedBy(topic bool) string {
 // a connection that goes on behind that was lost. What came an interval and a tick before
 // has gone out; of what came since, each key's only part was not held back, and of
 // several the newest may be the one that was. So the client may get it twice. The caller
-// must hold c.mu and h.mu.
-func (h *Hub) heldBefore(c *Conn, at seen, id string) []byte {
+// must hold c.mu and h.mu, and have found the message at this time: later it may be
+// forgotten.
+func (h *Hub) heldBefore(c *Conn, at seen, id string, now time.Time) []byte {
 	s := c.group.selection
 	if s.pacer == nil {
 		return nil
@@ -88,7 +89,7 @@ func (h *Hub) heldBefore(c *Conn, at seen, id string) []byte {
 	newest := make(map[string]*found)
 	var order []*found
 	interval, wants := s.pacer.interval, newChooser(s.choice)
-	e := h.history.since(at.when.Add(-2*interval), time.Now()).entry
+	e := h.history.since(at.when.Add(-2*interval), now).entry
 	for last := e == at.entry; !last; {
 		e = e.next
 		last = e == at.entry
@@ -101,10 +102,11 @@ func (h *Hub) heldBefore(c *Conn, at seen, id string) []byte {
 			if !wants.wants(part.Key, part.Topic) {
 				continue
 			}
-			f := newest[part.pacedBy(h.latest.bounds.ByTopic)]
+			key := part.pacedBy(h.latest.bounds.ByTopic)
+			f := newest[key]
 			if f == nil {
 				f = new(found)
-				newest[part.pacedBy(h.latest.bounds.ByTopic)] = f
+				newest[key] = f
 				order = append(order, f)
 			}
 			f.entry, f.part = e, i

@@ -34,7 +34,7 @@ func (h *Hub) begin(c *Conn, start *Start) {
 			c.past = r
 			return
 		case ok && !paced:
-			c.private = append(c.private, h.heldBefore(c, at, start.ResumeFrom)...)
+			c.private = append(c.private, h.heldBefore(c, at, start.ResumeFrom, now)...)
 			h.goOn(c, at)
 			return
 		case !ok:
