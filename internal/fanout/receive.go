@@ -114,15 +114,7 @@ func (c *Conn) pushSealed() {
 		c.writing = c.cork.waiting()
 		c.enforce(c.newest())
 	default:
-		left, err := c.cork.push()
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if left > 0 {
-			c.writing = left
-			c.awaitRoom()
-		}
+		c.push()
 	}
 }
 

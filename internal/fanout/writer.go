@@ -80,16 +80,8 @@ func (c *Conn) goOn() {
 	if !c.blocked || c.ended {
 		return
 	}
-	if c.cork != nil {
-		left, err := c.cork.push()
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if c.writing = left; left > 0 {
-			c.awaitRoom()
-			return
-		}
+	if c.cork != nil && !c.push() {
+		return
 	}
 	c.took()
 	complete := c.hub.counted.Load()
@@ -108,6 +100,20 @@ func (c *Conn) seal(p []byte) (left int, err error) {
 	}
 	c.shard.count.writes.Add(1)
 	return c.cork.push()
+}
+
+// push writes what is sealed, and reports whether the socket took all. The caller must
+// hold c.mu.
+func (c *Conn) push() bool {
+	left, err := c.cork.push()
+	if err != nil {
+		c.fail(err)
+		return false
+	}
+	if c.writing = left; left > 0 {
+		c.awaitRoom()
+	}
+	return left == 0
 }
 
 // write waits until p is written, and all that was sealed before.
