@@ -30,10 +30,14 @@ require (
 require golang.org/x/term v0.45.0
 
 require (
+	connectrpc.com/vanguard v0.4.0
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/google/licensecheck v0.3.1
+	github.com/yandex-cloud/go-genproto v0.137.0
 	go.etcd.io/bbolt v1.4.3
 )
+
+require connectrpc.com/connect v1.19.1 // indirect
 
 require (
 	cuelang.org/go v0.17.1 // indirect
@@ -123,7 +127,7 @@ require (
 	golang.org/x/sys v0.47.0
 	golang.org/x/text v0.41.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260401024825-9d38bb4040a9 // indirect
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20260401024825-9d38bb4040a9 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260401024825-9d38bb4040a9
 	google.golang.org/grpc v1.80.0
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 )
