@@ -42,7 +42,7 @@ func (h *hook) identify(cl *mqtt.Client, pk packets.Packet) error {
 	if pk.Connect.PasswordFlag {
 		login.Password = append([]byte{}, pk.Connect.Password...) // not nil, even if it is empty
 	}
-	p, err := h.directory.Authenticate(login)
+	p, _, err := h.directory.Authenticate(login)
 	if err != nil {
 		return err
 	}

@@ -42,46 +42,68 @@ func (p Principal) Audiences() []Audience {
 
 // Publish says where a message goes that a principal publishes to a topic, and tells why it may not.
 func (d *Directory) Publish(p Principal, topic string) (Message, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.present(p); err != nil {
+		return Message{}, err
+	}
 	if p.Role == BrokerRole {
 		if err := iotcore.ValidateTopic(iotcore.Broker, topic); err != nil {
-			return Message{}, err
+			return Message{}, because(ErrInvalid, err)
 		}
 		return Message{Names: []Name{{Audience(p.ID), topic}}}, nil
 	}
 	standard, err := d.standard(p, topic)
-	if err != nil {
-		return Message{}, err
+	if err == nil {
+		err = because(ErrInvalid, iotcore.ValidateTopic(iotcore.Device, standard))
 	}
-	if err := iotcore.ValidateTopic(iotcore.Device, standard); err != nil {
+	if err != nil {
 		return Message{}, err
 	}
 	t := iotcore.ParseTopic(standard)
 	if err := d.mayPublish(p, t); err != nil {
-		return Message{}, fmt.Errorf("topic %q: %w", topic, err)
+		return Message{}, because(ErrForbidden, fmt.Errorf("topic %q: %w", topic, err))
 	}
 	return d.message(p.Registry, standard, t), nil
 }
 
-// standard gives the standard topic that a device or registry means.
+// standard gives the standard topic that a device or registry means. The caller must hold mu.
 func (d *Directory) standard(p Principal, topic string) (string, error) {
 	switch {
 	case iotcore.IsOwn(topic):
 		if p.Role != DeviceRole {
-			return "", fmt.Errorf("topic %q: only devices have $me topics", topic)
+			return "", because(ErrForbidden, fmt.Errorf("topic %q: only devices have $me topics", topic))
 		}
 		if standard := iotcore.ExpandOwn(topic, p.Registry, p.ID); standard != "" {
 			return standard, nil
 		}
-		return "", fmt.Errorf("topic %q: there is no such $me topic", topic)
+		return "", because(ErrInvalid, fmt.Errorf("topic %q: there is no such $me topic", topic))
 	case strings.HasPrefix(topic, "$"):
 		return topic, nil
 	}
-	if standard := d.Resolve(p.Registry, topic); standard != "" {
+	if standard := d.resolve(p.Registry, topic); standard != "" {
 		return standard, nil
 	}
-	return "", fmt.Errorf("topic %q: begins with no alias of registry %q", topic, p.Registry)
+	return "", because(ErrInvalid, fmt.Errorf("topic %q: begins with no alias of registry %q", topic, p.Registry))
 }
 
+// Names are all names that a message to a standard topic of a device or registry has now, the standard one first. They are
+// none if there is nobody with this topic.
+func (d *Directory) Names(standard string) []Name {
+	t := iotcore.ParseTopic(standard)
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	m := d.members[t.ID]
+	if m == nil || !t.Standard() {
+		return nil
+	}
+	if t.Kind == iotcore.DeviceTopic && m.Role == DeviceRole || t.Kind == iotcore.RegistryTopic && m.Role == RegistryRole {
+		return d.message(m.Registry, standard, t).Names
+	}
+	return nil
+}
+
+// mayPublish looks at who publishes. The caller must hold mu.
 func (d *Directory) mayPublish(p Principal, t iotcore.Topic) error {
 	switch {
 	case t.FromDevice() && p.Role != DeviceRole:
@@ -98,7 +120,7 @@ func (d *Directory) mayPublish(p Principal, t iotcore.Topic) error {
 	return nil
 }
 
-// message is a message to a standard topic of a registry or of a device of it.
+// message is a message to a standard topic of a registry or of a device of it. The caller must hold mu.
 func (d *Directory) message(registryID, topic string, t iotcore.Topic) Message {
 	m := Message{Permanent: t.Permanent()}
 	var reader Audience
@@ -142,6 +164,11 @@ func (d *Directory) Subscribe(p Principal, filter string) (Name, error) {
 	if err := iotcore.ValidateSubscription(source, filter); err != nil {
 		return Name{}, err
 	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.present(p); err != nil {
+		return Name{}, err
+	}
 	if filter[0] != '$' {
 		return Name{Audience(p.ID), filter}, nil
 	}
@@ -176,6 +203,7 @@ func levels(filter string) (first, id, name string) {
 
 func isWildcard(level string) bool { return level == "+" || level == "#" }
 
+// mayRegistryRead looks at the filter of a registry. The caller must hold mu.
 func (d *Directory) mayRegistryRead(p Principal, filter string) error {
 	first, id, name := levels(filter)
 	switch {
@@ -191,6 +219,7 @@ func (d *Directory) mayRegistryRead(p Principal, filter string) error {
 	return nil
 }
 
+// deviceReads gives the tree of a filter of a device. The caller must hold mu.
 func (d *Directory) deviceReads(p Principal, filter string) (Audience, error) {
 	first, id, name := levels(filter)
 	if name == iotcore.Events || name == iotcore.State {
@@ -221,9 +250,4 @@ func (d *Directory) deviceReads(p Principal, filter string) (Audience, error) {
 		}
 		return devicesOf(p.Registry), nil
 	}
-}
-
-func (d *Directory) isDevice(id, registryID string) bool {
-	p := d.principals[id]
-	return p.Role == DeviceRole && p.Registry == registryID
 }

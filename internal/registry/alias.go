@@ -20,8 +20,8 @@ type alias struct {
 	name, target string // both end with a slash, or neither
 }
 
-// newAliases checks the aliases of a device, one by one, and returns them in alphabetical order.
-func newAliases(dev Device) (all []alias, err error) {
+// ownAliases checks the aliases of a device, one by one, and returns them in alphabetical order.
+func ownAliases(dev Device) (own []*alias, err error) {
 	if n := len(dev.Aliases); n > maxAliases {
 		return nil, fmt.Errorf("has %d aliases: a device may have %d", n, maxAliases)
 	}
@@ -29,11 +29,13 @@ func newAliases(dev Device) (all []alias, err error) {
 		if err := checkAlias(dev.ID, name, target); err != nil {
 			return nil, fmt.Errorf("alias %q: %w", name, err)
 		}
-		all = append(all, alias{device: dev.ID, name: name, target: target})
+		own = append(own, &alias{device: dev.ID, name: name, target: target})
 	}
-	slices.SortFunc(all, func(a, b alias) int { return cmp.Compare(a.name, b.name) })
-	return all, nil
+	slices.SortFunc(own, byName)
+	return own, nil
 }
+
+func byName(a, b *alias) int { return cmp.Compare(a.name, b.name) }
 
 func checkAlias(deviceID, name, target string) error {
 	if strings.HasPrefix(name, "$") {
@@ -58,20 +60,88 @@ func checkAlias(deviceID, name, target string) error {
 	return nil
 }
 
-// checkAliases finds two aliases of a registry of which one begins with the other, so that a topic could be meant by either.
-func checkAliases(all []alias) error {
-	sorted := slices.SortedFunc(slices.Values(all), func(a, b alias) int { return cmp.Compare(a.name, b.name) })
-	// In this order, what begins with an alias follows it at once.
-	for i := 1; i < len(sorted); i++ {
-		short, long := sorted[i-1], sorted[i]
-		switch {
-		case short.name == long.name:
-			return fmt.Errorf("alias %q is there twice, for the devices %q and %q: an alias stands for one thing in a registry",
-				long.name, short.device, long.device)
-		case strings.HasPrefix(long.name, short.name):
-			return fmt.Errorf("alias %q of device %q begins with alias %q of device %q, so a topic could be meant by either: rename one, or end both with a slash if that sets them apart",
-				long.name, long.device, short.name, short.device)
+// aliases are those of a registry. None begins with another, so that no topic could be meant by two.
+type aliases struct {
+	byName map[string]*alias
+	sorted []*alias // by name: what begins with a name follows it at once
+}
+
+func newAliases(all []*alias) (aliases, error) {
+	slices.SortFunc(all, byName)
+	for i := 1; i < len(all); i++ {
+		if err := apart(all[i-1], all[i]); err != nil {
+			return aliases{}, err
+		}
+	}
+	a := aliases{sorted: all}
+	if len(all) > 0 {
+		a.byName = make(map[string]*alias, len(all))
+	}
+	for _, one := range all {
+		a.byName[one.name] = one
+	}
+	return a, nil
+}
+
+// free tells which alias of a device cannot be beside those of the others, or beside another of its own.
+func (a *aliases) free(own []*alias) error {
+	for i, one := range own {
+		if i > 0 {
+			if err := apart(own[i-1], one); err != nil {
+				return err
+			}
+		}
+		at, _ := slices.BinarySearchFunc(a.sorted, one, byName)
+		before, after := at-1, at
+		for before >= 0 && a.sorted[before].device == one.device {
+			before--
+		}
+		for after < len(a.sorted) && a.sorted[after].device == one.device {
+			after++
+		}
+		if before >= 0 {
+			if err := apart(a.sorted[before], one); err != nil {
+				return err
+			}
+		}
+		if after < len(a.sorted) {
+			if err := apart(one, a.sorted[after]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// apart tells why two aliases, of which the longer comes later, cannot be both.
+func apart(short, long *alias) error {
+	switch {
+	case short.name == long.name:
+		return because(ErrTaken, fmt.Errorf("alias %q is there twice, for the devices %q and %q: an alias stands for one thing in a registry",
+			long.name, short.device, long.device))
+	case strings.HasPrefix(long.name, short.name):
+		return because(ErrTaken, fmt.Errorf("alias %q of device %q begins with alias %q of device %q, so a topic could be meant by either: rename one, or end both with a slash if that sets them apart",
+			long.name, long.device, short.name, short.device))
+	}
+	return nil
+}
+
+func (a *aliases) insert(own []*alias) {
+	if a.byName == nil && len(own) > 0 {
+		a.byName = map[string]*alias{}
+	}
+	for _, one := range own {
+		at, _ := slices.BinarySearchFunc(a.sorted, one, byName)
+		a.sorted = slices.Insert(a.sorted, at, one)
+		a.byName[one.name] = one
+	}
+}
+
+func (a *aliases) remove(own []*alias) {
+	for _, one := range own {
+		if at, found := slices.BinarySearchFunc(a.sorted, one, byName); found {
+			a.sorted = slices.Delete(a.sorted, at, at+1)
+		}
+		delete(a.byName, one.name)
+	}
 }

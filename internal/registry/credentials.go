@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -65,20 +65,38 @@ func checkHash(hash string) error {
 	return nil
 }
 
+// fingerprint is the SHA-256 fingerprint of a certificate.
+type fingerprint [sha256.Size]byte
+
+func (f fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
 // Fingerprint is the SHA-256 fingerprint of a certificate, as Credentials have it.
-func Fingerprint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.Raw)
-	return hex.EncodeToString(sum[:])
-}
+func Fingerprint(cert *x509.Certificate) string { return fingerprint(sha256.Sum256(cert.Raw)).String() }
 
 // parseFingerprint takes the forms in which tools print a fingerprint: with colons or without, in either case.
-func parseFingerprint(text string) (string, error) {
-	plain := strings.ToLower(strings.ReplaceAll(text, ":", ""))
-	if b, err := hex.DecodeString(plain); err != nil || len(b) != sha256.Size {
-		return "", fmt.Errorf("is not a SHA-256 fingerprint: %q (see `openssl x509 -noout -fingerprint -sha256 -in certificate.pem`)", text)
+func parseFingerprint(text string) (f fingerprint, err error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil || len(b) != len(f) {
+		return f, fmt.Errorf("is not a SHA-256 fingerprint: %q (see `openssl x509 -noout -fingerprint -sha256 -in certificate.pem`)", text)
 	}
-	return plain, nil
+	return fingerprint(b), nil
 }
+
+// newProcessPassword makes 256 bits at random.
+func newProcessPassword() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// password is one that is known by its hash.
+type password struct {
+	hash  string
+	right atomic.Pointer[digest] // of what was right the last time
+}
+
+// digest is a keyed digest of a password.
+type digest [sha256.Size]byte
 
 // passwords compares passwords with hashes. That is slow by design, so only some are compared at a time, for the other work
 // of the process, and the last right password of a hash is remembered, as a keyed digest: a fleet that connects again after
@@ -87,9 +105,6 @@ type passwords struct {
 	key   []byte
 	slots chan struct{}
 	none  []byte // to compare with where there is no hash, so that the time does not tell who exists
-
-	mu    *sync.Mutex
-	right map[string][]byte // hash -> digest of the password that was right
 }
 
 func newPasswords() passwords {
@@ -97,39 +112,34 @@ func newPasswords() passwords {
 		key:   make([]byte, sha256.Size),
 		slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 		// Of a random password that nobody knows.
-		none:  []byte("$2a$10$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm"),
-		mu:    new(sync.Mutex),
-		right: map[string][]byte{},
+		none: []byte("$2a$10$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm"),
 	}
 	_, _ = rand.Read(p.key) // never fails
 	return p
 }
 
-func (p *passwords) match(hashes [][]byte, password []byte) bool {
+// match returns the one that a text is the password of, or nil.
+func (p *passwords) match(known []*password, text []byte) *password {
 	mac := hmac.New(sha256.New, p.key)
-	mac.Write(password)
-	digest := mac.Sum(nil)
-	for _, hash := range hashes {
-		p.mu.Lock()
-		known := p.right[string(hash)]
-		p.mu.Unlock()
-		if hmac.Equal(known, digest) {
-			return true
+	mac.Write(text)
+	var sum digest
+	mac.Sum(sum[:0])
+	for _, k := range known {
+		if right := k.right.Load(); right != nil && hmac.Equal(right[:], sum[:]) {
+			return k
 		}
 	}
 	p.slots <- struct{}{}
 	defer func() { <-p.slots }()
-	if len(hashes) == 0 {
-		_ = bcrypt.CompareHashAndPassword(p.none, password)
-		return false
+	if len(known) == 0 {
+		_ = bcrypt.CompareHashAndPassword(p.none, text)
+		return nil
 	}
-	for _, hash := range hashes {
-		if bcrypt.CompareHashAndPassword(hash, password) == nil {
-			p.mu.Lock()
-			p.right[string(hash)] = digest
-			p.mu.Unlock()
-			return true
+	for _, k := range known {
+		if bcrypt.CompareHashAndPassword([]byte(k.hash), text) == nil {
+			k.right.Store(&sum)
+			return k
 		}
 	}
-	return false
+	return nil
 }

@@ -1,9 +1,12 @@
 package registry
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,44 +17,96 @@ type Login struct {
 	Certificate *x509.Certificate // of which it has proven to have the key; nil: none
 }
 
-// Authenticate says who logs in. With a password and a certificate, the password decides. The error is for the log of the
-// operator: a client is better not told.
-func (d *Directory) Authenticate(l Login) (Principal, error) {
+// Proof is what somebody was recognised by. It is for Holds.
+type Proof struct {
+	hash        string
+	certificate *fingerprint
+	process     bool
+}
+
+// Authenticate says who logs in, and by what that is known. With a password and a certificate, the password decides. The
+// error is for the log of the operator: a client is better not told.
+func (d *Directory) Authenticate(l Login) (Principal, Proof, error) {
 	switch {
 	case l.Password != nil:
 		return d.byPassword(l)
 	case l.Certificate != nil:
 		return d.byCertificate(l.Certificate, time.Now())
 	case l.User != "":
-		return Principal{}, fmt.Errorf("user %q gave no password", l.User)
+		return Principal{}, Proof{}, fmt.Errorf("user %q gave no password", l.User)
 	default:
-		return Principal{}, errors.New("neither a user name and password nor a certificate was given")
+		return Principal{}, Proof{}, errors.New("neither a user name and password nor a certificate was given")
 	}
 }
 
-func (d *Directory) byPassword(l Login) (Principal, error) {
-	p, known := d.principals[l.User]
-	right := d.passwords.match(d.hashes[l.User], l.Password)
-	switch {
-	case !known:
-		return Principal{}, fmt.Errorf("user %q is no device, registry or broker", l.User)
-	case len(d.hashes[l.User]) == 0:
-		return Principal{}, fmt.Errorf("%v has no password", p)
-	case !right:
-		return Principal{}, fmt.Errorf("wrong password for %v", p)
+// ProcessPassword is one with which the process itself may log in as everyone who may: its streams need no other then. It is
+// another at each start.
+func (d *Directory) ProcessPassword() string { return d.process }
+
+func (d *Directory) byPassword(l Login) (Principal, Proof, error) {
+	m, off := d.member(l.User)
+	var passwords []*password
+	if m != nil {
+		passwords = m.passwords
 	}
-	return p, nil
+	proof := Proof{process: subtle.ConstantTimeCompare([]byte(d.process), l.Password) == 1}
+	if !proof.process {
+		if right := d.passwords.match(passwords, l.Password); right != nil {
+			proof.hash = right.hash
+		}
+	}
+	switch {
+	case m == nil:
+		return Principal{}, Proof{}, fmt.Errorf("user %q is no device, registry or broker", l.User)
+	case len(passwords) == 0 && !proof.process:
+		return Principal{}, Proof{}, fmt.Errorf("%v has no password", m.Principal)
+	case proof == (Proof{}):
+		return Principal{}, Proof{}, fmt.Errorf("wrong password for %v", m.Principal)
+	case off:
+		return Principal{}, Proof{}, disabled(m.Principal)
+	}
+	return m.Principal, proof, nil
 }
 
-func (d *Directory) byCertificate(cert *x509.Certificate, now time.Time) (Principal, error) {
-	p, ok := d.certificates[Fingerprint(cert)]
+func (d *Directory) byCertificate(cert *x509.Certificate, now time.Time) (Principal, Proof, error) {
+	f := fingerprint(sha256.Sum256(cert.Raw))
+	d.mu.RLock()
+	m := d.certificates[f]
+	off := m != nil && m.off()
+	d.mu.RUnlock()
 	switch {
-	case !ok:
-		return Principal{}, fmt.Errorf("nobody has the certificate %s", Fingerprint(cert))
+	case m == nil:
+		return Principal{}, Proof{}, fmt.Errorf("nobody has the certificate %v", f)
 	case now.After(cert.NotAfter):
-		return Principal{}, fmt.Errorf("the certificate of %v expired at %s", p, cert.NotAfter.Format(time.RFC3339))
+		return Principal{}, Proof{}, fmt.Errorf("the certificate of %v expired at %s", m.Principal, cert.NotAfter.Format(time.RFC3339))
 	case now.Before(cert.NotBefore):
-		return Principal{}, fmt.Errorf("the certificate of %v is not valid before %s", p, cert.NotBefore.Format(time.RFC3339))
+		return Principal{}, Proof{}, fmt.Errorf("the certificate of %v is not valid before %s", m.Principal, cert.NotBefore.Format(time.RFC3339))
+	case off:
+		return Principal{}, Proof{}, disabled(m.Principal)
 	}
-	return p, nil
+	return m.Principal, Proof{certificate: &f}, nil
+}
+
+// member finds somebody, and tells whether it is disabled.
+func (d *Directory) member(id string) (m *member, off bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	m = d.members[id]
+	return m, m != nil && m.off()
+}
+
+// Holds reports whether somebody who has logged in could do so now, by the same password or certificate.
+func (d *Directory) Holds(p Principal, by Proof) bool {
+	m, off := d.member(p.ID)
+	if m == nil || off || m.Principal != p {
+		return false
+	}
+	switch {
+	case by.process:
+		return true
+	case by.certificate != nil:
+		return slices.Contains(m.fingerprints, *by.certificate)
+	default:
+		return slices.ContainsFunc(m.passwords, func(p *password) bool { return p.hash == by.hash })
+	}
 }

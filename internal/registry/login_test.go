@@ -75,7 +75,7 @@ func TestAuthenticate(t *testing.T) {
 		"expired":                        {login: Login{Certificate: past}, err: "expired"},
 		"not yet":                        {login: Login{Certificate: future}, err: "not valid before"},
 	} {
-		p, err := d.Authenticate(c.login)
+		p, _, err := d.Authenticate(c.login)
 		if p.ID != c.is || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %v, %v", name, p, err)
 		}
@@ -121,7 +121,7 @@ func TestHashPassword(t *testing.T) {
 func TestFingerprintForms(t *testing.T) {
 	plain := strings.Repeat("0a", 32)
 	for _, form := range []string{plain, strings.ToUpper(plain), strings.TrimSuffix(strings.Repeat("0A:", 32), ":")} {
-		if got, err := parseFingerprint(form); got != plain || err != nil {
+		if got, err := parseFingerprint(form); got.String() != plain || err != nil {
 			t.Errorf("%s: %s, %v", form, got, err)
 		}
 	}

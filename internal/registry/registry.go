@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/iotcast/iotcast/internal/iotcore"
+	"sync"
+	"sync/atomic"
 )
 
 // Config is who there is.
@@ -18,8 +18,9 @@ type Config struct {
 
 // Registry is a registry and its devices.
 type Registry struct {
-	ID      string   `json:"id"`
-	Devices []Device `json:"devices"`
+	ID       string   `json:"id"`
+	Devices  []Device `json:"devices"`
+	Disabled bool     `json:"disabled"` // then neither it nor its devices log in or publish
 	Credentials
 }
 
@@ -32,7 +33,8 @@ type Device struct {
 
 // Broker is a broker.
 type Broker struct {
-	ID string `json:"id"`
+	ID       string `json:"id"`
+	Disabled bool   `json:"disabled"` // then it neither logs in nor publishes
 	Credentials
 }
 
@@ -61,14 +63,41 @@ type Principal struct {
 
 func (p Principal) String() string { return fmt.Sprintf("%s %q", p.Role, p.ID) }
 
-// Directory answers questions about a Config. It may be used concurrently.
+// Directory answers questions about who there is now. It may be used concurrently, also while it changes.
 type Directory struct {
-	principals   map[string]Principal         // by ID
-	targets      map[string]map[string]string // registry ID -> alias -> beginning of a device topic
-	byDevice     map[string][]alias           // device ID -> its aliases, in alphabetical order
-	hashes       map[string][][]byte          // principal ID -> password hashes
-	certificates map[string]Principal         // by normalised fingerprint
-	passwords    passwords
+	mu           sync.RWMutex            // of what follows; it is held for reading on the way of each message, so never while another is
+	members      map[string]*member      // by ID
+	certificates map[fingerprint]*member // whose they are
+
+	process   string // the password of the process itself
+	passwords passwords
+	changes   atomic.Uint64
+	listeners listeners
+}
+
+// member is a Principal with all that is known of it. What replaces it is another member, so that a reader may keep its
+// fields without the lock; only the fleet changes.
+type member struct {
+	Principal
+	disabled     bool // of a broker; registries and devices have it in their fleet
+	passwords    []*password
+	fingerprints []fingerprint
+	aliases      []*alias // of a device, in alphabetical order
+	fleet        *fleet   // of a registry and its devices
+}
+
+// fleet is what a registry and its devices have in common. It is guarded by the mu of the Directory.
+type fleet struct {
+	disabled bool
+	devices  map[string]*member // by ID
+	aliases  aliases
+}
+
+func (m *member) off() bool {
+	if m.fleet != nil {
+		return m.fleet.disabled
+	}
+	return m.disabled
 }
 
 type directoryKey struct{}
@@ -76,123 +105,111 @@ type directoryKey struct{}
 // Key is the key under which the process keeps its *Directory for the components.
 var Key any = directoryKey{}
 
-// New checks a Config and returns its Directory.
-func New(cfg Config) (*Directory, error) {
-	d := &Directory{
-		principals:   map[string]Principal{},
-		targets:      map[string]map[string]string{},
-		byDevice:     map[string][]alias{},
-		hashes:       map[string][][]byte{},
-		certificates: map[string]Principal{},
-		passwords:    newPasswords(),
-	}
-	for _, r := range cfg.Registries {
-		p := Principal{Role: RegistryRole, ID: r.ID, Registry: r.ID}
-		if err := d.add(p, r.Credentials); err != nil {
-			return nil, err
-		}
-		d.targets[r.ID] = map[string]string{}
-		var all []alias
-		for _, dev := range r.Devices {
-			p := Principal{Role: DeviceRole, ID: dev.ID, Registry: r.ID}
-			if err := d.add(p, dev.Credentials); err != nil {
-				return nil, fmt.Errorf("%v: %w", Principal{Role: RegistryRole, ID: r.ID}, err)
-			}
-			own, err := newAliases(dev)
-			if err != nil {
-				return nil, fmt.Errorf("%v: %w", p, err)
-			}
-			d.byDevice[dev.ID] = own
-			all = append(all, own...)
-		}
-		if err := checkAliases(all); err != nil {
-			return nil, fmt.Errorf("registry %q: %w", r.ID, err)
-		}
-		for _, a := range all {
-			d.targets[r.ID][a.name] = a.target
-		}
-	}
-	for _, b := range cfg.Brokers {
-		if err := d.add(Principal{Role: BrokerRole, ID: b.ID}, b.Credentials); err != nil {
-			return nil, err
-		}
-	}
-	return d, nil
-}
-
-func (d *Directory) add(p Principal, c Credentials) error {
-	if err := iotcore.ValidateID("the ID of a "+string(p.Role), p.ID); err != nil {
-		return err
-	}
-	if other, ok := d.principals[p.ID]; ok {
-		return fmt.Errorf("%v has the same ID as %v: each needs one of its own, since it is the user name to log in with", p, other)
-	}
-	d.principals[p.ID] = p
-	for i, hash := range c.PasswordHashes {
-		if err := checkHash(hash); err != nil {
-			return fmt.Errorf("%v: password_hashes[%d] %w", p, i, err)
-		}
-		d.hashes[p.ID] = append(d.hashes[p.ID], []byte(hash))
-	}
-	for i, text := range c.Fingerprints {
-		fingerprint, err := parseFingerprint(text)
-		if err != nil {
-			return fmt.Errorf("%v: certificate_fingerprints[%d] %w", p, i, err)
-		}
-		if other, ok := d.certificates[fingerprint]; ok {
-			return fmt.Errorf("%v has the same certificate as %v (%s): a certificate belongs to one only", p, other, text)
-		}
-		d.certificates[fingerprint] = p
-	}
-	return nil
-}
-
 // Principal finds someone by ID.
 func (d *Directory) Principal(id string) (Principal, bool) {
-	p, ok := d.principals[id]
-	return p, ok
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if m := d.members[id]; m != nil {
+		return m.Principal, true
+	}
+	return Principal{}, false
 }
 
 // HasRegistry reports whether there is a registry with this ID.
-func (d *Directory) HasRegistry(id string) bool { return d.principals[id].Role == RegistryRole }
+func (d *Directory) HasRegistry(id string) bool {
+	p, _ := d.Principal(id)
+	return p.Role == RegistryRole
+}
 
 // Devices are the IDs of the devices of a registry, sorted.
-func (d *Directory) Devices(registryID string) (ids []string) {
-	for id, p := range d.principals {
-		if p.Role == DeviceRole && p.Registry == registryID {
-			ids = append(ids, id)
-		}
+func (d *Directory) Devices(registryID string) []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	f := d.fleetOf(registryID)
+	if f == nil {
+		return nil
+	}
+	ids := make([]string, 0, len(f.devices))
+	for id := range f.devices {
+		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	return ids
 }
 
+// Changes counts the changes so far: who has computed something from the Directory learns by it that this may be outdated.
+func (d *Directory) Changes() uint64 { return d.changes.Load() }
+
+// fleetOf finds a registry, or returns nil. The caller must hold mu.
+func (d *Directory) fleetOf(registryID string) *fleet {
+	if m := d.members[registryID]; m != nil && m.Role == RegistryRole {
+		return m.fleet
+	}
+	return nil
+}
+
+// isDevice reports whether a registry has a device. The caller must hold mu.
+func (d *Directory) isDevice(id, registryID string) bool {
+	m := d.members[id]
+	return m != nil && m.Role == DeviceRole && m.Registry == registryID
+}
+
+// present tells why somebody may not take part now. The caller must hold mu.
+func (d *Directory) present(p Principal) error {
+	m := d.members[p.ID]
+	switch {
+	case m == nil || m.Principal != p:
+		return because(ErrNotFound, fmt.Errorf("there is no %v", p))
+	case m.off():
+		return because(ErrForbidden, disabled(p))
+	}
+	return nil
+}
+
+func disabled(p Principal) error {
+	if p.Role == DeviceRole {
+		return fmt.Errorf("registry %q of %v is disabled", p.Registry, p)
+	}
+	return fmt.Errorf("%v is disabled", p)
+}
+
 // Resolve gives the device topic that an alias topic of a registry stands for, and "" if it is none.
 func (d *Directory) Resolve(registryID, topic string) string {
-	targets := d.targets[registryID]
-	if len(targets) == 0 || topic == "" {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.resolve(registryID, topic)
+}
+
+// resolve does the work of Resolve. The caller must hold mu.
+func (d *Directory) resolve(registryID, topic string) string {
+	f := d.fleetOf(registryID)
+	if f == nil || topic == "" || len(f.aliases.byName) == 0 {
 		return ""
 	}
-	if target, ok := targets[topic]; ok {
-		return target
+	if a := f.aliases.byName[topic]; a != nil {
+		return a.target
 	}
 	for i := 0; i < len(topic); i++ {
 		if topic[i] != '/' {
 			continue
 		}
-		if target, ok := targets[topic[:i+1]]; ok { // my/alias/
-			return target + topic[i+1:]
+		if a := f.aliases.byName[topic[:i+1]]; a != nil { // my/alias/
+			return a.target + topic[i+1:]
 		}
-		if target, ok := targets[topic[:i]]; ok { // my/alias
-			return target + topic[i:]
+		if a := f.aliases.byName[topic[:i]]; a != nil { // my/alias
+			return a.target + topic[i:]
 		}
 	}
 	return ""
 }
 
-// aliasNames gives the names that a topic of a device has by its aliases.
+// aliasNames gives the names that a topic of a device has by its aliases. The caller must hold mu.
 func (d *Directory) aliasNames(deviceID, topic string) (names []string) {
-	for _, a := range d.byDevice[deviceID] {
+	m := d.members[deviceID]
+	if m == nil {
+		return nil
+	}
+	for _, a := range m.aliases {
 		rest, ok := strings.CutPrefix(topic, a.target)
 		if ok && (rest == "" || strings.HasSuffix(a.target, "/") || rest[0] == '/') {
 			names = append(names, a.name+rest)
