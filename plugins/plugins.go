@@ -1,7 +1,7 @@
 // Package plugins is iotcast as a library: importing it registers the
 // components iot_mqtt, iot_trigger, websocket_broadcast, envelope_log,
 // websocket_connection and write_output, and Run is Benthos' command line with them and with the top-level
-// fields websocket_gateways, connection_api, mqtt_broker, iot_registries,
+// fields websocket_gateways, connection_api, management_api, mqtt_broker, iot_registries,
 // iot_brokers and http_guard.
 //
 // A binary of your own with iotcast in it:
@@ -30,12 +30,14 @@ import (
 	_ "github.com/iotcast/iotcast/plugins/iotmqtt" // registers the input
 	"github.com/iotcast/iotcast/plugins/iotregistries"
 	_ "github.com/iotcast/iotcast/plugins/iottrigger" // registers the processor
+	"github.com/iotcast/iotcast/plugins/managementapi"
 	"github.com/iotcast/iotcast/plugins/mqttbroker"
 	_ "github.com/iotcast/iotcast/plugins/websocketbroadcast"  // registers the output
 	_ "github.com/iotcast/iotcast/plugins/websocketconnection" // registers the processor
 	"github.com/iotcast/iotcast/plugins/websocketgateways"
 	_ "github.com/iotcast/iotcast/plugins/writeoutput" // registers the processor
 
+	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/devbroker"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
@@ -54,7 +56,7 @@ func Schema() *service.ConfigSchema {
 // greater part of what a command does before it reads its config.
 var topLevel = sync.OnceValue(func() []*service.ConfigField {
 	return append([]*service.ConfigField{
-		websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field(), httpguard.Field(),
+		websocketgateways.Field(), connectionapi.Field(), mqttbroker.Field(), httpguard.Field(), managementapi.Field(),
 	}, iotregistries.Fields()...)
 })
 
@@ -179,7 +181,15 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	p.atStop(within(requestTimeout, stopAPI))
-	directory, err := iotregistries.FromConfig(root)
+	fixed, err := iotregistries.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	management, err := managementapi.FromConfig(root)
+	if err != nil {
+		return err
+	}
+	directory, err := p.directory(management, fixed)
 	if err != nil {
 		return err
 	}
@@ -191,6 +201,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	broker := ""
+	managed := control.Config{Directory: directory, Fixed: fixed}
 	if enabled {
 		cfg.Directory = directory
 		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
@@ -198,6 +209,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 			return err
 		}
 		p.atStop(func() { _ = b.Close() })
+		managed.Broker = b
 		if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
 			broker = a.String()
 		}
@@ -212,11 +224,25 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	p.atStop(within(requestTimeout, stop))
+	if management != nil {
+		if err := management.Serve(managed); err != nil {
+			return err
+		}
+	}
 	if p.watch != nil {
 		gateways, _ := root.Resources().GetGeneric(gateway.Key)
 		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set), api))
 	}
 	return nil
+}
+
+// directory is who takes part; nil if that is not asked for.
+func (p *process) directory(management *managementapi.API, fixed registry.Config) (*registry.Directory, error) {
+	if management == nil {
+		return iotregistries.Directory(fixed)
+	}
+	p.atStop(management.Close)
+	return management.Open(fixed)
 }
 
 func within(limit time.Duration, stop func(context.Context)) func() {

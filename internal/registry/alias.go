@@ -145,3 +145,24 @@ func (a *aliases) remove(own []*alias) {
 		delete(a.byName, one.name)
 	}
 }
+
+// Alias is another name of what topics of a device begin with.
+type Alias struct{ Name, Target, DeviceID string }
+
+// Aliases are at most limit aliases of a registry after one of them, in alphabetical order.
+func (d *Directory) Aliases(registryID, after string, limit int) (all []Alias) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	f := d.fleetOf(registryID)
+	if f == nil {
+		return nil
+	}
+	at, found := slices.BinarySearchFunc(f.aliases.sorted, &alias{name: after}, byName)
+	if found {
+		at++
+	}
+	for _, a := range f.aliases.sorted[at:min(at+limit, len(f.aliases.sorted))] {
+		all = append(all, Alias{Name: a.name, Target: a.target, DeviceID: a.device})
+	}
+	return all
+}

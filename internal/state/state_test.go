@@ -26,7 +26,9 @@ func mustOpen(t testing.TB, dir string) *Store {
 }
 
 func put(kind Kind, key, value string) func(*Tx) error {
-	return func(tx *Tx) error { return tx.Put(kind, key, Record{Resource: []byte(value), Private: []byte("secret of " + value)}) }
+	return func(tx *Tx) error {
+		return tx.Put(kind, key, Record{Resource: []byte(value), Private: []byte("secret of " + value)})
+	}
 }
 
 func TestRecordsOutliveTheStore(t *testing.T) {

@@ -137,21 +137,25 @@ func decode(list, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// FromConfig reads the fields from the root config. It returns nil if they name nobody.
-func FromConfig(root *service.ParsedConfig) (*registry.Directory, error) {
-	var cfg registry.Config
+// FromConfig reads the fields from the root config.
+func FromConfig(root *service.ParsedConfig) (cfg registry.Config, err error) {
 	for name, into := range map[string]any{fieldRegistries: &cfg.Registries, fieldBrokers: &cfg.Brokers} {
 		if !root.Contains(name) { // the schema does not have the field
 			continue
 		}
 		list, err := root.FieldAny(name)
 		if err != nil {
-			return nil, err
+			return cfg, err
 		}
 		if err := decode(list, into); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+			return cfg, fmt.Errorf("reading %s: %w", name, err)
 		}
 	}
+	return cfg, nil
+}
+
+// Directory knows whom a config names; nil if that is nobody.
+func Directory(cfg registry.Config) (*registry.Directory, error) {
 	if len(cfg.Registries)+len(cfg.Brokers) == 0 {
 		return nil, nil
 	}

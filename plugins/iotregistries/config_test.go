@@ -30,7 +30,11 @@ func parse(t *testing.T, yaml string) (*registry.Directory, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return FromConfig(root)
+	cfg, err := FromConfig(root)
+	if err != nil {
+		return nil, err
+	}
+	return Directory(cfg)
 }
 
 func TestFromConfig(t *testing.T) {
@@ -38,7 +42,7 @@ func TestFromConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := d.Authenticate(registry.Login{User: "r", Password: []byte("Correct-Horse-1")}); err != nil || p.ID != "r" {
+	if p, _, err := d.Authenticate(registry.Login{User: "r", Password: []byte("Correct-Horse-1")}); err != nil || p.ID != "r" {
 		t.Errorf("%v, %v", p, err)
 	}
 	if topic := d.Resolve("r", "kitchen/events"); topic != "$devices/d1/events" {

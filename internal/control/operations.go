@@ -1,0 +1,141 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/api"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/iotcast/iotcast/internal/state"
+)
+
+// newOperation is that of a change that is done: with the metadata that the method's options name, filled with the IDs that
+// the change is about, and the response. No response stands for Empty.
+func newOperation(ctx context.Context, ids map[string]string, response proto.Message) (*operation.Operation, error) {
+	this := callOf(ctx)
+	if response == nil {
+		response = &emptypb.Empty{}
+	}
+	answer, err := anypb.New(response)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := metadataOf(this.method, ids)
+	if err != nil {
+		return nil, err
+	}
+	now := timestamppb.New(time.Now().UTC().Truncate(time.Millisecond))
+	return &operation.Operation{
+		Id:          strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""), // in the order of time
+		Description: describe(this.method),
+		CreatedAt:   now,
+		ModifiedAt:  now,
+		CreatedBy:   this.caller(),
+		Done:        true,
+		Metadata:    metadata,
+		Result:      &operation.Operation_Response{Response: answer},
+	}, nil
+}
+
+// describe is a method in words: Create device.
+func describe(method protoreflect.MethodDescriptor) string {
+	noun := strings.ToLower(strings.TrimSuffix(string(method.Parent().Name()), "Service"))
+	verb, rest := string(method.Name()), ""
+	for i, r := range verb {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			verb, rest = verb[:i], " "+strings.ToLower(verb[i:])
+			break
+		}
+	}
+	if rest == "" {
+		return verb + " " + noun
+	}
+	return verb + rest + " of " + noun
+}
+
+func metadataOf(method protoreflect.MethodDescriptor, ids map[string]string) (*anypb.Any, error) {
+	option, _ := proto.GetExtension(method.Options(), api.E_Operation).(*api.Operation)
+	name := method.ParentFile().Package().Append(protoreflect.Name(option.GetMetadata()))
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the metadata of %s: %w", method.FullName(), err)
+	}
+	metadata := kind.New()
+	for field, id := range ids {
+		if f := metadata.Descriptor().Fields().ByName(protoreflect.Name(field)); f != nil {
+			metadata.Set(f, protoreflect.ValueOfString(id))
+		}
+	}
+	return anypb.New(metadata.Interface())
+}
+
+// keep writes an operation beside the change that it is of.
+func keep(tx *state.Tx, op *operation.Operation, resource string) error {
+	text, err := proto.Marshal(op)
+	if err != nil {
+		return err
+	}
+	return tx.AddOperation(op.Id, resource, text)
+}
+
+// operationsOf is a page of the operations about a resource, the newest first.
+func (k *keeper) operationsOf(resource string, size int64, token, filter string) (all []*operation.Operation, next string, err error) {
+	if filter != "" {
+		return nil, "", invalid(wrong("filter", "is not offered: leave it out"))
+	}
+	p, err := pageOf("operations "+resource, size, token)
+	if err != nil {
+		return nil, "", err
+	}
+	err = k.state.Read(func(tx *state.Tx) error {
+		for _, text := range tx.Operations(resource, p.after, p.size+1) {
+			op := new(operation.Operation)
+			if err := proto.Unmarshal(text, op); err != nil {
+				return fmt.Errorf("reading an operation of the state: %w", err)
+			}
+			all = append(all, op)
+		}
+		return nil
+	})
+	all, next = cut(p, all, (*operation.Operation).GetId)
+	return all, next, err
+}
+
+// operationService is yandex.cloud.operation.OperationService.
+type operationService struct {
+	operation.UnimplementedOperationServiceServer
+	k *keeper
+}
+
+// Get returns an operation. All of them are done when they are answered, so there is nothing to wait for.
+func (s operationService) Get(_ context.Context, r *operation.GetOperationRequest) (*operation.Operation, error) {
+	op := new(operation.Operation)
+	err := s.k.state.Read(func(tx *state.Tx) error {
+		text := tx.Operation(r.OperationId)
+		if text == nil {
+			return status.Errorf(codes.NotFound, "operation %.64q is not there, or so old that it is not kept", r.OperationId)
+		}
+		return proto.Unmarshal(text, op)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
+// Cancel answers with the operation as it is: what is done cannot be cancelled.
+func (s operationService) Cancel(ctx context.Context, r *operation.CancelOperationRequest) (*operation.Operation, error) {
+	return s.Get(ctx, &operation.GetOperationRequest{OperationId: r.OperationId})
+}
