@@ -210,3 +210,5 @@ func TestRefusedConfigs(t *testing.T) {
 		}
 	}
 }
+
+func later() time.Time { return time.Now().Add(time.Hour) }
