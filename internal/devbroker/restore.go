@@ -86,7 +86,8 @@ func (m *storedMessage) packet() packets.Packet {
 
 // restore fills a server that does not run yet with what the file has, but for what belongs to nobody any more: the
 // sessions of those whom the registries do not name now, and what they should not read any more.
-func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from *received) (sessions, retained int, err error) {
+func (s *store) restore(h *hook) (sessions, retained int, err error) {
+	server, directory := h.server, h.directory
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketSessions).ForEach(func(id, value []byte) error {
 			var stored storedSession
@@ -104,12 +105,15 @@ func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from
 			cl.Properties.Props.SessionExpiryIntervalFlag = stored.Version >= 5
 			cl.Stop(packets.ErrServerShuttingDown)
 			server.Clients.Add(cl)
+			if p, ok := h.principal(stored.User); ok {
+				h.sessions.add(cl.ID, p)
+			}
 			sessions++
 			if err := restoreSubscriptions(tx, server, cl, trees); err != nil {
 				return err
 			}
 			for _, id := range packetIDs(tx.Bucket(bucketReceived), join(cl.ID)) {
-				from.add(cl.ID, id)
+				h.received.add(cl.ID, id)
 			}
 			return s.restoreMessages(tx, cl, trees, stored.Unsent)
 		})
@@ -124,12 +128,39 @@ func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from
 			if !hasReader(directory, m.Topic) {
 				return nil
 			}
-			server.Topics.RetainMessage(m.packet())
-			retained++
+			if s.restoreRetained(h, m.packet()) {
+				retained++
+			}
 			return nil
 		})
 	})
 	return sessions, retained, err
+}
+
+// restoreRetained keeps a message by all the names that it has now. By another than the first it is there from an earlier
+// version, which had all names in the file.
+func (s *store) restoreRetained(h *hook, pk packets.Packet) bool {
+	names := []string{pk.TopicName}
+	if h.directory != nil && !h.ofBroker(pk.TopicName) {
+		var id string
+		if id, names = namesOf(h.directory, pk.TopicName); len(names) == 0 {
+			s.put(change{bucket: bucketRetained, key: []byte(pk.TopicName)})
+			return false
+		}
+		h.kept.set(id, names[0], names)
+	}
+	for _, name := range names {
+		pk.TopicName = name
+		h.server.Topics.RetainMessage(pk)
+	}
+	return true
+}
+
+// ofBroker reports whether a topic is in the tree of a broker.
+func (h *hook) ofBroker(topic string) bool {
+	id, _, _ := strings.Cut(topic, "/")
+	p, _ := h.principal(id)
+	return p.Role == registry.BrokerRole
 }
 
 func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, trees []string) error {
