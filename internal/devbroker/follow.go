@@ -68,7 +68,6 @@ func (h *hook) follow(changed []string) {
 		}
 		h.rename(id)
 		if !there {
-			h.unkeep(id)
 			h.monitor.forget(id)
 		}
 	}
@@ -85,12 +84,7 @@ func (h *hook) review(cl *mqtt.Client, there bool) {
 	}
 	c := connOf(cl)
 	if !there {
-		c.atEnd(func() {
-			h.dissolve(cl)
-			if _, again := h.principal(c.principal.ID); !again {
-				h.unkeep(c.principal.ID) // what it has published as it ended
-			}
-		})
+		c.atEnd(func() { h.dissolve(cl) })
 	}
 	why := h.directory.Recheck(c.principal, c.proof)
 	if why == nil || cl.Closed() {
@@ -130,7 +124,7 @@ func (h *hook) ended(cl *mqtt.Client) {
 	h.sessions.remove(cl.ID, string(cl.Properties.Username))
 }
 
-// rename gives the kept messages of somebody the names that they have now.
+// rename gives the kept messages of somebody the names that they have now. Without a name they are kept no longer.
 func (h *hook) rename(id string) {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
@@ -157,14 +151,7 @@ func (h *hook) rename(id string) {
 	}
 }
 
-// unkeep removes what is kept for somebody to read.
-func (h *hook) unkeep(id string) {
-	for _, pk := range h.server.Topics.Messages(id + "/#") {
-		h.drop(pk.TopicName)
-	}
-}
-
-// drop ends the keeping of topics.
+// drop ends the keeping of topics. The caller must hold kept.mu.
 func (h *hook) drop(topics ...string) {
 	for _, topic := range topics {
 		nothing := packets.Packet{TopicName: topic}

@@ -51,7 +51,8 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnUnsubscribe,
 		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent:
+		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent,
+		mqtt.OnRetainMessage:
 		return true
 	}
 	return false
@@ -178,9 +179,6 @@ func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
-	if h.directory != nil {
-		defer func() { h.sessions.add(cl.ID, connOf(cl).principal) }()
-	}
 	for {
 		old, ok := h.server.Clients.Get(cl.ID)
 		if !ok {
@@ -230,6 +228,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		return
 	}
 	h.announceConnected(cl)
+	h.sessions.add(cl.ID, connOf(cl).principal)
 	if c := connOf(cl); h.directory.Recheck(c.principal, c.proof) != nil {
 		h.follow([]string{c.principal.ID}) // it has changed since it logged in
 	}

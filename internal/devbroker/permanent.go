@@ -5,14 +5,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// kept is by which names there are kept messages of devices and registries, to know them when a name goes: each is a retained
-// message of its own to mochi. The file has them by their first names alone.
+// kept is by which names there are kept messages, to know them when a name goes: each is a retained message of its own to
+// mochi. The file has them by their first names alone.
 type kept struct {
 	mu    sync.Mutex
-	names map[string]map[string][]string // ID of the device or registry -> first name inside -> all names
+	names map[string]map[string][]string // ID of whose topic it is -> first name inside -> all names
 }
 
 // set notes the names of a message; none: it is not kept. The caller must hold mu.
@@ -58,6 +59,24 @@ func (h *hook) keep(origin, first string, pk packets.Packet) {
 	}
 	h.kept.set(id, first, names)
 	h.countKept()
+}
+
+// OnRetainMessage comes when mochi has kept a message by itself.
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	if h.directory == nil {
+		return
+	}
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	id, names := namesOf(h.directory, pk.TopicName)
+	if len(names) == 0 {
+		h.drop(pk.TopicName) // it was removed meanwhile
+		return
+	}
+	if len(pk.Payload) == 0 {
+		names = nil
+	}
+	h.kept.set(id, pk.TopicName, names)
 }
 
 func (h *hook) countKept() {

@@ -25,7 +25,7 @@ func (b *Broker) Publish(principalID, topic string, payload []byte) error {
 		return fmt.Errorf("%w: the message has %d bytes, at most %d are taken", registry.ErrInvalid, n, maxPacketBytes)
 	}
 	topics := topicsOf(m)
-	pk := packets.Packet{FixedHeader: packets.FixedHeader{Qos: 1}, Payload: payload}
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, Payload: payload}
 	if m.Permanent {
 		h.keep(h.service.ID, topics[0], pk)
 	}
@@ -55,7 +55,6 @@ func (h *hook) principal(id string) (registry.Principal, bool) {
 
 // publish publishes a message of the broker itself.
 func (h *hook) publish(topics []string, pk packets.Packet) error {
-	pk.FixedHeader.Type = packets.Publish
 	if pk.FixedHeader.Qos > 0 {
 		pk.PacketID = 1 // of no meaning, but there must be one
 		h.takeover.RLock()

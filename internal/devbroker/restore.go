@@ -87,14 +87,14 @@ func (m *storedMessage) packet() packets.Packet {
 // restore fills a server that does not run yet with what the file has, but for what belongs to nobody any more: the
 // sessions of those whom the registries do not name now, and what they should not read any more.
 func (s *store) restore(h *hook) (sessions, retained int, err error) {
-	server, directory := h.server, h.directory
+	server := h.server
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketSessions).ForEach(func(id, value []byte) error {
 			var stored storedSession
 			if err := json.Unmarshal(value, &stored); err != nil {
 				return fmt.Errorf("session %q: %w", id, err)
 			}
-			trees, ok := treesOf(directory, string(id), stored.User)
+			trees, ok := treesOf(h.directory, string(id), stored.User)
 			if !ok {
 				return nil
 			}
@@ -125,10 +125,10 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 			if err := json.Unmarshal(value, &m); err != nil {
 				return fmt.Errorf("retained message of %q: %w", topic, err)
 			}
-			if !hasReader(directory, m.Topic) {
-				return nil
+			if h.directory == nil && !within([]string{plainMark, "$"}, m.Topic) {
+				return nil // it is from a time with registries
 			}
-			if s.restoreRetained(h, m.packet()) {
+			if restoreRetained(h, m.packet()) {
 				retained++
 			}
 			return nil
@@ -137,30 +137,20 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 	return sessions, retained, err
 }
 
-// restoreRetained keeps a message by all the names that it has now. By another than the first it is there from an earlier
-// version, which had all names in the file.
-func (s *store) restoreRetained(h *hook, pk packets.Packet) bool {
+// restoreRetained keeps a message by all the names that it has now. What an earlier version has kept by other names than the
+// first is left out.
+func restoreRetained(h *hook, pk packets.Packet) bool {
 	names := []string{pk.TopicName}
-	if h.directory != nil && !h.ofBroker(pk.TopicName) {
+	if h.directory != nil {
 		var id string
-		if id, names = namesOf(h.directory, pk.TopicName); len(names) == 0 {
-			s.put(change{bucket: bucketRetained, key: []byte(pk.TopicName)})
-			return false
-		}
-		h.kept.set(id, names[0], names)
+		id, names = namesOf(h.directory, pk.TopicName)
+		h.kept.set(id, pk.TopicName, names)
 	}
 	for _, name := range names {
 		pk.TopicName = name
 		h.server.Topics.RetainMessage(pk)
 	}
-	return true
-}
-
-// ofBroker reports whether a topic is in the tree of a broker.
-func (h *hook) ofBroker(topic string) bool {
-	id, _, _ := strings.Cut(topic, "/")
-	p, _ := h.principal(id)
-	return p.Role == registry.BrokerRole
+	return len(names) > 0
 }
 
 func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, trees []string) error {
@@ -237,14 +227,4 @@ func treesOf(directory *registry.Directory, sessionOf, user string) (trees []str
 
 func within(trees []string, topic string) bool {
 	return slices.ContainsFunc(trees, func(tree string) bool { return strings.HasPrefix(topic, tree) })
-}
-
-// hasReader reports whether a retained message is in a tree that somebody reads.
-func hasReader(directory *registry.Directory, topic string) bool {
-	if directory == nil {
-		return within([]string{plainMark, "$"}, topic)
-	}
-	id, _, _ := strings.Cut(topic, "/")
-	_, ok := directory.Principal(id)
-	return ok
 }

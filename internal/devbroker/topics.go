@@ -94,9 +94,13 @@ func insideAll(names []registry.Name) []string {
 	return topics
 }
 
-// namesOf gives the names inside that a message has now which was published by the first of them, and the ID of the device or
-// registry whose topic it is. It gives none for another than the first.
+// namesOf gives the names inside that a message has now which was published by the first of them, and the ID of the device,
+// registry or broker whose topic it is. It gives none for another than the first.
 func namesOf(directory *registry.Directory, first string) (id string, names []string) {
+	id, _, _ = strings.Cut(first, "/")
+	if p, _ := directory.Principal(id); p.Role == registry.BrokerRole {
+		return id, []string{first}
+	}
 	standard := outsideTree(first)
 	all := directory.Names(standard)
 	if len(all) == 0 || inside(all[0]) != first {
