@@ -137,7 +137,8 @@ func decode(list, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// FromConfig reads the fields from the root config. It returns nil if they name nobody.
+// FromConfig reads the fields from the root config. It returns nil if they name nobody: where somebody may come later, an
+// empty Directory is for the caller to make.
 func FromConfig(root *service.ParsedConfig) (*registry.Directory, error) {
 	var cfg registry.Config
 	for name, into := range map[string]any{fieldRegistries: &cfg.Registries, fieldBrokers: &cfg.Brokers} {
