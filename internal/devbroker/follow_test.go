@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -666,4 +667,108 @@ func TestComingAndGoing(t *testing.T) {
 // hash is a password hash of nobody knows what.
 func hash(n int) string {
 	return fmt.Sprintf("$2a$04$EuxNHLzXxTw1SSIjSOspcuLNEoDiJ3HedcSLP9H3Sk/5J.Nf%06d", n)
+}
+
+// What changes while a client logs in counts for it, too.
+func TestChangeDuringLogin(t *testing.T) {
+	b, d := changeable(t, Config{})
+	c := paho.NewClient(as(b, "d1", "c").SetCleanSession(false))
+	wait(t, c.Connect())
+	session, _ := b.server.Clients.Get("d1/c")
+	c.Disconnect(250)
+	<-connOf(session).ended
+
+	b.hook.takeover.RLock() // so that the session cannot move
+	lost := make(chan struct{})
+	again := paho.NewClient(as(b, "d1", "c").SetCleanSession(false).SetConnectionLostHandler(func(paho.Client, error) { close(lost) }))
+	token := again.Connect()
+	defer again.Disconnect(0)
+	eventually(t, "it has shown its password", func() bool {
+		free := b.hook.takeover.TryRLock()
+		if free {
+			b.hook.takeover.RUnlock()
+		}
+		return !free
+	})
+	must(t, d.PutDevice("r", registry.Device{ID: "d1"}))
+	b.hook.takeover.RUnlock()
+	token.WaitTimeout(patience)
+	if token.Error() == nil {
+		(&guest{again, lost}).ends(t, "d1")
+	}
+}
+
+// A session is not for another of the same ID, even if the removal of the one before has not been followed yet.
+func TestSessionOfOneBefore(t *testing.T) {
+	b, _ := changeable(t, Config{})
+	present := func() bool {
+		c := paho.NewClient(as(b, "d1", "c").SetCleanSession(false))
+		token := c.Connect()
+		wait(t, token)
+		c.Disconnect(250)
+		return token.(*paho.ConnectToken).SessionPresent()
+	}
+	if present() || !present() {
+		t.Error("there is no session")
+	}
+	b.hook.sessions.add("d1/c", registry.Principal{Role: registry.DeviceRole, ID: "d1", Registry: "other"})
+	if present() {
+		t.Error("d1 has the session of another d1")
+	}
+}
+
+// The last message of somebody may be on its way when they are removed: it is not kept.
+func TestNothingIsKeptOfTheRemoved(t *testing.T) {
+	b, d := changeable(t, Config{})
+	pk := mochi.Packet{FixedHeader: mochi.FixedHeader{Type: mochi.Publish, Retain: true}, Payload: []byte("x")}
+	d.Remove("d2")
+	b.hook.keep("d2/c", "r/$/$devices/d2/state", pk)
+	d.Remove("b")
+	pk.TopicName = "b/_/a"
+	b.server.Topics.RetainMessage(pk)
+	b.hook.OnRetainMessage(nil, pk, 1)
+	if got := keptOf(b, "r", "b"); got != "" {
+		t.Errorf("kept: %s", got)
+	}
+}
+
+// Nothing is remembered of clean sessions that have ended.
+func TestSessionsEnd(t *testing.T) {
+	b, _ := changeable(t, Config{})
+	c := connect(t, as(b, "d1", "c"))
+	subscribe(t, c, "$me/device/commands", nil)
+	if all := b.hook.sessions.all("d1"); len(all) != 1 {
+		t.Errorf("sessions %v", all)
+	}
+	connect(t, as(b, "d1", "c")) // takes it over
+	c.Disconnect(0)
+	connect(t, as(b, "d1", "c")).Disconnect(250)
+	eventually(t, "it is forgotten", func() bool { return len(b.hook.sessions.all("d1")) == 0 })
+}
+
+// Whether it is told before the end or after, the last thing is done, and before anyone who waits for the end goes on.
+func TestAtEnd(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		_, server := net.Pipe()
+		c := newConn(server)
+		done := false
+		if !late {
+			c.atEnd(func() {
+				select {
+				case <-c.ended:
+					t.Error("it has ended before")
+				default:
+				}
+				done = true
+			})
+		}
+		c.end()
+		if late {
+			c.atEnd(func() { done = true })
+		}
+		if !done {
+			t.Errorf("late %v: not done", late)
+		}
+		_ = server.Close()
+	}
 }

@@ -38,7 +38,7 @@ func TestFromConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := d.Authenticate(registry.Login{User: "r", Password: []byte("Correct-Horse-1")}); err != nil || p.ID != "r" {
+	if p, _, err := d.Authenticate(registry.Login{User: "r", Password: []byte("Correct-Horse-1")}); err != nil || p.ID != "r" {
 		t.Errorf("%v, %v", p, err)
 	}
 	if topic := d.Resolve("r", "kitchen/events"); topic != "$devices/d1/events" {
