@@ -71,7 +71,7 @@ func (c *calls) known(next http.Handler) http.Handler {
 			method = route.Method
 		}
 		if who.refused == nil {
-			who.refused, who.status = status.Error(codes.Canceled, "the request broke off"), statusOf(codes.Canceled)
+			who.refused, who.status = status.Error(codes.Canceled, "the request broke off"), httpStatus(codes.Canceled)
 		}
 		c.record(ctx, &call{account: who.account}, method, who.refused, who.status)
 	})
@@ -107,7 +107,7 @@ func (c *calls) intercept(ctx context.Context, req any, info *grpc.UnaryServerIn
 			err = status.Error(codes.Internal, "the request failed, the log says why")
 		}
 		err = c.translated(info.FullMethod, err)
-		c.record(ctx, this, info.FullMethod, err, statusOf(status.Code(err)))
+		c.record(ctx, this, info.FullMethod, err, httpStatus(status.Code(err)))
 	}()
 	if err := c.admit(ctx, this, info.FullMethod); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (c *calls) interceptStream(srv any, stream grpc.ServerStream, info *grpc.St
 	if err == nil {
 		err = handler(srv, stream)
 	}
-	c.record(stream.Context(), this, info.FullMethod, err, statusOf(status.Code(err)))
+	c.record(stream.Context(), this, info.FullMethod, err, httpStatus(status.Code(err)))
 	return err
 }
 
@@ -173,9 +173,9 @@ func (c *calls) translated(method string, err error) error {
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,
 // for each look.
-func (c *calls) record(ctx context.Context, this *call, method string, err error, httpStatus int) {
+func (c *calls) record(ctx context.Context, this *call, method string, err error, statusHTTP int) {
 	code := status.Code(err)
-	c.observe(short(method), code, httpStatus)
+	c.observe(short(method), code, statusHTTP)
 	level := slog.LevelInfo
 	switch {
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
@@ -183,12 +183,13 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	case reads(method) || method == unknown:
 		level = slog.LevelDebug
 	}
-	attributes := []any{"remote_address", callerOf(ctx).remote, "method", short(method), "service_account_id", this.caller(), "code", code.String()}
+	attributes := []any{"method", short(method), "service_account_id", this.caller(), "code", code.String()}
 	for _, name := range idFields {
 		if id := this.ids[name]; id != "" {
 			attributes = append(attributes, name, id)
 		}
 	}
+	attributes = append(attributes, "remote_address", callerOf(ctx).remote)
 	if err != nil {
 		attributes = append(attributes, "reason", status.Convert(err).Message())
 	}

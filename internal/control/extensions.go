@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/apigateway/websocket/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -22,57 +21,11 @@ import (
 )
 
 // extensions are of no published type: to list connections, and to broadcast.
-var extensions = []Route{
-	{
-		Verb: http.MethodGet, Path: "/apigateways/websocket/v1/connections",
-		Method: "/" + websocket.ConnectionService_ServiceDesc.ServiceName + "/List",
-	},
-	{
-		Verb: http.MethodPost, Path: "/apigateways/websocket/v1/gateways/{gateway_id}:broadcast", Body: true,
-		Method: "/" + websocket.ConnectionService_ServiceDesc.ServiceName + "/Broadcast",
-	},
-}
-
-func init() {
-	for i := range extensions {
-		extensions[i].pattern = patternOfPath(extensions[i].Path, "[^/]+")
+func (s connectionService) extensions() []plainRoute {
+	return []plainRoute{
+		plainRouteTo(http.MethodGet, "/apigateways/websocket/v1/connections", false, "/iotcast.ConnectionService/List", s.list),
+		plainRouteTo(http.MethodPost, "/apigateways/websocket/v1/gateways/{gateway_id}:broadcast", true, "/iotcast.ConnectionService/Broadcast", s.broadcast),
 	}
-}
-
-// extended is a handler with the extensions before it. They pass the interceptor of the services, too.
-func (s connectionService) extended(next http.Handler, c *calls) http.Handler {
-	do := []func(context.Context, *http.Request, string) (any, error){s.list, s.broadcast}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for i, one := range extensions {
-			match := one.pattern.FindStringSubmatch(r.URL.Path)
-			if match == nil {
-				continue
-			}
-			if r.Method != one.Verb {
-				w.Header().Set("Allow", one.Verb)
-				w.WriteHeader(http.StatusMethodNotAllowed)
-				return
-			}
-			answer, err := c.intercept(r.Context(), nil, &grpc.UnaryServerInfo{FullMethod: one.Method}, func(ctx context.Context, _ any) (any, error) {
-				name, err := url.PathUnescape(match[len(match)-1])
-				if err != nil {
-					return nil, status.Error(codes.NotFound, "the path is malformed")
-				}
-				answer, err := do[i](ctx, r, name)
-				return answer, failed(err)
-			})
-			if err != nil {
-				failure := status.Convert(err)
-				refuse(w, r, statusOf(failure.Code()), failure.Code(), failure.Message())
-				return
-			}
-			w.Header().Set("Content-Type", "application/json")
-			content, _ := json.Marshal(answer) // of types of ours
-			_, _ = w.Write(content)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // listed is a connection in a list: as the published type, and with its path.
@@ -88,19 +41,19 @@ type listed struct {
 	LastActiveAt time.Time `json:"lastActiveAt"`
 }
 
-func (s connectionService) list(ctx context.Context, r *http.Request, _ string) (any, error) {
+func (s connectionService) list(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	q, gateway, err := queryOf(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if q.Gateways, err = s.visible(callOf(ctx), gateway); err != nil {
-		return nil, err
+		return err
 	}
 	size := q.Limit
 	q.Limit++ // so that it is known whether there is a next page
 	found, unreachable, err := s.directory.List(ctx, q)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	page := struct {
 		Connections   []listed                `json:"connections"`
@@ -116,7 +69,7 @@ func (s connectionService) list(ctx context.Context, r *http.Request, _ string) 
 		one.Identity.SourceIP, one.Identity.UserAgent = i.SourceIP, i.UserAgent
 		page.Connections = append(page.Connections, one)
 	}
-	return page, nil
+	return answerJSON(w, page)
 }
 
 // queryOf reads what a list is asked for.
@@ -168,23 +121,27 @@ func (s connectionService) visible(this *call, gateway string) (labels []string,
 	return labels, nil
 }
 
-func (s connectionService) broadcast(ctx context.Context, r *http.Request, gateway string) (any, error) {
+func (s connectionService) broadcast(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	gateway := r.PathValue("gateway_id")
 	if err := s.authorise(callOf(ctx), gateway, access.Broadcaster); err != nil {
-		return nil, err
+		return err
 	}
 	path, request, err := s.broadcastOf(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m, err := s.message(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n, unreachable, err := s.directory.Broadcast(ctx, gateway, path, m)
-	return struct {
+	if err != nil {
+		return failed(err)
+	}
+	return answerJSON(w, struct {
 		Connections int                     `json:"connections"`
 		Unreachable connections.Unreachable `json:"unreachable,omitempty"`
-	}{n, unreachable}, err
+	}{n, unreachable})
 }
 
 // broadcastOf reads a body: that of Send, and a path beside.
@@ -218,4 +175,14 @@ func (s connectionService) broadcastOf(r *http.Request) (path string, request *w
 		return "", nil, status.Error(codes.InvalidArgument, "data is needed: the message in base64")
 	}
 	return path, request, nil
+}
+
+func answerJSON(w http.ResponseWriter, answer any) error {
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text)
+	return nil
 }

@@ -41,18 +41,18 @@ func foreignBody(r *http.Request) (kind string, bad bool) {
 	case err != nil:
 		return "that is malformed", true
 	}
-	return kind, kind != "application/json" && kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") && !strings.HasPrefix(kind, "application/grpc-web")
+	return kind, kind != "application/json" && kind != "application/yaml" && kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") && !strings.HasPrefix(kind, "application/grpc-web")
 }
 
 // refuse answers as the services do: a google.rpc.Status in JSON.
-func refuse(w http.ResponseWriter, r *http.Request, httpStatus int, code codes.Code, message string) {
+func refuse(w http.ResponseWriter, r *http.Request, statusHTTP int, code codes.Code, message string) {
 	who := callerOf(r.Context())
-	who.refused, who.status = status.Error(code, message), httpStatus
-	if httpStatus == http.StatusUnauthorized {
+	who.refused, who.status = status.Error(code, message), statusHTTP
+	if statusHTTP == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(httpStatus)
+	w.WriteHeader(statusHTTP)
 	body, _ := json.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
@@ -61,8 +61,8 @@ func refuse(w http.ResponseWriter, r *http.Request, httpStatus int, code codes.C
 	_, _ = w.Write(body)
 }
 
-// statusOf is the status of HTTP for a code of gRPC, as in google/rpc/code.proto.
-func statusOf(code codes.Code) int {
+// httpStatus is that of an error, by google/rpc/code.proto.
+func httpStatus(code codes.Code) int {
 	switch code {
 	case codes.OK:
 		return http.StatusOK

@@ -115,6 +115,9 @@ func (c *calls) rest(next http.Handler) http.Handler {
 
 // nothing is an empty object where a method has a body, and an empty body where it has none.
 func nothing(r *http.Request, hasBody bool) {
+	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
+		return
+	}
 	const most = 16 // with some white space
 	text := []byte{}
 	if r.ContentLength != 0 {
@@ -176,7 +179,7 @@ func (a *answer) finish(r *http.Request, maxBytes int64) {
 	switch err := json.Unmarshal(a.text.Bytes(), &body); {
 	case unread && who.err != nil:
 		unknown := status.Convert(who.err)
-		refuse(a.ResponseWriter, r, statusOf(unknown.Code()), unknown.Code(), unknown.Message())
+		refuse(a.ResponseWriter, r, httpStatus(unknown.Code()), unknown.Code(), unknown.Message())
 	case err != nil && a.status == http.StatusMethodNotAllowed:
 		verbs := strings.FieldsFunc(a.Header().Get("Allow"), func(c rune) bool { return c == ',' || c == ' ' })
 		slices.Sort(verbs)

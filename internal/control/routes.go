@@ -28,19 +28,21 @@ type Route struct {
 func ManagementRoutes() []Route {
 	s := grpc.NewServer()
 	register(s, nil, Config{})
-	return routesOf(s)
+	return routesOf(s, plainRoutes(nil, Config{}))
 }
 
 // ConnectionRoutes are those of connection_api.
 func ConnectionRoutes() []Route {
 	s := grpc.NewServer()
 	registerConnections(s, connectionService{})
-	return routesOf(s)
+	return routesOf(s, connectionService{}.extensions())
 }
 
-// routesOf are those of the services of a server, and of the extensions, in the order of their paths.
-func routesOf(s *grpc.Server) []Route {
-	all := slices.Clone(extensions)
+// routesOf are those of the services of a server, and plain ones, in the order of their paths.
+func routesOf(s *grpc.Server, plain []plainRoute) (all []Route) {
+	for _, one := range plain {
+		all = append(all, one.Route)
+	}
 	for name := range s.GetServiceInfo() {
 		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
 		if err != nil {
@@ -79,11 +81,11 @@ func routeOf(rule *annotations.HttpRule, method string) Route {
 	return r
 }
 
-var inBraces = regexp.MustCompile(`\\\{.*?\\\}`)
+var inBraces = regexp.MustCompile(`\\\{(.*?)\\\}`)
 
 // patternOfPath matches paths as they are written, with the values of fields, which are of the form.
 func patternOfPath(path, field string) *regexp.Regexp {
-	return regexp.MustCompile("^" + inBraces.ReplaceAllLiteralString(regexp.QuoteMeta(path), "("+field+")") + "$")
+	return regexp.MustCompile("^" + inBraces.ReplaceAllString(regexp.QuoteMeta(path), "(?P<$1>"+field+")") + "$")
 }
 
 // routeTo finds that of a request, nil if there is none.

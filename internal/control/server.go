@@ -103,7 +103,7 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 		observe: func(method string, code codes.Code, _ int) { observe(method, code.String()) },
 	}
 	k := newKeeper(cfg)
-	return start(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, func(next http.Handler) http.Handler {
+	return start(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, plainRoutes(k, cfg), func(next http.Handler) http.Handler {
 		return documented(next, managementDocument)
 	})
 }
@@ -120,13 +120,14 @@ func StartConnections(cfg Config, observe func(method string, status int), log *
 			observe(strings.ToLower(method[strings.LastIndexByte(method, '/')+1:]), status)
 		},
 	}
-	return start(cfg, c, func(s *grpc.Server) { registerConnections(s, connectionsOf(cfg)) }, func(next http.Handler) http.Handler {
+	service := connectionsOf(cfg)
+	return start(cfg, c, func(s *grpc.Server) { registerConnections(s, service) }, service.extensions(), func(next http.Handler) http.Handler {
 		return documented(anyType(next), connectionsDocument)
 	})
 }
 
-// start serves what register registers, behind what before puts before it.
-func start(cfg Config, c *calls, register func(*grpc.Server), before func(http.Handler) http.Handler) (*Server, error) {
+// start serves what register registers, and plain routes, behind what before puts before them.
+func start(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute, before func(http.Handler) http.Handler) (*Server, error) {
 	limit := requestBytes(cfg.MaxMessageBytes)
 	s := &Server{grpc: grpc.NewServer(
 		grpc.MaxRecvMsgSize(int(limit)),
@@ -134,7 +135,7 @@ func start(cfg Config, c *calls, register func(*grpc.Server), before func(http.H
 		grpc.StreamInterceptor(c.interceptStream),
 	)}
 	register(s.grpc)
-	c.routes, c.maxBytes = routesOf(s.grpc), limit
+	c.routes, c.maxBytes = routesOf(s.grpc, plain), limit
 	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions(limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("making REST of gRPC: %w", err)
@@ -147,7 +148,7 @@ func start(cfg Config, c *calls, register func(*grpc.Server), before func(http.H
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(bound, cfg.TLS)
 	}
-	handler := c.rest(connectionsOf(cfg).extended(transcoder, c))
+	handler := c.rest(c.plain(transcoder, plain))
 	s.serve(before(c.known(front(handler, guard.New(cfg.Address, cfg.Verifier != nil)))), c)
 	c.log.Info(c.name+" listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
@@ -168,6 +169,11 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 	operation.RegisterOperationServiceServer(s, operationService{k: k})
 	endpoint.RegisterApiEndpointServiceServer(s, endpointService{})
 	reflection.Register(s)
+}
+
+// plainRoutes are those of the management API.
+func plainRoutes(k *keeper, cfg Config) []plainRoute {
+	return append(k.stateRoutes(), connectionsOf(cfg).extensions()...)
 }
 
 // registerConnections tells the server of what connection_api has.
