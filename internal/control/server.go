@@ -39,8 +39,8 @@ import (
 )
 
 // requestBytes is how much a request may have: far above a message of 256 KiB in base64, and enough for a message of
-// connection_api, four characters of base64 for three bytes, each perhaps escaped, and room for the rest.
-func requestBytes(maxMessageBytes int) int64 { return max(1<<20, 2*int64(maxMessageBytes)+8<<10) }
+// connection_api: four characters of base64 for three bytes, each perhaps escaped, and room for the rest.
+func requestBytes(maxMessageBytes int) int64 { return max(1<<20, 3*int64(maxMessageBytes)+8<<10) }
 
 // Config is the API as it is configured, and what it manages.
 type Config struct {
