@@ -258,7 +258,7 @@ func TestNoProcess(t *testing.T) {
 		}
 	}
 	for status, want := range map[int]string{
-		http.StatusNotFound:     "has no streams: run it with `iotcast streams`",
+		http.StatusNotFound:     "it has no streams: run it with `iotcast streams`",
 		http.StatusUnauthorized: "asks for another user name and password",
 		http.StatusTeapot:       "I'm a teapot",
 	} {

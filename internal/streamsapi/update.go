@@ -88,7 +88,7 @@ func (c *Client) Check(ctx context.Context, config []byte) error {
 	case strings.Contains(err.Error(), checked):
 		return nil
 	}
-	var refused *answerError
+	var refused *RefusedError
 	if errors.As(err, &refused) {
 		refused.text = strings.TrimPrefix(refused.text, "output 0: ")
 		refused.text = strings.ReplaceAll(refused.text, "root.output.broker.outputs.0", "root.output")
