@@ -37,7 +37,7 @@ require (
 	go.etcd.io/bbolt v1.4.3
 )
 
-require connectrpc.com/connect v1.19.1 // indirect
+require connectrpc.com/connect v1.19.1
 
 require (
 	cuelang.org/go v0.17.1 // indirect

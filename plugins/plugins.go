@@ -176,11 +176,6 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
-	api, stopAPI, err := httpguard.Start(root, p.mode, p.ready.Err)
-	if err != nil {
-		return err
-	}
-	p.atStop(within(requestTimeout, stopAPI))
 	fixed, err := iotregistries.FromConfig(root)
 	if err != nil {
 		return err
@@ -193,6 +188,11 @@ func (p *process) start(root *service.ParsedConfig) error {
 	if err != nil {
 		return err
 	}
+	api, stopAPI, err := httpguard.Start(root, p.mode, management.Callers(), p.ready.Err)
+	if err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, stopAPI))
 	if directory != nil {
 		root.Resources().SetGeneric(registry.Key, directory)
 	}

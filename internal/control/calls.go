@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"strings"
 
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/token"
 )
@@ -97,18 +100,15 @@ func (c *calls) admit(ctx context.Context, this *call, method string) (err error
 // authenticate returns the service account that the token is about.
 func (c *calls) authenticate(ctx context.Context) (account string, err error) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	raw, _ := token.Bearer(map[string][]string{"Authorization": md.Get("authorization")})
-	claims, err := c.verifier.Verify(ctx, raw)
+	account, err, cause := guard.Account(ctx, c.verifier, http.Header{"Authorization": md.Get("authorization")})
 	switch {
-	case err != nil && token.Reason(err) == "keys_unavailable": // not the caller's fault
-		c.log.Warn("A token cannot be verified", "error", err)
-		return "", status.Error(codes.Unavailable, "tokens cannot be verified now, try again later")
+	case errors.Is(err, guard.ErrUnavailable):
+		c.log.Warn("A token cannot be verified", "error", cause)
+		return "", status.Error(codes.Unavailable, err.Error())
 	case err != nil:
-		return "", status.Error(codes.Unauthenticated, "a valid bearer token is needed: "+token.Reason(err))
-	case claims.Subject() == "":
-		return "", status.Error(codes.Unauthenticated, "the token has no sub claim, which is the ID of the service account")
+		return "", status.Error(codes.Unauthenticated, err.Error())
 	}
-	return claims.Subject(), nil
+	return account, nil
 }
 
 // translated keeps errors that are nobody's business in the log.

@@ -261,7 +261,7 @@ func (k *kind[T]) isFixed(id string) error {
 // commit makes a change in the process, which may refuse it, and then on disk. Where the disk refuses, the process goes back.
 // To remove, it is the other way round: what is gone cannot be brought back.
 func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry[T], response proto.Message) (*operation.Operation, error) {
-	ids := maps.Clone(callOf(ctx).ids)
+	ids := callOf(ctx).ids // the audit log is to name what has been made, too
 	ids[k.idField] = id
 	if e := cmpOr(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
 		ids["registry_id"] = parent

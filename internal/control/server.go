@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/vanguard"
 	"connectrpc.com/vanguard/vanguardgrpc"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/endpoint"
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
@@ -86,7 +85,7 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 		grpc.StreamInterceptor(c.interceptStream),
 	)}
 	register(s.grpc, k, cfg)
-	handler, err := vanguardgrpc.NewTranscoder(s.grpc, vanguard.WithDefaultServiceOptions(vanguard.WithMaxMessageBufferBytes(maxRequestBytes)))
+	handler, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("making REST of gRPC: %w", err)
 	}
@@ -98,7 +97,7 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(bound, cfg.TLS)
 	}
-	s.serve(documented(front(handler, guard.New(cfg.Address, cfg.Verifier != nil))), log)
+	s.serve(documented(front(rest(handler), guard.New(cfg.Address, cfg.Verifier != nil))), log)
 	log.Info("Management API listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 		log.Warn("The management API has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")

@@ -1,9 +1,7 @@
 // Package httpguard stands before the HTTP API of Benthos, and decides who may
 // call it and what a stream that comes over it may contain.
 //
-// A page in a browser on the same machine reaches 127.0.0.1 like any program.
-// So requests of foreign pages and to foreign host names are refused, and
-// credentials are asked for wherever the address can be reached from elsewhere.
+// Credentials are asked for wherever the address can be reached from elsewhere.
 package httpguard
 
 import (
@@ -12,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/guard"
+	"github.com/iotcast/iotcast/internal/token"
 )
 
 // Config says who may call the API, and what for.
@@ -24,9 +24,11 @@ type Config struct {
 	Address  string // host:port of the listener
 	RootPath string // a second prefix of all paths, as in http.root_path
 
-	Username, Password string   // empty: whoever reaches the address may call
-	OpenPaths          []string // need no credentials, such as /ping
-	TrustedOrigins     []string // of pages that may call, such as https://example.com
+	Username, Password string          // empty: they are not asked for
+	Verifier           *token.Verifier // of the tokens of callers, instead of a password; nil: there are none
+	Grants             access.Grants   // what callers with a token may do
+	OpenPaths          []string        // need no credentials, such as /ping
+	TrustedOrigins     []string        // of pages that may call, such as https://example.com
 
 	Ready func() error // why /ready answers 503 whatever the streams are; nil: it does not
 
@@ -37,27 +39,11 @@ type Config struct {
 	AllowVariables []string
 }
 
-// Loopback reports whether only this machine reaches an address, host:port.
-func Loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && loopbackHost(host)
-}
-
-func loopbackHost(host string) bool {
-	host = strings.ToLower(host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
-type guard struct {
-	cfg     Config
-	local   bool
-	origins *http.CrossOriginProtection
-	next    http.Handler
-	log     *slog.Logger
+type apiGuard struct {
+	cfg   Config
+	pages *guard.Guard
+	next  http.Handler
+	log   *slog.Logger
 }
 
 // New returns the guard before the API that next serves.
@@ -65,9 +51,9 @@ func New(cfg Config, next http.Handler, log *slog.Logger) (http.Handler, error) 
 	if (cfg.Username == "") != (cfg.Password == "") {
 		return nil, errors.New("username and password belong together: set both or neither")
 	}
-	g := &guard{cfg: cfg, local: Loopback(cfg.Address), origins: http.NewCrossOriginProtection(), next: newStreams(cfg, next), log: log}
+	g := &apiGuard{cfg: cfg, pages: guard.New(cfg.Address, cfg.Username != "" || cfg.Verifier != nil), next: newStreams(cfg, next), log: log}
 	for _, origin := range cfg.TrustedOrigins {
-		if err := g.origins.AddTrustedOrigin(origin); err != nil {
+		if err := g.pages.Trust(origin); err != nil {
 			return nil, fmt.Errorf("cors: %w", err)
 		}
 	}
@@ -75,64 +61,85 @@ func New(cfg Config, next http.Handler, log *slog.Logger) (http.Handler, error) 
 }
 
 // ServeHTTP implements http.Handler.
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if status, reason := g.check(r); status != 0 {
-		g.log.Warn("Request to the HTTP API refused", "method", r.Method, "path", r.URL.Path, "remote_address", r.RemoteAddr, "reason", reason)
+func (g *apiGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	account, status, reason := g.check(r)
+	if status != 0 {
+		g.log.Warn("Request to the HTTP API refused", "method", r.Method, "path", r.URL.Path, "remote_address", r.RemoteAddr,
+			"service_account_id", account, "reason", reason)
 		if status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Basic realm="iotcast", charset="UTF-8"`)
+			w.Header().Set("WWW-Authenticate", g.challenge())
 		}
 		http.Error(w, reason, status)
 		return
 	}
+	if account != "" && !reads(r) { // the audit log, as of the management API
+		g.log.Info("Request to the HTTP API", "method", r.Method, "path", r.URL.Path, "remote_address", r.RemoteAddr, "service_account_id", account)
+	}
 	g.next.ServeHTTP(w, r)
 }
 
-// check returns the status that refuses a request, and why; 0 lets it pass.
-func (g *guard) check(r *http.Request) (status int, reason string) {
-	// The library takes GET for harmless. Here nothing is for other pages, so all
-	// methods are asked the same.
-	asked := *r
-	asked.Method = http.MethodPost
-	if g.origins.Check(&asked) != nil {
-		return http.StatusForbidden, fmt.Sprintf("a page of %s may not call this API: its origin is foreign; see http.cors", from(r))
+// challenge says how callers may say who they are (RFC 9110, section 11.6.1).
+func (g *apiGuard) challenge() string {
+	if g.cfg.Username == "" {
+		return "Bearer" // RFC 6750, section 3
 	}
-	if g.cfg.Username != "" {
-		if !g.open(r.URL.Path) && !g.authenticated(r) {
-			return http.StatusUnauthorized, "user name and password are needed, those of http_guard"
+	return `Basic realm="iotcast", charset="UTF-8"`
+}
+
+// check returns the service account that makes a request, if tokens tell, and the status that refuses it, and why; 0 lets it
+// pass.
+func (g *apiGuard) check(r *http.Request) (account string, status int, reason string) {
+	if status, reason := g.pages.Check(r); status != 0 {
+		switch status {
+		case http.StatusForbidden:
+			reason += "; see http.cors"
+		case http.StatusMisdirectedRequest:
+			reason += ", or set username and password of http_guard"
 		}
-		r.Header.Del("Authorization") // an endpoint of a stream need not see it
-		return 0, ""
+		return "", status, reason
 	}
-	// A foreign name for a local address is how DNS rebinding looks: the browser
-	// takes the page for one of the same origin. Browsers always send Host.
-	if g.local && r.Host != "" && !loopbackHost(hostOf(r.Host)) {
-		return http.StatusMisdirectedRequest, fmt.Sprintf("host %q is foreign: call this API as localhost or 127.0.0.1, or set username and password of http_guard", r.Host)
+	if g.cfg.Username == "" && g.cfg.Verifier == nil {
+		return "", 0, ""
 	}
-	return 0, ""
+	// An endpoint of a stream need not see it.
+	defer r.Header.Del("Authorization")
+	if g.open(r.URL.Path) || g.cfg.Username != "" && g.authenticated(r) {
+		return "", 0, ""
+	}
+	if g.cfg.Verifier == nil {
+		return "", http.StatusUnauthorized, "user name and password are needed, those of http_guard"
+	}
+	account, err, cause := guard.Account(r.Context(), g.cfg.Verifier, r.Header)
+	switch need := needed(r); {
+	case errors.Is(err, guard.ErrUnavailable):
+		g.log.Warn("A token cannot be verified", "error", cause)
+		return "", http.StatusServiceUnavailable, err.Error()
+	case err != nil:
+		return "", http.StatusUnauthorized, err.Error()
+	case !g.cfg.Grants.Allow(account, need):
+		return account, http.StatusForbidden, fmt.Sprintf("service account %q lacks the role %s: add it to management_api.access_bindings", account, need)
+	}
+	return account, 0, ""
 }
 
-func from(r *http.Request) string {
-	if origin := r.Header.Get("Origin"); origin != "" {
-		return fmt.Sprintf("%q", origin)
+// needed is the role that a request takes. Whoever makes streams can do what iotcast may, so it takes all of them.
+func needed(r *http.Request) string {
+	if reads(r) {
+		return access.ViewerOfAll
 	}
-	return "another site"
+	return access.AdminOfAll
 }
 
-func hostOf(hostport string) string {
-	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
-	}
-	return hostport
-}
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-func (g *guard) open(path string) bool {
+func (g *apiGuard) open(path string) bool {
 	inner, below := strings.CutPrefix(path, g.cfg.RootPath)
 	return slices.Contains(g.cfg.OpenPaths, path) || below && slices.Contains(g.cfg.OpenPaths, inner)
 }
 
 // authenticated takes as long for a wrong name as for a wrong password. The header may
 // stand once (RFC 9110, section 5.3).
-func (g *guard) authenticated(r *http.Request) bool {
+func (g *apiGuard) authenticated(r *http.Request) bool {
 	user, password, _ := r.BasicAuth()
 	return len(r.Header.Values("Authorization")) == 1 && equal(user, g.cfg.Username)&equal(password, g.cfg.Password) == 1
 }

@@ -12,7 +12,10 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/httpguard"
+	"github.com/iotcast/iotcast/internal/token"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 )
 
@@ -105,10 +108,16 @@ func (m *Mode) Extract(c *cli.Context) error {
 	return nil
 }
 
+// Callers are those with a token, as the management API has them.
+type Callers struct {
+	Verifier *token.Verifier // nil: there are none
+	Grants   access.Grants
+}
+
 // Start puts the guard before the API of the root config, and returns the API
 // without it. What is not ready beside the streams has /ready answer 503. The function
 // that it returns ends the guard.
-func Start(root *service.ParsedConfig, mode Mode, ready func() error) (api http.Handler, stop func(context.Context), err error) {
+func Start(root *service.ParsedConfig, mode Mode, callers Callers, ready func() error) (api http.Handler, stop func(context.Context), err error) {
 	stop = func(context.Context) {}
 	if !root.Contains(fieldGuard) || !root.Contains(fieldHTTP) { // the schema does not have the fields
 		return http.NotFoundHandler(), stop, nil
@@ -121,7 +130,7 @@ func Start(root *service.ParsedConfig, mode Mode, ready func() error) (api http.
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.Ready = ready
+	cfg.Ready, cfg.Verifier, cfg.Grants = ready, callers.Verifier, callers.Grants
 	api, err = takeOver(root.Resources())
 	if err != nil {
 		return nil, nil, err
@@ -130,13 +139,13 @@ func Start(root *service.ParsedConfig, mode Mode, ready func() error) (api http.
 		return api, stop, nil
 	}
 	log := logging.New(root.Resources().Logger()).With("component", fieldGuard)
-	if cfg.Username != "" && listener.basicAuth {
-		return nil, nil, errors.New("http_guard and http.basic_auth both ask for a password: set one of them")
+	if (cfg.Username != "" || cfg.Verifier != nil) && listener.basicAuth {
+		return nil, nil, errors.New("http.basic_auth asks for a password, and so do http_guard or the tokens of management_api: unset http.basic_auth")
 	}
-	if mode.streams && !httpguard.Loopback(cfg.Address) && cfg.Username == "" && !listener.basicAuth {
+	if mode.streams && !guard.Loopback(cfg.Address) && cfg.Username == "" && cfg.Verifier == nil && !listener.basicAuth {
 		return nil, nil, fmt.Errorf("http.address %s can be reached from other machines, and whoever reaches it could run streams: "+
 			`set username and password of http_guard, such as http_guard: { username: '${IOTCAST_API_USER}', password: '${IOTCAST_API_PASSWORD}' }, `+
-			"or listen on %s, or start with --no-api", cfg.Address, DefaultAddress)
+			"or tokens of management_api, or listen on %s, or start with --no-api", cfg.Address, DefaultAddress)
 	}
 	handler, err := httpguard.New(cfg, api, log)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/token"
+	"github.com/iotcast/iotcast/plugins/httpguard"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	"github.com/iotcast/iotcast/plugins/internal/tlsconfig"
 	"github.com/iotcast/iotcast/plugins/internal/tokenconfig"
@@ -21,8 +22,8 @@ import (
 
 // API is the API of a process, and what it keeps.
 type API struct {
-	Verifier *token.Verifier // of callers' tokens; nil: they need none
-	Grants   access.Grants
+	verifier *token.Verifier // of callers' tokens; nil: they need none
+	grants   access.Grants
 
 	conf    *service.ParsedConfig
 	log     *slog.Logger
@@ -46,27 +47,35 @@ func FromConfig(root *service.ParsedConfig) (*API, error) {
 		return nil, err
 	}
 	if on {
-		if a.Verifier, err = token.New(cfg); err != nil {
+		if a.verifier, err = token.New(cfg); err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", fieldAPI, fieldTokens, err)
 		}
 	}
-	if a.Grants, err = parseBindings(a.conf); err != nil {
+	if a.grants, err = parseBindings(a.conf); err != nil {
 		return nil, fmt.Errorf("%s.%w", fieldAPI, err)
 	}
-	if err := (control.Config{Address: a.address, Verifier: a.Verifier, Grants: a.Grants}).Check(); err != nil {
+	if err := (control.Config{Address: a.address, Verifier: a.verifier, Grants: a.grants}).Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", fieldAPI, err)
 	}
 	return a, nil
 }
 
+// Callers are those that the API knows by their tokens; without an API, none.
+func (a *API) Callers() httpguard.Callers {
+	if a == nil {
+		return httpguard.Callers{}
+	}
+	return httpguard.Callers{Verifier: a.verifier, Grants: a.grants}
+}
+
 // Open begins to verify tokens, opens the state, and returns who takes part: whom the config file names, and whom the state
 // has.
 func (a *API) Open(fixed registry.Config) (*registry.Directory, error) {
-	if a.Verifier != nil {
-		if err := a.Verifier.Start(a.log); err != nil {
+	if a.verifier != nil {
+		if err := a.verifier.Start(a.log); err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", fieldAPI, fieldTokens, err)
 		}
-		a.cleanup = append(a.cleanup, a.Verifier.Close)
+		a.cleanup = append(a.cleanup, a.verifier.Close)
 	}
 	dir, err := a.stateDir()
 	if err != nil {
@@ -102,7 +111,7 @@ func (a *API) stateDir() (dir string, err error) {
 
 // Serve answers requests, until Close. It comes after Open.
 func (a *API) Serve(cfg control.Config) (err error) {
-	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State = a.address, a.Verifier, a.Grants, a.state
+	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State = a.address, a.verifier, a.grants, a.state
 	if cfg.TLS, err = tlsconfig.Server(a.conf, a.log); err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
 	}
