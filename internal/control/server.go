@@ -50,10 +50,11 @@ type Config struct {
 	Fixed     registry.Config     // what stands in the config file
 	Broker    Broker              // nil: there is no MQTT broker in this process
 
-	Streams         Streams       // nil: this process has none, so there are no triggers
-	TriggerTemplate []byte        // what the stream of a trigger is made of
-	BrokerURL       string        // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
-	retry           time.Duration // of triggers that could not be started; 0: the usual; for tests
+	Streams         Streams // nil: this process has none, so there are no triggers
+	TriggerTemplate []byte  // what the stream of a trigger is made of; nil: the usual
+	BrokerURL       string  // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
+
+	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
 
 // Check tells why the API cannot be started so.

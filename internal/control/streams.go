@@ -55,6 +55,7 @@ type triggerStreams struct {
 	maker   stream.Maker
 	kind    *kind[*triggers.Trigger]
 	retry   time.Duration
+	connect time.Duration
 	log     *slog.Logger
 
 	up    atomic.Bool // streams mode is there, and all have been tried
@@ -66,9 +67,13 @@ type triggerStreams struct {
 }
 
 func newTriggerStreams(cfg Config, log *slog.Logger) *triggerStreams {
+	template := cfg.TriggerTemplate
+	if template == nil {
+		template = stream.Template
+	}
 	return &triggerStreams{
-		streams: cfg.Streams, retry: cmp.Or(cfg.retry, retryEvery), log: log, stop: func() {}, failed: map[string]string{},
-		maker: stream.Maker{Template: cfg.TriggerTemplate, Broker: cfg.BrokerURL, Password: cfg.Directory.ProcessPassword()},
+		streams: cfg.Streams, retry: cmp.Or(cfg.retry, retryEvery), connect: cmp.Or(cfg.connect, connectTimeout), log: log, stop: func() {}, failed: map[string]string{},
+		maker: stream.Maker{Template: template, Broker: cfg.BrokerURL, Password: cfg.Directory.ProcessPassword()},
 	}
 }
 
@@ -165,28 +170,27 @@ func (s *triggerStreams) make(ctx context.Context, id string) {
 	if err == nil {
 		err = s.streams.Create(ctx, id, config)
 	}
-	if ctx.Err() == nil {
-		s.settle(id, err)
+	if ctx.Err() != nil { // the process ends
+		return
+	}
+	switch before := s.settle(id, err); {
+	case err == nil && before != "":
+		s.log.Info("The trigger could not be started, and now it is", "trigger_id", id)
+	case err != nil && before != err.Error():
+		s.log.Error("The trigger cannot be started, and is tried again", "trigger_id", id, "error", err)
 	}
 }
 
-// settle notes how the making of a stream has ended.
-func (s *triggerStreams) settle(id string, err error) {
+// settle notes how the making of a stream has ended, and returns the error of the time before.
+func (s *triggerStreams) settle(id string, err error) (before string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, again := s.failed[id]
-	switch {
-	case err == nil:
-		delete(s.failed, id)
-		if again {
-			s.log.Info("The trigger could not be started, and now it is", "trigger_id", id)
-		}
-	default:
+	before = s.failed[id]
+	delete(s.failed, id)
+	if err != nil {
 		s.failed[id] = err.Error()
-		if s.failed[id] != before {
-			s.log.Error("The trigger cannot be started, and is tried again", "trigger_id", id, "error", err)
-		}
 	}
+	return before
 }
 
 func (s *triggerStreams) failures() []string {
@@ -323,7 +327,7 @@ func (s *triggerStreams) await(ctx context.Context, id string) {
 }
 
 func (s *triggerStreams) connected(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.connect)
 	defer cancel()
 	return s.streams.Connected(ctx, id)
 }

@@ -62,7 +62,7 @@ const (
 	// checkID is the ID of streams that are never made.
 	checkID = "iotcast_check"
 	// checked ends each check. The text is for those who meet it in the log.
-	checked = "none: a new config was checked by the iotcast command and is sound"
+	checked = "none: a new config was checked and is sound"
 )
 
 // Check refuses a config that could not be started, and starts nothing: to

@@ -25,7 +25,7 @@ var sample = &api.Trigger{Id: "sample", Rule: &api.Trigger_Rule{Rule: &api.Trigg
 func templateFromConfig(conf *service.ParsedConfig) ([]byte, error) {
 	path, err := conf.FieldString(fieldTriggerTemplate)
 	if err != nil || path == "" {
-		return triggers.Template, err
+		return nil, err // nil: the usual one
 	}
 	template, err := os.ReadFile(path)
 	if err != nil {
