@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	api "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
@@ -211,7 +212,14 @@ func setText(n *yaml.Node, key, value string) {
 	set(n, key, text(value))
 }
 
-func text(s string) *yaml.Node { return typed("!!str", s) }
+// text is quoted where something is put in its place before it is read as YAML, or where YAML asks for it.
+func text(s string) *yaml.Node {
+	n := typed("!!str", s)
+	if strings.HasPrefix(s, "${") {
+		n.Style = yaml.SingleQuotedStyle
+	}
+	return n
+}
 
 func typed(tag, value string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
