@@ -88,7 +88,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 		make: func() *triggers.Trigger { return new(triggers.Trigger) },
 		key:  plain, find: self, taken: k.streams.taken,
 		parent: func(*triggers.Trigger) string { return "" },
-		apply:  k.streams.apply,
+		apply:  k.streams.apply, complete: completeTrigger,
 	}
 	k.streams.kind = k.triggers
 	k.fix(cfg.Fixed)

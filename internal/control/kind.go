@@ -65,6 +65,9 @@ type kind[T resource] struct {
 	taken   func(id string) bool
 	apply   func(ctx context.Context, old, now *entry[T]) error // makes it so in the process; old or now may be nil
 
+	// complete fills in what now leaves to its defaults, and tells what is wrong with it. Old may be nil. It may be nil itself.
+	complete func(old, now *entry[T]) error
+
 	// endsFirst: what is removed from the process can be brought back, and the removal may fail.
 	endsFirst bool
 }
@@ -267,12 +270,17 @@ func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry
 	if e := cmpOr(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
 		ids["registry_id"] = parent
 	}
+	if now != nil && now.resource.GetName() == "" {
+		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
+	}
+	if now != nil && k.complete != nil {
+		if err := k.complete(old, now); err != nil {
+			return nil, err
+		}
+	}
 	op, err := newOperation(ctx, ids, response)
 	if err != nil {
 		return nil, err
-	}
-	if now != nil && now.resource.GetName() == "" {
-		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
 	}
 	key := k.key(id, parent)
 	write := func(tx *state.Tx) error { return k.write(tx, key, parent, old, now, op) }

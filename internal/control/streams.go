@@ -221,6 +221,9 @@ func (s *triggerStreams) taken(id string) bool {
 
 // apply is the apply of the kind. What it has begun it ends, also for a caller who has left.
 func (s *triggerStreams) apply(ctx context.Context, old, now *entry[*triggers.Trigger]) error {
+	if err := s.available(); err != nil { // an import does not ask before
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return status.FromContextError(err).Err()
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/streamsapi"
 	stream "github.com/iotcast/iotcast/internal/triggers"
 )
 
@@ -61,7 +62,7 @@ func (s triggerService) Create(ctx context.Context, r *triggers.CreateTriggerReq
 	if err := s.k.streams.available(); err != nil {
 		return nil, err
 	}
-	if err := checkRule(ctx, nil, r.Rule); err != nil {
+	if err := mayUse(ctx, nil, r.Rule); err != nil {
 		return nil, err
 	}
 	id, end := s.k.triggers.choose(r.Name)
@@ -82,16 +83,7 @@ func (s triggerService) Update(ctx context.Context, r *triggers.UpdateTriggerReq
 		if err := merge(r.UpdateMask, r, e.resource, "name", "description", "labels", "rule"); err != nil {
 			return err
 		}
-		if err := checkRule(ctx, old, e.resource.Rule); err != nil {
-			return err
-		}
-		from, err := stream.RuleOf(old)
-		if err != nil {
-			return err
-		}
-		to, err := stream.RuleOf(e.resource.Rule)
-		e.private.Unsubscribe = stream.Gone(from, to, e.private.Unsubscribe)
-		return err
+		return mayUse(ctx, old, e.resource.Rule)
 	})
 }
 
@@ -144,18 +136,41 @@ func (s triggerService) ListOperations(_ context.Context, r *triggers.ListTrigge
 
 const maxCutoff = time.Minute
 
-// checkRule completes a rule, and refuses it where the options of its types do not, or where the caller may not make it. Old is
-// the rule before; nil: there is none.
-func checkRule(ctx context.Context, old, now *triggers.Trigger_Rule) error {
-	stream.Complete(now)
-	r, err := stream.RuleOf(now)
+// triggerID is an ID that is a stream's, too. It has no underscore, which the IDs of other streams of this process have.
+var triggerID = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9]{0,62}$`)
+
+// completeTrigger is the complete of the kind: it refuses what the options of the types do not.
+func completeTrigger(old, now *entry[*triggers.Trigger]) error {
+	if now.resource.Status == triggers.Trigger_STATUS_UNSPECIFIED {
+		now.resource.Status = triggers.Trigger_ACTIVE
+	}
+	stream.Complete(now.resource.Rule)
+	r, err := stream.RuleOf(now.resource.Rule)
 	switch {
 	case errors.Is(err, stream.ErrUnknown):
 		return status.Error(codes.Unimplemented, err.Error())
 	case err != nil:
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	var all []*violation
+	all := violationsOf(r)
+	if id := now.resource.Id; !triggerID.MatchString(id) || streamsapi.Reserved(id) {
+		all = append(all, wrong("id", "is %.64q, and may have 1 to 63 letters, digits and hyphens: it is the ID of a stream", id))
+	}
+	if len(all) > 0 {
+		return invalid(all...)
+	}
+	if old != nil {
+		before, err := stream.RuleOf(old.resource.Rule)
+		if err != nil {
+			return err
+		}
+		now.private.Unsubscribe = stream.Gone(before, r, old.private.Unsubscribe)
+	}
+	return nil
+}
+
+// violationsOf is what is wrong with a rule beside what its types say.
+func violationsOf(r stream.Rule) (all []*violation) {
 	add := func(field string, err error) {
 		if err != nil {
 			all = append(all, wrong(r.Path+"."+field, "is not possible: %v", err))
@@ -175,32 +190,35 @@ func checkRule(ctx context.Context, old, now *triggers.Trigger_Rule) error {
 	if cutoff := r.Batch.Cutoff; cutoff.CheckValid() != nil || cutoff.AsDuration() < 0 || cutoff.AsDuration() > maxCutoff {
 		add("batch_settings.cutoff", fmt.Errorf("give 0s to %gs", maxCutoff.Seconds()))
 	}
-	for field, text := range map[string]string{
-		"mqtt_topic": r.Topic, "gateway_websocket_broadcast.gateway_id": r.Action.GatewayId,
-		"gateway_websocket_broadcast.path": r.Action.Path, "gateway_websocket_broadcast.service_account_id": r.Action.ServiceAccountId,
+	for _, one := range []struct{ field, text string }{
+		{"mqtt_topic", r.Topic},
+		{"gateway_websocket_broadcast.gateway_id", r.Action.GatewayId},
+		{"gateway_websocket_broadcast.path", r.Action.Path},
+		{"gateway_websocket_broadcast.service_account_id", r.Action.ServiceAccountId},
 	} {
-		if strings.Contains(text, "${") {
-			add(field, fmt.Errorf("%q holds ${, which a stream takes for an environment variable: remove it", text))
+		if strings.Contains(one.text, "${") {
+			add(one.field, fmt.Errorf("%q holds ${, which a stream takes for an environment variable: remove it", one.text))
 		}
 	}
-	if len(all) > 0 {
-		return invalid(all...)
-	}
-	return mayUse(ctx, old, r)
+	return all
 }
 
-// mayUse fails unless the caller may see what a rule listens to, and may act as its service account. What has been there before
-// was asked for by somebody who might.
-func mayUse(ctx context.Context, old *triggers.Trigger_Rule, now stream.Rule) error {
+// mayUse fails unless the caller may see what a rule listens to, and may act as its service account. Old is the rule before, if
+// there is one: what it uses, somebody has asked for who might. A rule that cannot be is refused later.
+func mayUse(ctx context.Context, old, now *triggers.Trigger_Rule) error {
+	r, err := stream.RuleOf(now)
+	if err != nil {
+		return nil
+	}
 	before := stream.Rule{Action: new(triggers.GatewayWebsocketBroadcast)}
-	if r, err := stream.RuleOf(old); err == nil {
-		before = r
+	if was, err := stream.RuleOf(old); err == nil {
+		before = was
 	}
 	this := callOf(ctx)
-	if source := now.User(); source != before.User() && !this.may(access.ViewerOfAll, source) {
+	if source := r.User(); source != before.User() && !this.may(access.ViewerOfAll, source) {
 		return denied(this.account, access.ViewerOfAll, source)
 	}
-	if account := now.Action.ServiceAccountId; account != "" && account != before.Action.ServiceAccountId && !this.may(access.ServiceAccountsUser, account) {
+	if account := r.Action.ServiceAccountId; account != "" && account != before.Action.ServiceAccountId && !this.may(access.ServiceAccountsUser, account) {
 		return denied(this.account, access.ServiceAccountsUser, account)
 	}
 	return nil

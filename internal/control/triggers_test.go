@@ -601,18 +601,60 @@ func TestWhoMayUseWhat(t *testing.T) {
 		r.GetIotMessage().GetGatewayWebsocketBroadcast().ServiceAccountId = account
 		return r
 	}
-	wants(t, checkRule(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ViewerOfAll, `"home"`)
+	wants(t, mayUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ViewerOfAll, `"home"`)
 	allowed[access.ViewerOfAll] = []string{"home"}
-	wants(t, checkRule(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ServiceAccountsUser, `"sender"`)
+	wants(t, mayUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ServiceAccountsUser, `"sender"`)
 	allowed[access.ServiceAccountsUser] = []string{"sender"}
 	for _, err := range []error{
-		checkRule(ctx, nil, as("home", "sender")), checkRule(ctx, nil, as("home", "")),
-		checkRule(ctx, as("other", "somebody"), as("other", "somebody")), // it has been so before
+		mayUse(ctx, nil, as("home", "sender")), mayUse(ctx, nil, as("home", "")),
+		mayUse(ctx, as("other", "somebody"), as("other", "somebody")), // it has been so before
 	} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	wants(t, checkRule(ctx, as("home", "sender"), as("home", "somebody")), codes.PermissionDenied, `"somebody"`)
-	wants(t, checkRule(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
+	wants(t, mayUse(ctx, as("home", "sender"), as("home", "somebody")), codes.PermissionDenied, `"somebody"`)
+	wants(t, mayUse(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
+}
+
+// TestTriggersInADocument: an import makes streams, and an ID may be chosen, as that of the original.
+func TestTriggersInADocument(t *testing.T) {
+	o := newOffice(t)
+	o.trigger("one")
+	o.trigger("two")
+	if err := o.setRule("two", deviceRule("home", "$devices/+/state", "/telemetry")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, new(triggers.Trigger))(o.service().Pause(t.Context(), &triggers.PauseTriggerRequest{TriggerId: "two"}))
+	code, text := o.rest(t, "GET", "/state", "")
+	if code != 200 || strings.Contains(text, o.cfg.Directory.ProcessPassword()) {
+		t.Fatalf("%d %s", code, text)
+	}
+	put := func(o *desk, text string) (int, string) {
+		return o.rest(t, "PUT", "/state", text, "Content-Type", "application/yaml")
+	}
+	other := newOffice(t)
+	other.trigger("gone")
+	moved := strings.Replace(text, "id: one", "id: a1s5msktijh2xaty6mqo", 1)
+	if code, answer := put(other.desk, moved); code != 200 {
+		t.Fatalf("%d %s\n%s", code, answer, moved)
+	}
+	if _, again := other.rest(t, "GET", "/state", ""); again != moved || !slices.Equal(other.ids(), []string{"a1s5msktijh2xaty6mqo"}) {
+		t.Errorf("streams %v, exported:\n%s\nimported:\n%s", other.ids(), again, moved)
+	}
+	for _, bad := range []string{
+		strings.Replace(text, "id: one", "id: a/b", 1), strings.Replace(text, "id: one", "id: streams", 1), strings.Replace(text, "id: one", "id: iotcast_check", 1),
+		strings.Replace(text, "mqtt_topic: "+events, "mqtt_topic: a/#/b", 1), strings.ReplaceAll(text, "gateway_websocket_broadcast", "invoke_function"),
+	} {
+		if code, answer := put(other.desk, bad); code != 400 || !slices.Equal(other.ids(), []string{"a1s5msktijh2xaty6mqo"}) {
+			t.Errorf("%d %s, streams %v", code, answer, other.ids())
+		}
+	}
+	without := newDesk(t)
+	if code, answer := put(without, text); code != 400 || !strings.Contains(answer, "iotcast streams") {
+		t.Errorf("without streams: %d %s", code, answer)
+	}
+	if code, answer := put(other.desk, "triggers: []"); code != 200 || len(other.ids()) > 0 {
+		t.Errorf("%d %s, streams %v", code, answer, other.ids())
+	}
 }
