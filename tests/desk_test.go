@@ -32,7 +32,7 @@ func newDeskWith(t *testing.T, b *broker, setting string, env ...string) *desk {
 	t.Helper()
 	d := &desk{iotcast: newIotcast(t), broker: b, dir: t.TempDir()}
 	d.root = writeFile(t, root(d.gateway, d.http, setting))
-	d.env = append([]string{"IOTCAST_API=http://" + d.http}, env...)
+	d.env = append([]string{"IOTCAST_API=http://" + d.http, "IOTCAST_STREAMS_DIR=" + d.dir, "IOTCAST_MQTT_URL=" + b.url()}, env...)
 	d.start()
 	return d
 }
@@ -124,4 +124,11 @@ func payloadsOf(entries []entry) (all []string) {
 		all = append(all, string(e.payload))
 	}
 	return all
+}
+
+// createTelemetry is a command line of the original service, unchanged.
+var createTelemetry = []string{
+	"trigger", "create", "internet-of-things", "--name", "telemetry", "--description", "All events", "--labels", "env=lab,site=hall-7",
+	"--registry-id", "home", "--mqtt-topic", "$devices/+/events", "--batch-size", "1", "--batch-cutoff", "1s",
+	"--gateway-id", "main", "--gateway-websocket-broadcast-path", "/telemetry",
 }
