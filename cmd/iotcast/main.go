@@ -33,7 +33,6 @@ var (
 func main() {
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
-		service.CLIOptAddCommand(triggerCommand()),
 		service.CLIOptAddCommand(streamCommand()),
 		service.CLIOptAddCommand(passwordCommand()))...))
 }

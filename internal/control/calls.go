@@ -172,7 +172,7 @@ func (c *calls) translated(method string, err error) error {
 }
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,
-// for each look.
+// for each look and each message.
 func (c *calls) record(ctx context.Context, this *call, method string, err error, statusHTTP int) {
 	code := status.Code(err)
 	c.observe(short(method), code, statusHTTP)
@@ -180,7 +180,7 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	switch {
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
 		level = slog.LevelWarn
-	case reads(method) || method == unknown:
+	case reads(method) || method == unknown, code == codes.OK && sends(method):
 		level = slog.LevelDebug
 	}
 	attributes := []any{"method", short(method), "service_account_id", this.caller(), "code", code.String()}

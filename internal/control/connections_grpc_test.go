@@ -208,16 +208,18 @@ func TestConnectionsAreRecorded(t *testing.T) {
 	as.do("POST", "/connections/id-0:send", "{")
 	as.do("POST", "/gateways/main:broadcast", map[string]any{"path": "/a", "data": hello})
 	c.as("b").do("DELETE", "/connections/id-0", nil)
+	as.do("DELETE", "/connections/id-0", nil)
 	as.do("GET", "/elsewhere", nil)
 	as.do("PUT", "/connections", nil)
 	c.do("GET", "/elsewhere", nil)
 	c.do("POST", "/connections/id-0:send", "{")
 	for _, want := range []string{
 		`level=DEBUG msg="Connection API" method=ConnectionService/Get service_account_id=a code=OK connection_id=id-0 gateway_id=main remote_address=127.0.0.1:`,
-		`level=INFO msg="Connection API" method=ConnectionService/Send service_account_id=a code=OK connection_id=id-0 gateway_id=main`,
+		`level=DEBUG msg="Connection API" method=ConnectionService/Send service_account_id=a code=OK connection_id=id-0 gateway_id=main`,
 		`level=INFO msg="Connection API" method=ConnectionService/Send service_account_id=a code=InvalidArgument remote_address=`,
-		`level=INFO msg="Connection API" method=ConnectionService/Broadcast service_account_id=a code=OK gateway_id=main`,
+		`level=DEBUG msg="Connection API" method=ConnectionService/Broadcast service_account_id=a code=OK gateway_id=main`,
 		`level=WARN msg="Connection API" method=ConnectionService/Disconnect service_account_id=b code=PermissionDenied connection_id=id-0 gateway_id=main`,
+		`level=INFO msg="Connection API" method=ConnectionService/Disconnect service_account_id=a code=OK connection_id=id-0 gateway_id=main`,
 		`level=DEBUG msg="Connection API" method=unknown service_account_id=a code=NotFound`,
 		`level=WARN msg="Connection API" method=unknown service_account_id=local code=Unauthenticated`,
 		`level=WARN msg="Connection API" method=ConnectionService/Send service_account_id=local code=Unauthenticated`,
@@ -227,7 +229,7 @@ func TestConnectionsAreRecorded(t *testing.T) {
 		}
 	}
 	want := map[string]int{
-		"get 200": 1, "send 200": 1, "send 400": 1, "broadcast 200": 1, "disconnect 403": 1, "unknown 404": 1, "unknown 405": 1, "unknown 401": 1, "send 401": 1,
+		"get 200": 1, "send 200": 1, "send 400": 1, "broadcast 200": 1, "disconnect 403": 1, "disconnect 200": 1, "unknown 404": 1, "unknown 405": 1, "unknown 401": 1, "send 401": 1,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

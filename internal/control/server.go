@@ -23,6 +23,7 @@ import (
 	devices "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/devices/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/apigateway/websocket/v1"
+	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -56,6 +57,12 @@ type Config struct {
 
 	Connections     connections.Directory
 	MaxMessageBytes int // that may be sent to connections
+
+	Streams         Streams // nil: this process has none, so there are no triggers
+	TriggerTemplate []byte  // what the stream of a trigger is made of; nil: the usual
+	BrokerURL       string  // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
+
+	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
 
 // Check tells why the management API cannot be started so.
@@ -90,6 +97,7 @@ type Server struct {
 	http     *http.Server
 	grpc     *grpc.Server
 	served   sync.WaitGroup
+	triggers *triggerStreams // nil: it has none
 }
 
 // Start starts the management API: it binds the address and begins to answer. Observe is told of every request: its method,
@@ -102,10 +110,20 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 		name: "Management API", verifier: cfg.Verifier, grants: cfg.Grants, directory: cfg.Directory, log: log,
 		observe: func(method string, code codes.Code, _ int) { observe(method, code.String()) },
 	}
-	k := newKeeper(cfg)
-	return start(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, plainRoutes(k, cfg), func(next http.Handler) http.Handler {
+	k := newKeeper(cfg, log)
+	if err := k.streams.maker.Check(); err != nil {
+		return nil, fmt.Errorf("trigger_template: %w", err)
+	}
+	s, err := bind(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, plainRoutes(k, cfg), func(next http.Handler) http.Handler {
 		return documented(next, managementDocument)
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.triggers = k.streams
+	s.triggers.start()
+	s.serve(c)
+	return s, nil
 }
 
 // StartConnections starts connection_api, which is of ConnectionService alone. Observe is told of every request: get, send,
@@ -121,13 +139,18 @@ func StartConnections(cfg Config, observe func(method string, status int), log *
 		},
 	}
 	service := connectionsOf(cfg)
-	return start(cfg, c, func(s *grpc.Server) { registerConnections(s, service) }, service.extensions(), func(next http.Handler) http.Handler {
+	s, err := bind(cfg, c, func(s *grpc.Server) { registerConnections(s, service) }, service.extensions(), func(next http.Handler) http.Handler {
 		return documented(anyType(next), connectionsDocument)
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.serve(c)
+	return s, nil
 }
 
-// start serves what register registers, and plain routes, behind what before puts before them.
-func start(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute, before func(http.Handler) http.Handler) (*Server, error) {
+// bind makes a server of what register registers, and of plain routes, behind what before puts before them.
+func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute, before func(http.Handler) http.Handler) (*Server, error) {
 	limit := requestBytes(cfg.MaxMessageBytes)
 	s := &Server{grpc: grpc.NewServer(
 		grpc.MaxRecvMsgSize(int(limit)),
@@ -149,7 +172,19 @@ func start(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute
 		s.listener = tls.NewListener(bound, cfg.TLS)
 	}
 	handler := c.rest(c.plain(transcoder, plain))
-	s.serve(before(c.known(front(handler, guard.New(cfg.Address, cfg.Verifier != nil)))), c)
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetHTTP2(true)
+	both.SetUnencryptedHTTP2(true) // gRPC without TLS
+	s.http = &http.Server{
+		Handler:           before(c.known(front(handler, guard.New(cfg.Address, cfg.Verifier != nil)))),
+		Protocols:         both,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
 	c.log.Info(c.name+" listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 		c.log.Warn("The " + strings.ToLower(c.name[:1]) + c.name[1:] + " has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
@@ -162,6 +197,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 	devices.RegisterRegistryServiceServer(s, registryService{k: k})
 	devices.RegisterDeviceServiceServer(s, deviceService{k: k})
 	brokers.RegisterBrokerServiceServer(s, brokerService{k: k})
+	triggers.RegisterTriggerServiceServer(s, triggerService{k: k})
 	devices.RegisterRegistryDataServiceServer(s, registryDataService{broker: cfg.Broker})
 	devices.RegisterDeviceDataServiceServer(s, deviceDataService{broker: cfg.Broker})
 	brokers.RegisterBrokerDataServiceServer(s, brokerDataService{broker: cfg.Broker})
@@ -186,20 +222,7 @@ func connectionsOf(cfg Config) connectionService {
 	return connectionService{directory: cfg.Connections, maxBytes: cfg.MaxMessageBytes}
 }
 
-func (s *Server) serve(handler http.Handler, c *calls) {
-	both := new(http.Protocols)
-	both.SetHTTP1(true)
-	both.SetHTTP2(true)
-	both.SetUnencryptedHTTP2(true) // gRPC without TLS
-	s.http = &http.Server{
-		Handler:           handler,
-		Protocols:         both,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
-	}
+func (s *Server) serve(c *calls) {
 	s.served.Go(func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			c.log.Error(c.name+" stopped listening", "error", err)
@@ -210,6 +233,9 @@ func (s *Server) serve(handler http.Handler, c *calls) {
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// Ready tells what is not there yet.
+func (s *Server) Ready() error { return s.triggers.ready() }
+
 // Close lets requests that are under way end, or breaks them off when ctx ends.
 func (s *Server) Close(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
@@ -217,4 +243,7 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	s.served.Wait()
 	s.grpc.Stop()
+	if s.triggers != nil {
+		s.triggers.close()
+	}
 }
