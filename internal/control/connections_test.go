@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -371,16 +372,46 @@ func TestAddressInUse(t *testing.T) {
 // TestDocument: the server has every method that the document has.
 func TestDocument(t *testing.T) {
 	c := start(t, directoryOf(access.Bindings{"a": access.Admin}), true).as("a")
-	paths := c.doc.Paths.Map()
-	if len(paths) == 0 {
-		t.Fatal("it has none")
-	}
-	for path, item := range paths {
-		path = strings.NewReplacer("{connectionId}", "none", "{gatewayId}", "none").Replace(path)
+	c.documents(t, control.ConnectionRoutes())
+	for path, item := range c.doc.Paths.Map() {
+		path = strings.NewReplacer("{connection_id}", "none", "{gateway_id}", "none").Replace(strings.TrimPrefix(path, basePath))
 		for verb := range item.Operations() {
 			if a := c.do(verb, path, nil); a.status == http.StatusMethodNotAllowed || strings.Contains(a.raw, "nothing at this path") {
 				t.Errorf("%s %s: %d %s", verb, path, a.status, a.raw)
 			}
+		}
+	}
+}
+
+// TestManagementDocument: the document of the management API has every route, and says what it takes.
+func TestManagementDocument(t *testing.T) {
+	c := manage(t, directoryOf(nil), false)
+	c.documents(t, control.ManagementRoutes())
+	send := c.doc.Paths.Value("/apigateways/websocket/v1/connections/{connection_id}:send").Post
+	body := send.RequestBody.Value.Content.Get("application/json").Schema.Value
+	if !slices.Equal(body.Required, []string{"data"}) || body.Properties["type"] == nil || body.Properties["connectionId"] != nil || send.Parameters[0].Value.Name != "connection_id" {
+		t.Errorf("to send takes %v, of which it needs %v", slices.Sorted(maps.Keys(body.Properties)), body.Required)
+	}
+}
+
+// documents fails unless the document has the routes, and no others.
+func (c *client) documents(t *testing.T, routes []control.Route) {
+	t.Helper()
+	n := 0
+	for _, item := range c.doc.Paths.Map() {
+		n += len(item.Operations())
+	}
+	if n != len(routes) || n == 0 {
+		t.Errorf("the document has %d operations, and there are %d routes", n, len(routes))
+	}
+	for _, r := range routes {
+		item := c.doc.Paths.Value(r.Path)
+		if item == nil || item.GetOperation(r.Verb) == nil {
+			t.Errorf("the document lacks %s %s", r.Verb, r.Path)
+			continue
+		}
+		if o := item.GetOperation(r.Verb); o.Summary == "" || o.Responses.Status(http.StatusOK) == nil || o.Responses.Default() == nil || (o.RequestBody != nil) != r.Body {
+			t.Errorf("%s %s lacks a summary, an answer, an error or a body", r.Verb, r.Path)
 		}
 	}
 }

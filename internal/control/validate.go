@@ -63,6 +63,9 @@ func lenient(field protoreflect.Name) bool {
 	return false
 }
 
+// Required tells whether a field must be there.
+func Required(f protoreflect.FieldDescriptor) bool { return rulesOf(f).required && !lenient(f.Name()) }
+
 // configured are fields whose length is for the configuration to bound: by max_message_bytes.
 func configured(field protoreflect.FullName) bool {
 	return field == "yandex.cloud.serverless.apigateway.websocket.v1.SendToConnectionRequest.data"
@@ -108,7 +111,7 @@ func (v *validator) field(path string, m protoreflect.Message, f protoreflect.Fi
 	rules := rulesOf(f)
 	value := m.Get(f)
 	if !m.Has(f) {
-		if rules.required && !lenient(f.Name()) {
+		if Required(f) {
 			v.add(path, "is missing")
 		}
 		if f.IsMap() || f.IsList() || f.HasPresence() {
