@@ -3,9 +3,13 @@ package control_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +19,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/apigateway/websocket/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -294,4 +299,41 @@ func TestReflectionAndHealth(t *testing.T) {
 	wantCode(t, err, codes.Unauthenticated, "bearer token")
 	_, err = listed(with(t, "stranger"), closed)
 	wantCode(t, err, codes.PermissionDenied, "viewer")
+}
+
+// TestOverTLS: gRPC and REST at one address, also where the configuration follows its files.
+func TestOverTLS(t *testing.T) {
+	sample := httptest.NewTLSServer(nil)
+	sample.Close()
+	static := &tls.Config{Certificates: sample.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+	following := static.Clone()
+	following.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return static.Clone(), nil }
+	roots := x509.NewCertPool()
+	roots.AddCert(sample.Certificate())
+	for _, secure := range []*tls.Config{static, following} {
+		s, err := control.StartConnections(control.Config{
+			Address: "127.0.0.1:0", MaxMessageBytes: 1, Connections: directoryOf(nil), TLS: secure,
+		}, func(string, int) {}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+		conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(client)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := websocket.NewConnectionServiceClient(conn).Get(t.Context(), &websocket.GetConnectionRequest{ConnectionId: "id-0"})
+		if err != nil || got.Id != "id-0" {
+			t.Error(got, err)
+		}
+		_ = conn.Close()
+		https := http.Client{Transport: &http.Transport{TLSClientConfig: client, DisableKeepAlives: true}}
+		res, err := https.Get("https://" + s.Addr().String() + basePath + "/connections")
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Error(res, err)
+		} else {
+			_ = res.Body.Close()
+		}
+		s.Close(t.Context())
+	}
 }

@@ -169,7 +169,7 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 	}
 	s.listener = bound
 	if cfg.TLS != nil {
-		s.listener = tls.NewListener(bound, cfg.TLS)
+		s.listener = tls.NewListener(bound, withHTTP2(cfg.TLS))
 	}
 	handler := c.rest(c.plain(transcoder, plain))
 	both := new(http.Protocols)
@@ -190,6 +190,22 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 		c.log.Warn("The " + strings.ToLower(c.name[:1]) + c.name[1:] + " has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
 	}
 	return s, nil
+}
+
+// withHTTP2 lets clients choose HTTP/2 (ALPN, RFC 7301), without which there is no gRPC.
+func withHTTP2(cfg *tls.Config) *tls.Config {
+	secure := cfg.Clone()
+	secure.NextProtos = []string{"h2", "http/1.1"}
+	if follow := cfg.GetConfigForClient; follow != nil {
+		secure.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			now, err := follow(hello)
+			if err != nil || now == nil {
+				return now, err
+			}
+			return withHTTP2(now), nil
+		}
+	}
+	return secure
 }
 
 // register tells the server of all services.

@@ -52,7 +52,7 @@ func Field() *service.ConfigField {
 		forwardField(),
 		nodesField(),
 	).
-		Description("An HTTP API over the WebSocket connections of this process. Below `/apigateways/websocket/v1` it can get, address and close a connection as the original service does, and besides list connections and broadcast to a path:\n\n" +
+		Description("An API over the WebSocket connections of this process. It is the `ConnectionService` of the original, from its own published types: below `/apigateways/websocket/v1` over REST and, at the same address, over gRPC it gets, addresses and closes a connection. Besides, over HTTP alone, it lists connections and broadcasts to a path:\n\n" +
 			"| call | does | role on the gateway |\n" +
 			"|---|---|---|\n" +
 			"| `GET /connections` | lists the connections that are open, by pages, filtered with `gatewayId`, `path` and `sourceIp` | `api-gateway.viewer` |\n" +
@@ -60,7 +60,7 @@ func Field() *service.ConfigField {
 			"| `POST /connections/{id}:send` | sends it a message, in base64 | `api-gateway.websocketWriter` |\n" +
 			"| `DELETE /connections/{id}` | closes it | `api-gateway.websocketWriter` |\n" +
 			"| `POST /gateways/{label}:broadcast` | sends a message to every connection of a path | `api-gateway.websocketBroadcaster` |\n\n" +
-			"The API serves its own OpenAPI document at `/openapi.yaml`.").
+			"The API serves its own OpenAPI document at `/openapi.yaml`. [`management_api`](../management.md) serves the same calls; there the roles of its own `access_bindings` count, too. Pages of other origins and, without tokens, other host names than this machine's are refused with 403 and 421. Each call that closes a connection or is refused stands in the log, with the service account, and at the level `DEBUG` each other.").
 		Example(map[string]any{fieldAddress: "127.0.0.1:8081"}).
 		Example(map[string]any{
 			fieldAddress: ":8443",
