@@ -34,6 +34,10 @@ func main() {
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
 		service.CLIOptAddCommand(triggerCommand()),
+		service.CLIOptAddCommand(registryCommand()),
+		service.CLIOptAddCommand(deviceCommand()),
+		service.CLIOptAddCommand(brokerCommand()),
+		service.CLIOptAddCommand(mqttCommand()),
 		service.CLIOptAddCommand(streamCommand()),
 		service.CLIOptAddCommand(passwordCommand()))...))
 }
