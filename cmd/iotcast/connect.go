@@ -41,9 +41,9 @@ func connectionFlags() []cli.Flag {
 			Name: flagToken, EnvVars: []string{"IOTCAST_TOKEN"}, Category: category,
 			Usage: "The `token` to call it with. Other users of this machine see arguments: better set the environment variable, or name a file",
 		},
-		&cli.StringFlag{Name: flagTokenFile, EnvVars: []string{"IOTCAST_TOKEN_FILE"}, Category: category, Usage: "A `file` with the token, instead"},
+		&cli.StringFlag{Name: flagTokenFile, EnvVars: []string{"IOTCAST_TOKEN_FILE"}, Category: category, TakesFile: true, Usage: "A `file` with the token, instead"},
 		&cli.StringFlag{
-			Name: flagCAFile, EnvVars: []string{"IOTCAST_CA_FILE"}, Category: category,
+			Name: flagCAFile, EnvVars: []string{"IOTCAST_CA_FILE"}, Category: category, TakesFile: true,
 			Usage: "A `file` with the authorities to trust, in PEM, instead of those of the system",
 		},
 		&cli.BoolFlag{Name: flagInsecure, Category: category, Usage: "Send the token to other machines without TLS, too: whoever is on the way can read it"},

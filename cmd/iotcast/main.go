@@ -38,6 +38,8 @@ func main() {
 		service.CLIOptAddCommand(deviceCommand()),
 		service.CLIOptAddCommand(brokerCommand()),
 		service.CLIOptAddCommand(mqttCommand()),
+		service.CLIOptAddCommand(completionCommand()),
+		service.CLIOptAddCommand(completeCommand()),
 		service.CLIOptAddCommand(streamCommand()),
 		service.CLIOptAddCommand(passwordCommand()))...))
 }

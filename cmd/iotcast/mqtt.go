@@ -13,6 +13,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/internal/mqttclient"
@@ -107,7 +108,11 @@ func connectMQTT(c *cli.Context, receive mqtt.MessageHandler) (*mqttLink, error)
 		SetDefaultPublishHandler(receive).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { link.lost <- err })
 	link.Client = mqtt.NewClient(options)
-	if err := answered(link.Connect()); err != nil {
+	token := link.Connect().(*mqtt.ConnectToken)
+	if err := answered(token); err != nil {
+		if code := token.ReturnCode(); code == packets.ErrRefusedBadUsernameOrPassword || code == packets.ErrRefusedNotAuthorised {
+			err = fmt.Errorf("%w: check --%s, --%s or --%s", err, flagUser, flagPassword, flagCert)
+		}
 		return nil, fmt.Errorf("connecting to MQTT broker %s: %w", link.name, err)
 	}
 	return link, nil

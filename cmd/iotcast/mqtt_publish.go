@@ -88,16 +88,15 @@ func (l *mqttLink) publishLines(topic string, from io.Reader) error {
 	return lines.Err()
 }
 
-// publish returns when the broker has the message, as far as the QoS tells.
+// publish returns when the broker has the message, as far as the QoS tells. To end the connection is the only way in which
+// MQTT 3.1.1 lets a broker refuse a topic (section 3.3.5).
 func (l *mqttLink) publish(topic string, payload []byte) error {
-	token := l.Publish(topic, l.qos, false, payload)
-	if err := answered(token); err != nil {
+	err := answered(l.Publish(topic, l.qos, false, payload))
+	if err != nil && !l.IsConnected() {
+		err = fmt.Errorf("the connection ended: may this user publish to %s? (%w)", topic, err)
+	}
+	if err != nil {
 		return fmt.Errorf("publishing on MQTT broker %s: %w", l.name, err)
 	}
-	select {
-	case err := <-l.lost: // the only way in which MQTT 3.1.1 refuses a topic
-		return fmt.Errorf("publishing on MQTT broker %s: the connection ended (%w): may this user publish to %s?", l.name, err, topic)
-	default:
-		return nil
-	}
+	return nil
 }
