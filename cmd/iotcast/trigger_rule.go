@@ -33,44 +33,29 @@ type rule struct {
 	action           *triggers.GatewayWebsocketBroadcast
 }
 
-// foreignError is about a trigger that the original service has and iotcast has not.
-type foreignError string
-
-func (e foreignError) Error() string { return string(e) }
-
-var errNoAction = errors.New("gateway_websocket_broadcast is missing: it says where to send")
-
 // ruleOf is the rule of a trigger.
 func ruleOf(t *triggers.Trigger) (r rule, err error) {
+	var batch **triggers.BatchSettings
+	path := ""
 	switch of := t.GetRule().GetRule().(type) {
 	case *triggers.Trigger_Rule_IotMessage:
 		m := of.IotMessage
-		r = rule{registry: &m.RegistryId, device: &m.DeviceId, topic: &m.MqttTopic, batch: m.BatchSettings, action: m.GetGatewayWebsocketBroadcast()}
-		if m.GetAction() == nil {
-			return r, fmt.Errorf("rule.iot_message.%w", errNoAction)
-		}
-		if m.BatchSettings == nil {
-			m.BatchSettings = new(triggers.BatchSettings)
-			r.batch = m.BatchSettings
-		}
+		r = rule{registry: &m.RegistryId, device: &m.DeviceId, topic: &m.MqttTopic, action: m.GetGatewayWebsocketBroadcast()}
+		batch, path = &m.BatchSettings, "rule.iot_message"
 	case *triggers.Trigger_Rule_IotBrokerMessage:
 		m := of.IotBrokerMessage
-		r = rule{broker: &m.BrokerId, topic: &m.MqttTopic, batch: m.BatchSettings, action: m.GetGatewayWebsocketBroadcast()}
-		if m.GetAction() == nil {
-			return r, fmt.Errorf("rule.iot_broker_message.%w", errNoAction)
-		}
-		if m.BatchSettings == nil {
-			m.BatchSettings = new(triggers.BatchSettings)
-			r.batch = m.BatchSettings
-		}
-	case nil:
-		return r, errors.New("rule is missing: give rule.iot_message or rule.iot_broker_message")
+		r = rule{broker: &m.BrokerId, topic: &m.MqttTopic, action: m.GetGatewayWebsocketBroadcast()}
+		batch, path = &m.BatchSettings, "rule.iot_broker_message"
 	default:
-		return r, foreignError("its rule is not what iotcast listens to: that are iot_message and iot_broker_message")
+		return r, errors.New("rule is missing: give rule.iot_message or rule.iot_broker_message")
 	}
 	if r.action == nil {
-		return r, foreignError("its action is not what iotcast does: that is gateway_websocket_broadcast")
+		return r, fmt.Errorf("%s.gateway_websocket_broadcast is missing: it says where to send", path)
 	}
+	if *batch == nil {
+		*batch = new(triggers.BatchSettings)
+	}
+	r.batch = *batch
 	return r, nil
 }
 
