@@ -124,7 +124,7 @@ func (c *calls) translated(method string, err error) error {
 }
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,
-// for each look.
+// for each look and each message.
 func (c *calls) record(ctx context.Context, this *call, method string, err error) {
 	code := status.Code(err)
 	c.observe(short(method), code.String())
@@ -132,7 +132,7 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	switch {
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
 		level = slog.LevelWarn
-	case reads(method):
+	case reads(method), code == codes.OK && need(method) == access.DevicesWriter:
 		level = slog.LevelDebug
 	}
 	attributes := []any{"method", short(method), "service_account_id", this.caller(), "code", code.String()}

@@ -66,7 +66,7 @@ func newPassword(text string) (password, error) {
 		return password{}, invalid(wrong("password", "is too weak: %v", err))
 	}
 	hash, err := registry.HashPassword(text)
-	return password{ID: newID(), CreatedAt: time.Now().UTC(), Hash: hash}, err
+	return password{ID: newID(), CreatedAt: now().AsTime(), Hash: hash}, err
 }
 
 func newID() string {
@@ -93,7 +93,7 @@ func newCertificate(field, text string) (certificate, error) {
 		return certificate{}, invalid(wrong(field, "expired at %s: nobody could log in with it", parsed.NotAfter.Format(time.RFC3339)))
 	}
 	return certificate{
-		Fingerprint: registry.Fingerprint(parsed), CreatedAt: time.Now().UTC(), Data: string(pem.EncodeToMemory(block)),
+		Fingerprint: registry.Fingerprint(parsed), CreatedAt: now().AsTime(), Data: string(pem.EncodeToMemory(block)),
 	}, nil
 }
 

@@ -40,7 +40,7 @@ func foreignBody(r *http.Request) (kind string, bad bool) {
 	case err != nil:
 		return "that is malformed", true
 	}
-	return kind, kind != "application/json" && kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") && !strings.HasPrefix(kind, "application/grpc-web")
+	return kind, kind != "application/json" && kind != "application/yaml" && kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") && !strings.HasPrefix(kind, "application/grpc-web")
 }
 
 // refuse answers as the services do: a google.rpc.Status in JSON.

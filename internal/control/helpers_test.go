@@ -98,15 +98,15 @@ func (d *desk) restart() {
 }
 
 // rest makes a request, and returns the status and the body, indented.
-func (d *desk) rest(method, path, body string, header ...string) (int, string) {
-	d.t.Helper()
+func (d *desk) rest(t testing.TB, method, path, body string, header ...string) (int, string) {
+	t.Helper()
 	var content io.Reader
 	if body != "" {
 		content = strings.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.server.Addr().String()+path, content)
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+d.server.Addr().String()+path, content)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -120,12 +120,12 @@ func (d *desk) rest(method, path, body string, header ...string) (int, string) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, text, "", "  ") == nil {

@@ -18,6 +18,7 @@ type keeper struct {
 	state      *state.Store
 	directory  *registry.Directory
 	broker     Broker
+	fixed      registry.Config // what stands in the config file
 	registries *kind[*devices.Registry]
 	devices    *kind[*devices.Device]
 	brokers    *kind[*brokers.Broker]
@@ -32,7 +33,7 @@ const (
 func fixedLabels() map[string]string { return map[string]string{labelManagedBy: byConfigFile} }
 
 func newKeeper(cfg Config) *keeper {
-	k := &keeper{state: cfg.State, directory: cfg.Directory, broker: cfg.Broker}
+	k := &keeper{state: cfg.State, directory: cfg.Directory, broker: cfg.Broker, fixed: cfg.Fixed}
 	all := newTurns()
 	taken := func(id string) bool { _, ok := cfg.Directory.Principal(id); return ok }
 	plain := func(id, _ string) string { return id }

@@ -205,9 +205,6 @@ func (k *kind[T]) choose(name string) (id string, end func()) {
 // create makes a resource. The caller has its turn.
 func (k *kind[T]) create(ctx context.Context, e *entry[T]) (*operation.Operation, error) {
 	id, parent := e.resource.GetId(), k.parent(e.resource)
-	if e.resource.GetName() == "" {
-		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
-	}
 	return k.commit(ctx, id, parent, nil, e, e.resource)
 }
 
@@ -269,6 +266,9 @@ func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry
 	op, err := newOperation(ctx, ids, response)
 	if err != nil {
 		return nil, err
+	}
+	if now != nil && now.resource.GetName() == "" {
+		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
 	}
 	key := k.key(id, parent)
 	write := func(tx *state.Tx) error { return k.write(tx, key, parent, old, now, op) }

@@ -32,14 +32,17 @@ func newOperation(ctx context.Context, ids map[string]string, response proto.Mes
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := metadataOf(this.method, ids)
-	if err != nil {
-		return nil, err
+	description, metadata := "Import state", (*anypb.Any)(nil)
+	if this.method != nil {
+		description = describe(this.method)
+		if metadata, err = metadataOf(this.method, ids); err != nil {
+			return nil, err
+		}
 	}
 	now := timestamppb.New(time.Now().UTC().Truncate(time.Millisecond))
 	return &operation.Operation{
 		Id:          strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""), // in the order of time
-		Description: describe(this.method),
+		Description: description,
 		CreatedAt:   now,
 		ModifiedAt:  now,
 		CreatedBy:   this.caller(),

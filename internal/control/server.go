@@ -97,7 +97,10 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(bound, cfg.TLS)
 	}
-	s.serve(documented(front(rest(handler), guard.New(cfg.Address, cfg.Verifier != nil))), log)
+	mux := http.NewServeMux()
+	mux.Handle("/", rest(handler))
+	mux.Handle(pathState, k.stateHandler(c))
+	s.serve(documented(front(mux, guard.New(cfg.Address, cfg.Verifier != nil))), log)
 	log.Info("Management API listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 		log.Warn("The management API has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")

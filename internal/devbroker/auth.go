@@ -42,11 +42,11 @@ func (h *hook) identify(cl *mqtt.Client, pk packets.Packet) error {
 	if pk.Connect.PasswordFlag {
 		login.Password = append([]byte{}, pk.Connect.Password...) // not nil, even if it is empty
 	}
-	p, _, err := h.directory.Authenticate(login)
+	p, proof, err := h.directory.Authenticate(login)
 	if err != nil {
 		return err
 	}
-	connOf(cl).principal = p
+	connOf(cl).principal, connOf(cl).proof = p, proof
 	cl.Properties.Username = []byte(p.ID)
 	cl.ID = sessionID(p, cl.ID)
 	return nil

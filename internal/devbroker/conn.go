@@ -35,11 +35,15 @@ type conn struct {
 	queue   []byte
 	broken  bool // writing failed; there may still be something to read
 	closed  bool
-	bounded bool // MQTT 5: with a Receive Maximum
-	window  int  // how many deliveries the client may still be sent; negative after more of them were resent
+	over    bool   // mochi has let go of the connection
+	last    func() // to be done then; nil: nothing
+	bounded bool   // MQTT 5: with a Receive Maximum
+	window  int    // how many deliveries the client may still be sent; negative after more of them were resent
 
 	// What the hook keeps about the client.
 	principal registry.Principal // who it is, if there are registries; set before the session is established
+	proof     registry.Proof     // by what that is known
+	activity  *Activity          // of the device, from its announcement on; what is in it is the monitor's
 	in        inbound            // of the goroutine that reads
 	refusals  atomic.Int32       // what it was not allowed to do
 	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
@@ -201,5 +205,23 @@ func (c *conn) release() {
 func (c *conn) end() {
 	c.release()
 	c.resume()
+	c.mu.Lock()
+	c.over = true
+	last := c.last
+	c.mu.Unlock()
+	if last != nil {
+		last()
+	}
 	close(c.ended)
+}
+
+// atEnd has f done when mochi has let go of the connection and before another takes over its session, or now if it is late.
+func (c *conn) atEnd(f func()) {
+	c.mu.Lock()
+	over := c.over
+	c.last = f
+	c.mu.Unlock()
+	if over {
+		f()
+	}
 }

@@ -67,6 +67,7 @@ type WebSocket struct {
 // Broker is a running MQTT broker.
 type Broker struct {
 	server    *mqtt.Server
+	hook      *hook
 	listeners []*listener
 	close     func() error
 }
@@ -188,6 +189,7 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 		server: b.server, users: cfg.Users, directory: cfg.Directory, monitor: newMonitor(), log: log,
 		service: b.server.NewClient(nil, mqtt.LocalListener, "iotcast", true),
 	}
+	b.hook = h
 	if err := b.server.AddHook(h, nil); err != nil {
 		return err
 	}
@@ -196,7 +198,7 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 		if h.store, err = openStore(cfg.File, log); err != nil {
 			return err
 		}
-		sessions, retained, err := h.store.restore(b.server, cfg.Directory, &h.received)
+		sessions, retained, err := h.store.restore(h)
 		if err == nil {
 			err = b.server.AddHook(h.store, nil)
 		}
@@ -205,6 +207,9 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 			return fmt.Errorf("reading %q: %w", cfg.File, err)
 		}
 		log.Info("MQTT broker restored", "file", cfg.File, "sessions", sessions, "retained", retained)
+	}
+	if cfg.Directory != nil {
+		cfg.Directory.OnChange(h.follow)
 	}
 	for _, l := range b.listeners {
 		if err := b.server.AddListener(l); err != nil {

@@ -181,9 +181,13 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-func newLog() (*logBuffer, *slog.Logger) {
+func newLog() (*logBuffer, *slog.Logger) { return newLogOf(slog.LevelWarn) }
+
+func newInfoLog() (*logBuffer, *slog.Logger) { return newLogOf(slog.LevelInfo) }
+
+func newLogOf(level slog.Level) (*logBuffer, *slog.Logger) {
 	buf := new(logBuffer)
-	return buf, slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return buf, slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{Level: level}))
 }
 
 func dialRaw(t testing.TB, b *Broker) net.Conn {

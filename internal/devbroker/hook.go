@@ -35,6 +35,8 @@ type hook struct {
 	monitor   *monitor
 	store     *store // nil: nothing is kept on disk
 	received  received
+	sessions  sessions     // if there is a directory
+	kept      kept         // if there is a directory
 	service   *mqtt.Client // publishes what the broker itself has to say
 	log       *slog.Logger
 
@@ -49,7 +51,8 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnUnsubscribe,
 		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWillSent:
+		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent,
+		mqtt.OnRetainMessage:
 		return true
 	}
 	return false
@@ -97,12 +100,12 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	if r.permanent {
-		h.keep(cl, r.topics, pk)
+	if r.permanent || pk.FixedHeader.Retain && h.directory != nil && c.principal.Role != registry.BrokerRole {
+		h.keep(cl.ID, r.topics[0], pk)
 		pk.FixedHeader.Retain = false
 	}
 	if h.directory != nil {
-		h.monitor.published(c.principal)
+		h.monitor.published(c.activity)
 	}
 	if pk.FixedHeader.Qos == 0 && len(r.topics) == 1 {
 		pk.TopicName = r.topics[0]
@@ -144,23 +147,34 @@ func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error
 	return nil
 }
 
+// OnWill comes before mochi publishes a will. One of somebody who may not publish it any more goes nowhere.
+func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	if h.directory == nil {
+		return will, nil
+	}
+	if _, err := h.directory.Publish(connOf(cl).principal, h.outside(will.TopicName)); err != nil {
+		will.TopicName, will.Retain = nowhere, false
+	}
+	return will, nil
+}
+
 // OnWillSent comes when mochi has published a will by the first of its names.
 func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	if h.directory == nil {
+	if h.directory == nil || pk.TopicName == nowhere {
 		return
 	}
 	p, _ := h.directory.Principal(string(cl.Properties.Username))
 	m, err := h.directory.Publish(p, h.outside(pk.TopicName))
-	if err != nil { // cannot be: it was asked at the beginning
-		h.logAt(slog.LevelError, "could not publish a will", cl, err)
+	if err != nil { // it was removed meanwhile
+		h.logAt(slog.LevelDebug, "refused a will", cl, err)
 		return
 	}
 	topics := topicsOf(m)
-	if m.Permanent {
-		h.keep(cl, topics, pk)
+	if m.Permanent || pk.FixedHeader.Retain && p.Role != registry.BrokerRole {
+		h.keep(cl.ID, topics[0], pk)
 		pk.FixedHeader.Retain = false
 	}
-	h.publish(topics[1:], pk)
+	h.publishOrLog(topics[1:], pk)
 }
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
@@ -179,6 +193,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 			}
 		}
 
+		if h.directory != nil && !h.sessions.has(cl.ID, connOf(cl).principal) {
+			h.dissolve(old) // it is of one who had this ID before
+		}
 		h.takeover.Lock()
 		if now, _ := h.server.Clients.Get(cl.ID); now == old {
 			connOf(cl).unlock = sync.OnceFunc(h.takeover.Unlock)
@@ -207,18 +224,23 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
 	connOf(cl).resume()
-	if h.directory != nil {
-		h.announceConnected(cl)
+	if h.directory == nil {
+		return
+	}
+	h.announceConnected(cl)
+	h.sessions.add(cl.ID, connOf(cl).principal)
+	if c := connOf(cl); h.directory.Recheck(c.principal, c.proof) != nil {
+		h.follow([]string{c.principal.ID}) // it has changed since it logged in
 	}
 }
 
 // OnClientExpired comes when a session has ended some time after its connection.
-func (h *hook) OnClientExpired(cl *mqtt.Client) { h.received.forget(cl.ID) }
+func (h *hook) OnClientExpired(cl *mqtt.Client) { h.ended(cl) }
 
 // OnDisconnect comes when a connection has ended whose session was established.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	if expire && !cl.IsTakenOver() {
-		h.received.forget(cl.ID)
+		h.ended(cl)
 	}
 	if h.directory != nil {
 		h.announceDisconnected(cl)

@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -8,19 +9,76 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// keep makes a message the last of its permanent topic. It is a retained message to mochi, but its publisher need not ask,
-// and who is subscribed already gets it as any other. An empty one ends the keeping, as in MQTT.
-func (h *hook) keep(cl *mqtt.Client, topics []string, pk packets.Packet) {
-	for _, topic := range topics {
+// kept is by which names there are kept messages, to know them when a name goes: each is a retained message of its own to
+// mochi. The file has them by their first names alone.
+type kept struct {
+	mu    sync.Mutex
+	names map[string]map[string][]string // ID of whose topic it is -> first name inside -> all names
+}
+
+// set notes the names of a message; none: it is not kept. The caller must hold mu.
+func (k *kept) set(id, first string, names []string) {
+	if len(names) == 0 {
+		if delete(k.names[id], first); len(k.names[id]) == 0 {
+			delete(k.names, id)
+		}
+		return
+	}
+	if k.names[id] == nil {
+		if k.names == nil {
+			k.names = map[string]map[string][]string{}
+		}
+		k.names[id] = map[string][]string{}
+	}
+	k.names[id][first] = names
+}
+
+// keep makes a message the last of its topic, by all the names that it has now. It is a retained message to mochi, but on a
+// permanent topic its publisher need not ask, and who is subscribed already gets it as any other. An empty one ends the
+// keeping, as in MQTT.
+func (h *hook) keep(origin, first string, pk packets.Packet) {
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	id, names := namesOf(h.directory, first)
+	if len(names) == 0 {
+		return // it was removed meanwhile
+	}
+	for i, name := range names {
 		kept := pk.Copy(false)
-		kept.TopicName = topic
+		kept.TopicName = name
 		kept.FixedHeader.Retain = true
-		kept.Origin = cl.ID
+		kept.Origin = origin
 		kept.Created = time.Now().Unix()
-		change := h.server.Topics.RetainMessage(kept)
-		if h.store != nil {
-			h.store.OnRetainMessage(cl, kept, change)
+		h.server.Topics.RetainMessage(kept)
+		if i == 0 && h.store != nil {
+			h.store.OnRetainMessage(nil, kept, 0)
 		}
 	}
+	if len(pk.Payload) == 0 {
+		names = nil
+	}
+	h.kept.set(id, first, names)
+	h.countKept()
+}
+
+// OnRetainMessage comes when mochi has kept a message by itself.
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	if h.directory == nil {
+		return
+	}
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	id, names := namesOf(h.directory, pk.TopicName)
+	if len(names) == 0 {
+		h.drop(pk.TopicName) // it was removed meanwhile
+		return
+	}
+	if len(pk.Payload) == 0 {
+		names = nil
+	}
+	h.kept.set(id, pk.TopicName, names)
+}
+
+func (h *hook) countKept() {
 	atomic.StoreInt64(&h.server.Info.Retained, int64(h.server.Topics.Retained.Len()))
 }

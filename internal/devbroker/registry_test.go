@@ -229,7 +229,7 @@ func TestMonitoringTopics(t *testing.T) {
 	_, in := subscriber(t, b, "r", "in", "$monitoring/+/json")
 	_, neighbour := subscriber(t, b, "d2", "in", "$monitoring/d1/json")
 
-	tell := func(in *inbox, topic string, online bool) (a activity) {
+	tell := func(in *inbox, topic string, online bool) (a Activity) {
 		t.Helper()
 		eventually(t, "a monitoring message has come", func() bool {
 			in.mu.Lock()
@@ -239,7 +239,7 @@ func TestMonitoringTopics(t *testing.T) {
 				if !ok {
 					continue
 				}
-				a = activity{}
+				a = Activity{}
 				if err := json.Unmarshal([]byte(payload), &a); err != nil {
 					t.Fatal(err)
 				}

@@ -86,14 +86,15 @@ func (m *storedMessage) packet() packets.Packet {
 
 // restore fills a server that does not run yet with what the file has, but for what belongs to nobody any more: the
 // sessions of those whom the registries do not name now, and what they should not read any more.
-func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from *received) (sessions, retained int, err error) {
+func (s *store) restore(h *hook) (sessions, retained int, err error) {
+	server := h.server
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketSessions).ForEach(func(id, value []byte) error {
 			var stored storedSession
 			if err := json.Unmarshal(value, &stored); err != nil {
 				return fmt.Errorf("session %q: %w", id, err)
 			}
-			trees, ok := treesOf(directory, string(id), stored.User)
+			trees, ok := treesOf(h.directory, string(id), stored.User)
 			if !ok {
 				return nil
 			}
@@ -104,12 +105,15 @@ func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from
 			cl.Properties.Props.SessionExpiryIntervalFlag = stored.Version >= 5
 			cl.Stop(packets.ErrServerShuttingDown)
 			server.Clients.Add(cl)
+			if p, ok := h.principal(stored.User); ok {
+				h.sessions.add(cl.ID, p)
+			}
 			sessions++
 			if err := restoreSubscriptions(tx, server, cl, trees); err != nil {
 				return err
 			}
 			for _, id := range packetIDs(tx.Bucket(bucketReceived), join(cl.ID)) {
-				from.add(cl.ID, id)
+				h.received.add(cl.ID, id)
 			}
 			return s.restoreMessages(tx, cl, trees, stored.Unsent)
 		})
@@ -121,15 +125,32 @@ func (s *store) restore(server *mqtt.Server, directory *registry.Directory, from
 			if err := json.Unmarshal(value, &m); err != nil {
 				return fmt.Errorf("retained message of %q: %w", topic, err)
 			}
-			if !hasReader(directory, m.Topic) {
-				return nil
+			if h.directory == nil && !within([]string{plainMark, "$"}, m.Topic) {
+				return nil // it is from a time with registries
 			}
-			server.Topics.RetainMessage(m.packet())
-			retained++
+			if restoreRetained(h, m.packet()) {
+				retained++
+			}
 			return nil
 		})
 	})
 	return sessions, retained, err
+}
+
+// restoreRetained keeps a message by all the names that it has now. What an earlier version has kept by other names than the
+// first is left out.
+func restoreRetained(h *hook, pk packets.Packet) bool {
+	names := []string{pk.TopicName}
+	if h.directory != nil {
+		var id string
+		id, names = namesOf(h.directory, pk.TopicName)
+		h.kept.set(id, pk.TopicName, names)
+	}
+	for _, name := range names {
+		pk.TopicName = name
+		h.server.Topics.RetainMessage(pk)
+	}
+	return len(names) > 0
 }
 
 func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, trees []string) error {
@@ -206,14 +227,4 @@ func treesOf(directory *registry.Directory, sessionOf, user string) (trees []str
 
 func within(trees []string, topic string) bool {
 	return slices.ContainsFunc(trees, func(tree string) bool { return strings.HasPrefix(topic, tree) })
-}
-
-// hasReader reports whether a retained message is in a tree that somebody reads.
-func hasReader(directory *registry.Directory, topic string) bool {
-	if directory == nil {
-		return within([]string{plainMark, "$"}, topic)
-	}
-	id, _, _ := strings.Cut(topic, "/")
-	_, ok := directory.Principal(id)
-	return ok
 }

@@ -198,8 +198,8 @@ func (s *store) Stop() error {
 	s.mu.Unlock()
 	<-s.ended
 	s.mu.Lock()
-	if len(s.waiting) > 0 && s.failed == nil {
-		s.failed = errStoreClosed
+	if s.failed == nil {
+		s.failed = errStoreClosed // for those who still come
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()

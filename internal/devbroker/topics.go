@@ -22,6 +22,9 @@ const (
 
 	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
 	refusedFilter = "!"
+
+	// nowhere is a topic that nobody subscribes to.
+	nowhere = "!"
 )
 
 // inside is the name inside of what has a name in the tree of an audience.
@@ -46,6 +49,11 @@ func (h *hook) outside(topic string) string {
 	if h.directory == nil {
 		return strings.TrimPrefix(topic, plainMark)
 	}
+	return outsideTree(topic)
+}
+
+// outsideTree takes off the audience in whose tree a topic is.
+func outsideTree(topic string) string {
 	// An audience is an ID, or one and the word devices: the first mark after it is not part of the topic.
 	for _, rest, more := strings.Cut(topic, "/"); more; _, rest, more = strings.Cut(rest, "/") {
 		if strings.HasPrefix(rest, plainMark) || strings.HasPrefix(rest, dollarMark) {
@@ -76,12 +84,29 @@ func (h *hook) route(c *conn, topic string) (route, error) {
 	return route{topics: topicsOf(m), permanent: m.Permanent}, nil
 }
 
-func topicsOf(m registry.Message) []string {
-	topics := make([]string, len(m.Names))
-	for i, n := range m.Names {
+func topicsOf(m registry.Message) []string { return insideAll(m.Names) }
+
+func insideAll(names []registry.Name) []string {
+	topics := make([]string, len(names))
+	for i, n := range names {
 		topics[i] = inside(n)
 	}
 	return topics
+}
+
+// namesOf gives the names inside that a message has now which was published by the first of them, and the ID of the device,
+// registry or broker whose topic it is. It gives none for another than the first.
+func namesOf(directory *registry.Directory, first string) (id string, names []string) {
+	id, _, _ = strings.Cut(first, "/")
+	if p, _ := directory.Principal(id); p.Role == registry.BrokerRole {
+		return id, []string{first}
+	}
+	standard := outsideTree(first)
+	all := directory.Names(standard)
+	if len(all) == 0 || inside(all[0]) != first {
+		return "", nil
+	}
+	return iotcore.ParseTopic(standard).ID, insideAll(all)
 }
 
 // OnACLCheck decides on a topic to publish to. What is not to be subscribed to has been marked by OnSubscribe, and what is
@@ -109,7 +134,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	}
 	pk.Filters = subs
 	if h.directory != nil {
-		h.monitor.subscribed(connOf(cl).principal)
+		h.monitor.subscribed(connOf(cl).activity)
 	}
 	return pk
 }

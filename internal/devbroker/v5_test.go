@@ -90,6 +90,7 @@ func (c *wire) read(want byte) mochi.Packet {
 		mochi.Connack: pk.ConnackDecode, mochi.Puback: pk.PubackDecode, mochi.Pubrec: pk.PubrecDecode,
 		mochi.Suback: pk.SubackDecode, mochi.Publish: pk.PublishDecode, mochi.Unsuback: pk.UnsubackDecode,
 		mochi.Pubrel: pk.PubrelDecode, mochi.Pubcomp: pk.PubcompDecode, mochi.Pingresp: func([]byte) error { return nil },
+		mochi.Disconnect: pk.DisconnectDecode,
 	}[want]
 	if err := decode(body); err != nil {
 		c.t.Fatal(err)

@@ -228,7 +228,7 @@ func TestDisabled(t *testing.T) {
 			if (err == nil) != (want == nil) || err != nil && !strings.Contains(err.Error(), "disabled") {
 				t.Errorf("%s logs in: %v", id, err)
 			}
-			if err == nil && !d.Holds(p, proof) || err != nil && proof != (Proof{}) {
+			if err == nil && d.Recheck(p, proof) != nil || err != nil && proof != (Proof{}) {
 				t.Errorf("%s: proof %v", id, proof)
 			}
 		}
@@ -254,7 +254,7 @@ func TestDisabled(t *testing.T) {
 	if err := d.PutRegistry(r); err != nil || changed() != "d r" {
 		t.Error(err)
 	}
-	if d.Holds(principal(t, d, "d"), proof) {
+	if d.Recheck(principal(t, d, "d"), proof) == nil {
 		t.Error("a device of a disabled registry holds")
 	}
 	if err := d.PutBroker(Broker{ID: "b", Disabled: true, Credentials: c}); err != nil || changed() != "b" {
@@ -271,7 +271,7 @@ func TestProcessPassword(t *testing.T) {
 	}
 	for _, id := range []string{"r", "d1", "b"} {
 		p, proof, err := d.Authenticate(Login{User: id, Password: []byte(d.ProcessPassword())})
-		if err != nil || p.ID != id || !d.Holds(p, proof) {
+		if err != nil || p.ID != id || d.Recheck(p, proof) != nil {
 			t.Errorf("%s: %v, %v", id, p, err)
 		}
 		if _, _, err := d.Authenticate(Login{User: id, Password: []byte(other.ProcessPassword())}); err == nil {
@@ -284,7 +284,7 @@ func TestProcessPassword(t *testing.T) {
 }
 
 // A proof holds as long as what it was made with is there.
-func TestHolds(t *testing.T) {
+func TestRecheck(t *testing.T) {
 	cert := certificate(t, -time.Hour, time.Hour)
 	before := Device{ID: "d", Credentials: Credentials{PasswordHashes: []string{quickHash(t, "one"), quickHash(t, "two")}, Fingerprints: []string{Fingerprint(cert)}}}
 	logins := map[string]Login{
@@ -327,7 +327,7 @@ func TestHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		for by, proof := range proofs {
-			if got, want := d.Holds(p, proof), !slices.Contains(c.gone, by); got != want {
+			if got, want := d.Recheck(p, proof) == nil, !slices.Contains(c.gone, by); got != want {
 				t.Errorf("%s: by %s: holds: %v", name, by, got)
 			}
 		}
@@ -336,11 +336,11 @@ func TestHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		for by, proof := range proofs {
-			if d.Holds(p, proof) {
+			if !errors.Is(d.Recheck(p, proof), ErrNotFound) {
 				t.Errorf("%s: by %s: holds for a device of another registry", name, by)
 			}
 		}
-		if d.Holds(principal(t, d, "d"), Proof{}) {
+		if d.Recheck(principal(t, d, "d"), Proof{}) == nil {
 			t.Error("no proof holds")
 		}
 	}

@@ -17,7 +17,7 @@ type Login struct {
 	Certificate *x509.Certificate // of which it has proven to have the key; nil: none
 }
 
-// Proof is what somebody was recognised by. It is for Holds.
+// Proof is what somebody was recognised by. It is for Recheck.
 type Proof struct {
 	hash        string
 	certificate *fingerprint
@@ -95,18 +95,26 @@ func (d *Directory) member(id string) (m *member, off bool) {
 	return m, m != nil && m.off()
 }
 
-// Holds reports whether somebody who has logged in could do so now, by the same password or certificate.
-func (d *Directory) Holds(p Principal, by Proof) bool {
-	m, off := d.member(p.ID)
-	if m == nil || off || m.Principal != p {
-		return false
+// Recheck tells why somebody who has logged in could not do so now by the same password or certificate: it is ErrNotFound or
+// ErrForbidden if not by another either.
+func (d *Directory) Recheck(p Principal, by Proof) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.present(p); err != nil {
+		return err
 	}
+	m := d.members[p.ID]
 	switch {
 	case by.process:
-		return true
+		return nil
 	case by.certificate != nil:
-		return slices.Contains(m.fingerprints, *by.certificate)
+		if slices.Contains(m.fingerprints, *by.certificate) {
+			return nil
+		}
+		return fmt.Errorf("%v does not have the certificate %v any more", p, by.certificate)
+	case slices.ContainsFunc(m.passwords, func(known *password) bool { return known.hash == by.hash }):
+		return nil
 	default:
-		return slices.ContainsFunc(m.passwords, func(p *password) bool { return p.hash == by.hash })
+		return fmt.Errorf("%v has another password now", p)
 	}
 }

@@ -154,7 +154,7 @@ func (d *Directory) isDevice(id, registryID string) bool {
 	return m != nil && m.Role == DeviceRole && m.Registry == registryID
 }
 
-// present tells why somebody may not take part now. The caller must hold mu.
+// present tells why somebody does not take part now. The caller must hold mu.
 func (d *Directory) present(p Principal) error {
 	m := d.members[p.ID]
 	switch {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	_ "github.com/redpanda-data/benthos/v4/public/components/io"
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -198,5 +199,45 @@ func TestBusyAddress(t *testing.T) {
 		if started != starts {
 			t.Errorf("%s: started %v", mode, started)
 		}
+	}
+}
+
+// With tokens of the management API, whoever changes streams says who they are, and has the role.
+func TestTokens(t *testing.T) {
+	const secret = "a secret of more than 32 bytes, for tests"
+	a := start(t, `
+management_api:
+  address: 127.0.0.1:0
+  tokens: { secret: "`+secret+`" }
+  access_bindings:
+    - { service_account_id: admin, roles: [ admin ] }
+    - { service_account_id: editor, roles: [ editor ] }
+    - { service_account_id: elsewhere, roles: [ admin ], resources: [ home ] }`)
+	as := func(account string) func(*http.Request) {
+		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": account}).SignedString([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return header("Authorization", "Bearer "+text)
+	}
+	for name, test := range map[string]struct {
+		edit              func(*http.Request)
+		read, write, open int
+	}{
+		"nobody":              {nil, 401, 401, 200},
+		"a password":          {func(r *http.Request) { r.SetBasicAuth("", "") }, 401, 401, 200},
+		"no token":            {header("Authorization", "Bearer x"), 401, 401, 200},
+		"admin":               {as("admin"), 200, 200, 200},
+		"editor":              {as("editor"), 200, 403, 200},
+		"without a role":      {as("somebody"), 403, 403, 200},
+		"admin of a registry": {as("elsewhere"), 403, 403, 200},
+	} {
+		for call, want := range map[string]int{"GET /streams": test.read, "POST /streams/one": test.write, "GET /ping": test.open} {
+			method, path, _ := strings.Cut(call, " ")
+			if status, answer := a.call(method, path, harmless, test.edit); status != want {
+				t.Errorf("%s: %s: %d %s, want %d", name, call, status, answer, want)
+			}
+		}
+		_, _ = a.call("DELETE", "/streams/one", "", as("admin"))
 	}
 }

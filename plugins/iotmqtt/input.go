@@ -63,6 +63,9 @@ func newInput(cfg config, res *service.Resources, metrics metrics, log *slog.Log
 	if err := meta.consult(res); err != nil {
 		return nil, err
 	}
+	if meta.stranger() {
+		log.Warn("The registry has no such device now: messages come when it has", "device", cfg.device, "registry", cfg.registry)
+	}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	alone := cfg.batching.Count == 1 && cfg.batching.IsNoop()

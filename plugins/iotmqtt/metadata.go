@@ -20,11 +20,14 @@ type metadata struct {
 	registry string
 	device   string
 	broker   string
-	known    *registry.Directory // nil unless it knows the registry
 	eventIDs *envelope.EventIDs
 	models   map[kind]*service.Message
 	sharing  sharing
 	filters  []string
+
+	directory *registry.Directory // who is who, if the process knows
+	changes   uint64              // of the directory, to which known and models fit
+	known     bool                // the registry is in the directory
 }
 
 // kind is what messages have in common that a model serves for.
@@ -100,30 +103,57 @@ func (md *metadata) model(m *mqttclient.Message) *service.Message {
 	return model
 }
 
-// consult takes who is who from the process, if it knows the registry. Without, the topic tells.
+// consult takes who is who from the process, if it knows. What a registry has may change, and it may be made later: while
+// the directory does not have it, the topic tells. But a device that is someone else's now is a mistake.
 func (md *metadata) consult(res *service.Resources) error {
-	if md.known != nil || md.source == iotcore.Broker {
+	if md.directory == nil && md.source == iotcore.Device {
+		if v, ok := res.GetGeneric(registry.Key); ok {
+			md.directory = v.(*registry.Directory)
+			md.compare()
+		}
+	}
+	if md.directory == nil || md.device == "" {
 		return nil
 	}
-	v, ok := res.GetGeneric(registry.Key)
-	if !ok {
-		return nil
+	if p, there := md.directory.Principal(md.device); there && (p.Registry != md.registry || p.Role != registry.DeviceRole) {
+		return fmt.Errorf("device_id %q is no device of registry %q, but %v%s", md.device, md.registry, p, ofRegistry(p))
 	}
-	d := v.(*registry.Directory)
-	if !d.HasRegistry(md.registry) {
-		return nil
-	}
-	if p, _ := d.Principal(md.device); md.device != "" && p.Registry != md.registry {
-		return fmt.Errorf("device_id %q is none of registry %q, whose devices are %q (see iot_registries in the root config)", md.device, md.registry, d.Devices(md.registry))
-	}
-	md.known = d
 	return nil
+}
+
+func ofRegistry(p registry.Principal) string {
+	if p.Role != registry.DeviceRole {
+		return ""
+	}
+	return fmt.Sprintf(" of registry %q", p.Registry)
+}
+
+// stranger reports whether the process knows the registry, and not the device of this source.
+func (md *metadata) stranger() bool {
+	if md.directory == nil || md.device == "" || !md.known {
+		return false
+	}
+	_, there := md.directory.Principal(md.device)
+	return !there
+}
+
+// refresh forgets what the directory may say otherwise now.
+func (md *metadata) refresh() {
+	if md.directory != nil && md.changes != md.directory.Changes() {
+		md.compare()
+	}
+}
+
+func (md *metadata) compare() {
+	md.changes = md.directory.Changes() // before what is read of it: a change in between is found the next time
+	md.known = md.directory.HasRegistry(md.registry)
+	clear(md.models)
 }
 
 // parse takes a topic apart, or what it stands for, if it is an alias topic of which the process knows.
 func (md *metadata) parse(topic string) (string, iotcore.Topic) {
-	if md.known != nil {
-		if standard := md.known.Resolve(md.registry, topic); standard != "" {
+	if md.known {
+		if standard := md.directory.Resolve(md.registry, topic); standard != "" {
 			topic = standard
 		}
 	}
@@ -152,15 +182,15 @@ func (md *metadata) concerns(m *mqttclient.Message) bool {
 	if md.source == iotcore.Broker {
 		return !strings.HasPrefix(m.Topic, "$")
 	}
-	if md.device == "" && md.known == nil {
+	if md.device == "" && !md.known {
 		return true
 	}
 	_, t := md.parse(m.Topic)
 	if t.Kind != iotcore.DeviceTopic {
 		return true
 	}
-	if md.known != nil {
-		if p, ok := md.known.Principal(t.ID); ok && p.Registry != md.registry {
+	if md.known {
+		if p, ok := md.directory.Principal(t.ID); ok && p.Registry != md.registry {
 			return false
 		}
 	}

@@ -45,6 +45,7 @@ func (v *sieve) retainedBefore(s *mqttclient.Session) []string {
 
 // wants reports whether a message goes on. What does not is acknowledged.
 func (v *sieve) wants(m *mqttclient.Message) bool {
+	v.meta.refresh()
 	switch {
 	case !v.meta.covers(m.Topic):
 		if !v.foreign {

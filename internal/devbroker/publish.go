@@ -1,0 +1,76 @@
+package devbroker
+
+import (
+	"fmt"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/iotcast/iotcast/internal/registry"
+)
+
+// Publish publishes a message as a registry, device or broker would with QoS 1, and returns when it would be acknowledged.
+// Of the errors of registry, it is ErrNotFound if there is no such principal, ErrForbidden if it may not publish to this topic,
+// and ErrInvalid if nobody may.
+func (b *Broker) Publish(principalID, topic string, payload []byte) error {
+	h := b.hook
+	p, ok := h.principal(principalID)
+	if !ok {
+		return fmt.Errorf("%w: %q is no device, registry or broker", registry.ErrNotFound, principalID)
+	}
+	m, err := h.directory.Publish(p, topic)
+	if err != nil {
+		return err
+	}
+	if n := len(topic) + len(payload); n > maxPacketBytes {
+		return fmt.Errorf("%w: the message has %d bytes, at most %d are taken", registry.ErrInvalid, n, maxPacketBytes)
+	}
+	topics := topicsOf(m)
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, Payload: payload}
+	if m.Permanent {
+		h.keep(h.service.ID, topics[0], pk)
+	}
+	h.monitor.publishedFor(h.monitor.of(p))
+	if _, there := h.principal(principalID); !there { // any more
+		h.monitor.forget(principalID)
+	}
+	if err := h.publish(topics, pk); err != nil {
+		return err
+	}
+	if h.store == nil {
+		return nil
+	}
+	if err := h.store.sync(); err != nil {
+		return fmt.Errorf("writing the message to the file of the MQTT broker: %w", err)
+	}
+	return nil
+}
+
+// principal finds somebody, if there is a Directory.
+func (h *hook) principal(id string) (registry.Principal, bool) {
+	if h.directory == nil {
+		return registry.Principal{}, false
+	}
+	return h.directory.Principal(id)
+}
+
+// publish publishes a message of the broker itself.
+func (h *hook) publish(topics []string, pk packets.Packet) error {
+	if pk.FixedHeader.Qos > 0 {
+		pk.PacketID = 1 // of no meaning, but there must be one
+		h.takeover.RLock()
+		defer h.takeover.RUnlock()
+	}
+	for _, topic := range topics {
+		pk.TopicName = topic
+		if err := h.server.InjectPacket(h.service, pk); err != nil {
+			return fmt.Errorf("publishing to %q: %w", h.outside(topic), err)
+		}
+	}
+	return nil
+}
+
+func (h *hook) publishOrLog(topics []string, pk packets.Packet) {
+	if err := h.publish(topics, pk); err != nil {
+		h.log.Error("could not publish a message of the MQTT broker itself", "error", err)
+	}
+}
