@@ -70,16 +70,21 @@ func (a *connectionAPI) must(want int, account, method, path, body string) map[s
 func TestConnectionAPI(t *testing.T) {
 	t.Parallel()
 	cast := newIotcast(t)
-	api := &connectionAPI{t, freeAddress(t)}
+	api, managed := &connectionAPI{t, freeAddress(t)}, &connectionAPI{t, freeAddress(t)}
 	cast.launch("streams", "-o", writeFile(t, root(cast.gateway, cast.http,
 		"access_bindings:",
 		"  - { service_account_id: dashboard, roles: [ api-gateway.viewer ] }",
 		"  - { service_account_id: backend, roles: [ api-gateway.websocketBroadcaster ] }",
 	)+fmt.Sprintf(`
 connection_api:
-  address: %q
-  tokens: { secret: %q, audiences: [ iotcast ] }
-`, api.address, tokenSecret)))
+  address: %[1]q
+  tokens: { secret: %[2]q, audiences: [ iotcast ] }
+management_api:
+  address: %[3]q
+  tokens: { secret: %[2]q, audiences: [ iotcast ] }
+  access_bindings:
+    - { service_account_id: operator, roles: [ editor ] }
+`, api.address, tokenSecret, managed.address)))
 	cast.waitLog("Launching")
 	cast.waitReady()
 
@@ -113,6 +118,17 @@ connection_api:
 	if got := other.waitMessages(1); got[0].text != "all" {
 		t.Errorf("%+v", got)
 	}
+
+	// The management API has the same, by the roles of the gateway or by its own.
+	managed.must(200, "dashboard", "GET", "/connections/"+one.id, "")
+	managed.must(403, "dashboard", "DELETE", "/connections/"+one.id, "")
+	managed.must(403, "stranger", "GET", "/connections", "")
+	if list := managed.must(200, "operator", "GET", "/connections?path=/telemetry", ""); len(list["connections"].([]any)) != 2 {
+		t.Error(list)
+	}
+	extra := connectGo(t, cast.url("/alarms"))
+	managed.must(200, "operator", "DELETE", "/connections/"+extra.id, "")
+	extra.waitClosed(1000)
 
 	api.must(200, "backend", "DELETE", "/connections/"+one.id, "")
 	one.waitClosed(1000)
