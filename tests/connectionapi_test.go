@@ -77,13 +77,9 @@ func TestConnectionAPI(t *testing.T) {
 		"  - { service_account_id: backend, roles: [ api-gateway.websocketBroadcaster ] }",
 	)+fmt.Sprintf(`
 connection_api:
-  address: %[1]q
-  tokens: { secret: %[2]q, audiences: [ iotcast ] }
-management_api:
-  address: %[3]q
-  tokens: { secret: %[2]q, audiences: [ iotcast ] }
-  access_bindings:
-    - { service_account_id: operator, roles: [ editor ] }
+  address: %q
+  tokens: { secret: %q, audiences: [ iotcast ] }
+management_api: { address: %q }
 `, api.address, tokenSecret, managed.address)))
 	cast.waitLog("Launching")
 	cast.waitReady()
@@ -119,15 +115,13 @@ management_api:
 		t.Errorf("%+v", got)
 	}
 
-	// The management API has the same, by the roles of the gateway or by its own.
-	managed.must(200, "dashboard", "GET", "/connections/"+one.id, "")
-	managed.must(403, "dashboard", "DELETE", "/connections/"+one.id, "")
-	managed.must(403, "stranger", "GET", "/connections", "")
-	if list := managed.must(200, "operator", "GET", "/connections?path=/telemetry", ""); len(list["connections"].([]any)) != 2 {
+	// The management API has the same, without tokens for whoever reaches it.
+	managed.must(200, "", "GET", "/connections/"+one.id, "")
+	if list := managed.must(200, "", "GET", "/connections?path=/telemetry", ""); len(list["connections"].([]any)) != 2 {
 		t.Error(list)
 	}
 	extra := connectGo(t, cast.url("/alarms"))
-	managed.must(200, "operator", "DELETE", "/connections/"+extra.id, "")
+	managed.must(200, "", "DELETE", "/connections/"+extra.id, "")
 	extra.waitClosed(1000)
 
 	api.must(200, "backend", "DELETE", "/connections/"+one.id, "")
