@@ -708,7 +708,9 @@ func TestSessionOfOneBefore(t *testing.T) {
 		c := paho.NewClient(as(b, "d1", "c").SetCleanSession(false))
 		token := c.Connect()
 		wait(t, token)
+		session, _ := b.server.Clients.Get("d1/c")
 		c.Disconnect(250)
+		<-connOf(session).ended
 		return token.(*paho.ConnectToken).SessionPresent()
 	}
 	if present() || !present() {
