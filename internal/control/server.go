@@ -95,7 +95,7 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	}
 	s.listener = bound
 	if cfg.TLS != nil {
-		s.listener = tls.NewListener(bound, cfg.TLS)
+		s.listener = tls.NewListener(bound, withHTTP2(cfg.TLS))
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", rest(handler))
@@ -106,6 +106,22 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 		log.Warn("The management API has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
 	}
 	return s, nil
+}
+
+// withHTTP2 lets clients agree on HTTP/2 (ALPN, RFC 7301), without which there is no gRPC.
+func withHTTP2(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.NextProtos = []string{"h2", "http/1.1"}
+	if choose := c.GetConfigForClient; choose != nil { // it follows files
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen == nil || err != nil {
+				return chosen, err
+			}
+			return withHTTP2(chosen), nil
+		}
+	}
+	return c
 }
 
 // register tells the server of all services.
