@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -42,6 +44,7 @@ import (
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
@@ -212,6 +215,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 		managed.Broker = b
 		if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
 			broker = a.String()
+			managed.BrokerURL = "tcp://" + reachable(a)
 		}
 	}
 	closeGateways, err := websocketgateways.Start(root, broker)
@@ -225,7 +229,10 @@ func (p *process) start(root *service.ParsedConfig) error {
 	}
 	p.atStop(within(requestTimeout, stop))
 	if management != nil {
-		if err := management.Serve(managed); err != nil {
+		if managed.Streams, err = p.streams(root, api); err != nil {
+			return err
+		}
+		if err := management.Serve(managed, &p.ready); err != nil {
 			return err
 		}
 	}
@@ -243,6 +250,26 @@ func (p *process) directory(management *managementapi.API, fixed registry.Config
 	}
 	p.atStop(management.Close)
 	return management.Open(fixed)
+}
+
+// streams are those of this process, for its triggers; nil where there are none.
+func (p *process) streams(root *service.ParsedConfig, api http.Handler) (control.Streams, error) {
+	if !p.mode.HasStreams() {
+		return nil, nil
+	}
+	if closed, _ := root.FieldBool("http", "basic_auth", "enabled"); closed {
+		return nil, errors.New("http.basic_auth closes /streams to the triggers of management_api, too: set username and password of http_guard instead")
+	}
+	return streamsapi.Within(api), nil
+}
+
+// reachable is an address at which this process reaches its own listener.
+func reachable(listener net.Addr) string {
+	host, port, err := net.SplitHostPort(listener.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return listener.String()
 }
 
 func within(limit time.Duration, stop func(context.Context)) func() {

@@ -29,10 +29,10 @@ func openWalkthrough(t *testing.T) *walkthrough {
 		t.Fatal(err)
 	}
 	w := &walkthrough{t: t, dir: t.TempDir(), http: freeAddress(t), page: freeAddress(t)}
-	mqtt, secure, gateway := freeAddress(t), freeAddress(t), freeAddress(t)
+	api, mqtt, secure, gateway := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 	port := func(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 	elsewhere := strings.NewReplacer(
-		"127.0.0.1:4195", w.http, "127.0.0.1:1883", mqtt, "127.0.0.1:8883", secure, "127.0.0.1:8080", gateway, "127.0.0.1:8000", w.page,
+		"127.0.0.1:4195", w.http, "127.0.0.1:4196", api, "127.0.0.1:1883", mqtt, "127.0.0.1:8883", secure, "127.0.0.1:8080", gateway, "127.0.0.1:8000", w.page,
 		"-p 8883", "-p "+port(secure), "--directory page 8000", "--directory page "+port(w.page),
 	)
 	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
@@ -46,7 +46,7 @@ func openWalkthrough(t *testing.T) *walkthrough {
 	if err := os.Symlink(program, filepath.Join(bin, "iotcast")); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "IOTCAST_API=http://"+w.http, "IOTCAST_MQTT_URL=tcp://"+mqtt)
+	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "IOTCAST_ENDPOINT="+api)
 	return w
 }
 

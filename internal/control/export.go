@@ -90,7 +90,9 @@ type portable interface {
 }
 
 // kinds are all, those first that others refer to.
-func (k *keeper) kinds() []portable { return []portable{k.registries, k.devices, k.brokers} }
+func (k *keeper) kinds() []portable {
+	return []portable{k.registries, k.devices, k.brokers, k.triggers}
+}
 
 func (k *kind[T]) export(tx *state.Tx, into snapshot) error {
 	for one, err := range tx.Walk(k.of, "", "") {
@@ -202,6 +204,11 @@ func alone(ctx context.Context) context.Context {
 
 // possible tells what of a document cannot be as a whole, before anything is changed.
 func (k *keeper) possible(all snapshot) error {
+	if len(all[state.Triggers]) > 0 {
+		if err := k.streams.available(); err != nil {
+			return err
+		}
+	}
 	cfg := k.fixed
 	cfg.Registries, cfg.Brokers = slices.Clone(cfg.Registries), slices.Clone(cfg.Brokers)
 	homes, err1 := k.registries.entries(all)
@@ -239,6 +246,11 @@ func (k *kind[T]) entries(all snapshot) (entries []*entry[T], err error) {
 		e, err := k.fromDocument(n)
 		if err != nil {
 			return nil, invalid(wrong(fmt.Sprintf("%s[%d]", k.of, i), "%v", err))
+		}
+		if k.complete != nil {
+			if err := k.complete(nil, e); err != nil {
+				return nil, err
+			}
 		}
 		name := k.parent(e.resource) + "/" + e.resource.GetName()
 		if names[name] {
@@ -290,7 +302,7 @@ func (k *kind[T]) fromDocument(n yaml.Node) (*entry[T], error) {
 }
 
 // privateFields are those of private, by their names in JSON.
-var privateFields = []string{"passwords", "certificates", "stream"}
+var privateFields = []string{"passwords", "certificates", "unsubscribe"}
 
 // plan compares a document with what there is.
 func (k *kind[T]) plan(from snapshot) (s step, err error) {

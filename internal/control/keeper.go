@@ -2,18 +2,21 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
 	devices "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/devices/v1"
+	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 )
 
-// keeper keeps registries, devices and brokers: in the state, and in the directory by which the MQTT broker goes.
+// keeper keeps registries, devices and brokers: in the state, and in the directory by which the MQTT broker goes. It keeps
+// triggers in the state, and as streams.
 type keeper struct {
 	state      *state.Store
 	directory  *registry.Directory
@@ -22,6 +25,8 @@ type keeper struct {
 	registries *kind[*devices.Registry]
 	devices    *kind[*devices.Device]
 	brokers    *kind[*brokers.Broker]
+	triggers   *kind[*triggers.Trigger]
+	streams    *triggerStreams
 }
 
 // Resources that stand in the config file have this label.
@@ -32,7 +37,7 @@ const (
 
 func fixedLabels() map[string]string { return map[string]string{labelManagedBy: byConfigFile} }
 
-func newKeeper(cfg Config) *keeper {
+func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k := &keeper{state: cfg.State, directory: cfg.Directory, broker: cfg.Broker, fixed: cfg.Fixed}
 	all := newTurns()
 	taken := func(id string) bool { _, ok := cfg.Directory.Principal(id); return ok }
@@ -76,6 +81,16 @@ func newKeeper(cfg Config) *keeper {
 			return cfg.Directory.PutBroker(brokerOf(b, c))
 		}),
 	}
+	k.streams = newTriggerStreams(cfg, log)
+	k.triggers = &kind[*triggers.Trigger]{
+		of: state.Triggers, noun: "trigger", idField: "trigger_id",
+		state: cfg.State, turns: newTurns(), endsFirst: true, // turns of their own: one may take seconds
+		make: func() *triggers.Trigger { return new(triggers.Trigger) },
+		key:  plain, find: self, taken: k.streams.taken,
+		parent: func(*triggers.Trigger) string { return "" },
+		apply:  k.streams.apply, complete: completeTrigger,
+	}
+	k.streams.kind = k.triggers
 	k.fix(cfg.Fixed)
 	return k
 }

@@ -46,7 +46,7 @@ type entry[T resource] struct {
 type private struct {
 	Passwords    []password    `json:"passwords,omitempty"`
 	Certificates []certificate `json:"certificates,omitempty"`
-	Stream       string        `json:"stream,omitempty"` // of a trigger: its config
+	Unsubscribe  []string      `json:"unsubscribe,omitempty"` // of a trigger: filters that its session may still have
 }
 
 // kind is one kind of resources: how they are kept, and what they are in this process.
@@ -64,6 +64,12 @@ type kind[T resource] struct {
 	find    func(id string) (key string)   // of what is there; empty if it cannot be
 	taken   func(id string) bool
 	apply   func(ctx context.Context, old, now *entry[T]) error // makes it so in the process; old or now may be nil
+
+	// complete fills in what now leaves to its defaults, and tells what is wrong with it. Old may be nil. It may be nil itself.
+	complete func(old, now *entry[T]) error
+
+	// endsFirst: what is removed from the process can be brought back, and the removal may fail.
+	endsFirst bool
 }
 
 // get finds a resource by its ID.
@@ -216,7 +222,8 @@ func (k *kind[T]) update(ctx context.Context, id string, change func(*entry[T]) 
 		return nil, err
 	}
 	now := &entry[T]{resource: proto.Clone(old.resource).(T), version: old.version}
-	now.private = private{Passwords: slices.Clone(old.private.Passwords), Certificates: slices.Clone(old.private.Certificates), Stream: old.private.Stream}
+	now.private = private{Passwords: slices.Clone(old.private.Passwords), Certificates: slices.Clone(old.private.Certificates)}
+	now.private.Unsubscribe = slices.Clone(old.private.Unsubscribe)
 	response, err := change(now)
 	if err != nil {
 		return nil, err
@@ -256,36 +263,46 @@ func (k *kind[T]) isFixed(id string) error {
 }
 
 // commit makes a change in the process, which may refuse it, and then on disk. Where the disk refuses, the process goes back.
-// To remove, it is the other way round: what is gone cannot be brought back.
+// To remove, it is the other way round where what is gone cannot be brought back.
 func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry[T], response proto.Message) (*operation.Operation, error) {
 	ids := callOf(ctx).ids // the audit log is to name what has been made, too
 	ids[k.idField] = id
 	if e := cmpOr(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
 		ids["registry_id"] = parent
 	}
+	if now != nil && now.resource.GetName() == "" {
+		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
+	}
+	if now != nil && k.complete != nil {
+		if err := k.complete(old, now); err != nil {
+			return nil, err
+		}
+	}
 	op, err := newOperation(ctx, ids, response)
 	if err != nil {
 		return nil, err
 	}
-	if now != nil && now.resource.GetName() == "" {
-		return nil, invalid(wrong("name", "is missing: give one, it is how the %s is called", k.noun))
-	}
 	key := k.key(id, parent)
 	write := func(tx *state.Tx) error { return k.write(tx, key, parent, old, now, op) }
-	if now == nil {
+	if now == nil && !k.endsFirst {
 		if err := k.state.Write(write); err != nil {
 			return nil, err
 		}
 		return op, k.refused(k.apply(ctx, old, nil))
 	}
-	if err := k.state.Read(func(tx *state.Tx) error { return k.nameIsFree(tx, key, parent, now) }); err != nil {
-		return nil, err
+	if now != nil {
+		if err := k.state.Read(func(tx *state.Tx) error { return k.nameIsFree(tx, key, parent, now) }); err != nil {
+			return nil, err
+		}
 	}
 	if err := k.apply(ctx, old, now); err != nil {
 		return nil, k.refused(err)
 	}
 	if err := k.state.Write(write); err != nil {
 		return nil, errors.Join(err, k.apply(context.WithoutCancel(ctx), now, old))
+	}
+	if now == nil {
+		return op, nil
 	}
 	version := uint64(1)
 	if old != nil {
@@ -323,7 +340,7 @@ func (k *kind[T]) write(tx *state.Tx, key, parent string, old, now *entry[T], op
 		if err := tx.Delete(k.of, key); err != nil {
 			return err
 		}
-		return keep(tx, op, old.resource.GetId())
+		return keep(tx, op, k.about(old.resource.GetId()))
 	}
 	r, err := k.encode(now)
 	if err != nil {
@@ -335,7 +352,16 @@ func (k *kind[T]) write(tx *state.Tx, key, parent string, old, now *entry[T], op
 	if err := tx.Name(k.of, parent, now.resource.GetName(), key); err != nil {
 		return err
 	}
-	return keep(tx, op, now.resource.GetId())
+	return keep(tx, op, k.about(now.resource.GetId()))
+}
+
+// about is under what operations are kept. A trigger may have the ID of a registry; among each other these, devices and brokers
+// have theirs for themselves.
+func (k *kind[T]) about(id string) string {
+	if k.of == state.Triggers {
+		return "trigger " + id
+	}
+	return id
 }
 
 func (k *kind[T]) nameIsFree(tx *state.Tx, key, parent string, now *entry[T]) error {

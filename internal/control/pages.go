@@ -5,8 +5,12 @@ import (
 	"strings"
 )
 
-// defaultPageSize is how many entries a page has unless the request says otherwise.
-const defaultPageSize = 100
+const (
+	// defaultPageSize is how many entries a page has unless the request says otherwise.
+	defaultPageSize = 100
+	// maxPageSize is how many a request may ask for. The options of some types have no such bound.
+	maxPageSize = 1000
+)
 
 // page is what a request wants of a list.
 type page struct {
@@ -17,6 +21,9 @@ type page struct {
 
 // pageOf reads what a request says. Which list it is stands in its tokens, so that one of another list is found out.
 func pageOf(of string, size int64, token string) (page, error) {
+	if size < 0 || size > maxPageSize {
+		return page{}, invalid(wrong("page_size", "is %d, and may be 0 to %d", size, maxPageSize))
+	}
 	p := page{of: of, size: int(size)}
 	if p.size == 0 {
 		p.size = defaultPageSize

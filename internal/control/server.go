@@ -21,6 +21,7 @@ import (
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
 	devices "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/devices/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
+	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -48,6 +49,12 @@ type Config struct {
 	Directory *registry.Directory // of what Restored returns
 	Fixed     registry.Config     // what stands in the config file
 	Broker    Broker              // nil: there is no MQTT broker in this process
+
+	Streams         Streams // nil: this process has none, so there are no triggers
+	TriggerTemplate []byte  // what the stream of a trigger is made of; nil: the usual
+	BrokerURL       string  // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
+
+	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
 
 // Check tells why the API cannot be started so.
@@ -69,6 +76,7 @@ type Server struct {
 	http     *http.Server
 	grpc     *grpc.Server
 	served   sync.WaitGroup
+	triggers *triggerStreams
 }
 
 // Start binds the address and begins to answer. Observe is told of every request: its method, such as
@@ -77,7 +85,10 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	k := newKeeper(cfg)
+	k := newKeeper(cfg, log)
+	if err := k.streams.maker.Check(); err != nil {
+		return nil, fmt.Errorf("trigger_template: %w", err)
+	}
 	c := &calls{verifier: cfg.Verifier, grants: cfg.Grants, directory: cfg.Directory, observe: observe, log: log}
 	s := &Server{grpc: grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequestBytes),
@@ -93,7 +104,8 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	if err != nil {
 		return nil, fmt.Errorf("address: binding %w", err)
 	}
-	s.listener = bound
+	s.listener, s.triggers = bound, k.streams
+	s.triggers.start()
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(bound, withHTTP2(cfg.TLS))
 	}
@@ -129,6 +141,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 	devices.RegisterRegistryServiceServer(s, registryService{k: k})
 	devices.RegisterDeviceServiceServer(s, deviceService{k: k})
 	brokers.RegisterBrokerServiceServer(s, brokerService{k: k})
+	triggers.RegisterTriggerServiceServer(s, triggerService{k: k})
 	devices.RegisterRegistryDataServiceServer(s, registryDataService{broker: cfg.Broker})
 	devices.RegisterDeviceDataServiceServer(s, deviceDataService{broker: cfg.Broker})
 	brokers.RegisterBrokerDataServiceServer(s, brokerDataService{broker: cfg.Broker})
@@ -162,6 +175,9 @@ func (s *Server) serve(handler http.Handler, log *slog.Logger) {
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// Ready tells what is not there yet.
+func (s *Server) Ready() error { return s.triggers.ready() }
+
 // Close lets requests that are under way end, or breaks them off when ctx ends.
 func (s *Server) Close(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
@@ -169,4 +185,5 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	s.served.Wait()
 	s.grpc.Stop()
+	s.triggers.close()
 }

@@ -19,6 +19,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/iotcast/iotcast/internal/metricnames"
+	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
 const (
@@ -93,10 +94,8 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// checkID keeps a stream from putting an endpoint of its own, which has the ID of
-// the stream before its path, in the place of one of the API.
 func checkID(id string) error {
-	if slices.Contains([]string{"streams", "resources", "debug"}, id) {
+	if streamsapi.Reserved(id) {
 		return fmt.Errorf("%q is a path of the API, and no ID for a stream", id)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -52,8 +53,36 @@ func New(address string, user *url.Userinfo) (*Client, error) {
 	return &Client{base: base, http: http.Client{Timeout: requestTimeout}}, nil
 }
 
-// ErrExists says that there is a stream with the ID already.
-var ErrExists = errors.New("a stream with this ID runs already")
+// Within returns the client for the API of this process itself, without a socket in between.
+func Within(api http.Handler) *Client {
+	return &Client{base: &url.URL{Scheme: "http", Host: "this.process"}, http: http.Client{Timeout: requestTimeout, Transport: within{api}}}
+}
+
+// within is an http.RoundTripper that calls a handler.
+type within struct{ api http.Handler }
+
+// RoundTrip implements http.RoundTripper.
+func (w within) RoundTrip(r *http.Request) (answer *http.Response, err error) {
+	defer func() { // as net/http does for a server
+		if why := recover(); why != nil {
+			err = fmt.Errorf("the HTTP API failed: %v", why)
+		}
+	}()
+	recorder := httptest.NewRecorder()
+	w.api.ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+// Reserved reports whether a stream cannot have an ID: its endpoints, which have it before their paths, would stand in the
+// place of those of the API.
+func Reserved(id string) bool { return slices.Contains([]string{"streams", "resources", "debug"}, id) }
+
+var (
+	// ErrExists says that there is a stream with the ID already.
+	ErrExists = errors.New("a stream with this ID runs already")
+	// ErrNoStreams says that a process has none, and cannot have any.
+	ErrNoStreams = errors.New("it has no streams: run it with `iotcast streams`")
+)
 
 // LintError is what Benthos' linter says of a config.
 type LintError struct{ Lints []string }
@@ -61,13 +90,14 @@ type LintError struct{ Lints []string }
 // Error implements error.
 func (e *LintError) Error() string { return strings.Join(e.Lints, "\n") }
 
-// answerError is an answer other than 200.
-type answerError struct {
+// RefusedError is an answer other than 200.
+type RefusedError struct {
 	status int
 	text   string
 }
 
-func (e *answerError) Error() string { return e.text }
+// Error implements error.
+func (e *RefusedError) Error() string { return e.text }
 
 // call returns the body of an answer with status 200.
 func (c *Client) call(ctx context.Context, method, path, query string, body []byte) ([]byte, error) {
@@ -110,7 +140,7 @@ func (c *Client) refusal(status int, answer string) error {
 	case text == "":
 		text = http.StatusText(status)
 	}
-	return &answerError{status: status, text: text}
+	return &RefusedError{status: status, text: text}
 }
 
 // lintsOf are the lint errors of an answer, if it has any.
@@ -130,9 +160,9 @@ func streamPath(id string) string { return "/streams/" + url.PathEscape(id) }
 // Running are the IDs of all streams.
 func (c *Client) Running(ctx context.Context) (map[string]bool, error) {
 	answer, err := c.call(ctx, http.MethodGet, "/streams", "", nil)
-	var refused *answerError
+	var refused *RefusedError
 	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
-		return nil, fmt.Errorf("the process at %s has no streams: run it with `iotcast streams`", c.base.Redacted())
+		return nil, fmt.Errorf("the process at %s: %w", c.base.Redacted(), ErrNoStreams)
 	}
 	if err != nil {
 		return nil, err
@@ -165,7 +195,7 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 
 // orList adds to an error about a stream that does not exist those that do.
 func (c *Client) orList(ctx context.Context, id string, err error) error {
-	var refused *answerError
+	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.status != http.StatusNotFound {
 		return err
 	}
@@ -185,7 +215,7 @@ func (c *Client) Connected(ctx context.Context, id string) error {
 	last := errors.New("no answer in time")
 	for {
 		_, err := c.call(ctx, http.MethodGet, "/"+url.PathEscape(id)+"/ready", "", nil)
-		var refused *answerError
+		var refused *RefusedError
 		switch {
 		case err == nil:
 			return nil

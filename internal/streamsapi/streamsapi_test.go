@@ -30,7 +30,7 @@ type benthos struct {
 	gone    bool // PUT is refused, and cannot put the old config back
 }
 
-const checkText = "was checked by the iotcast command"
+const checkText = "was checked and is sound"
 
 func (b *benthos) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
@@ -179,14 +179,14 @@ func TestUpdateOfTheImpatient(t *testing.T) {
 // more.
 func TestCheckKeepsTheConfig(t *testing.T) {
 	for config, want := range map[string]string{
-		"input: { a: 1 } # b\noutput:\n  drop: {}\n": "input: {a: 1} # b\noutput:\n    broker:\n        outputs:\n            - drop: {}\n            - resource: 'none: a new config was checked by the iotcast command and is sound'\n",
+		"input: { a: 1 } # b\noutput:\n  drop: {}\n": "input: {a: 1} # b\noutput:\n    broker:\n        outputs:\n            - drop: {}\n            - resource: 'none: a new config was checked and is sound'\n",
 		"input: { a: ${X} }":                         "input: {a: ${X}}\n",
 	} {
 		var sent string
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			sent = string(body)
-			http.Error(w, "Error: none: a new config was checked by the iotcast command and is sound", http.StatusBadGateway)
+			http.Error(w, "Error: none: a new config was checked and is sound", http.StatusBadGateway)
 		}))
 		t.Cleanup(s.Close)
 		c, err := streamsapi.New(s.URL, nil)
@@ -258,7 +258,7 @@ func TestNoProcess(t *testing.T) {
 		}
 	}
 	for status, want := range map[int]string{
-		http.StatusNotFound:     "has no streams: run it with `iotcast streams`",
+		http.StatusNotFound:     "it has no streams: run it with `iotcast streams`",
 		http.StatusUnauthorized: "asks for another user name and password",
 		http.StatusTeapot:       "I'm a teapot",
 	} {

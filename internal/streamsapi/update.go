@@ -62,7 +62,7 @@ const (
 	// checkID is the ID of streams that are never made.
 	checkID = "iotcast_check"
 	// checked ends each check. The text is for those who meet it in the log.
-	checked = "none: a new config was checked by the iotcast command and is sound"
+	checked = "none: a new config was checked and is sound"
 )
 
 // Check refuses a config that could not be started, and starts nothing: to
@@ -88,7 +88,7 @@ func (c *Client) Check(ctx context.Context, config []byte) error {
 	case strings.Contains(err.Error(), checked):
 		return nil
 	}
-	var refused *answerError
+	var refused *RefusedError
 	if errors.As(err, &refused) {
 		refused.text = strings.TrimPrefix(refused.text, "output 0: ")
 		refused.text = strings.ReplaceAll(refused.text, "root.output.broker.outputs.0", "root.output")

@@ -83,6 +83,9 @@ type Mode struct {
 	streams, noAPI bool
 }
 
+// HasStreams reports whether the API makes streams.
+func (m Mode) HasStreams() bool { return m.streams && !m.noAPI }
+
 const flagSet = "set"
 
 // Extract reads the command line before Benthos reads its config. With --no-api

@@ -67,7 +67,7 @@ func Spec() *service.ConfigSpec {
 				Example([]string{"factory/+/temperature"}).
 				LintRule(topicsLint),
 			service.NewStringListField(fieldUnsubscribe).
-				Description("Topic filters that were once in `topics` and are no longer. With `clean_session: false` the broker keeps subscriptions as it keeps messages, and goes on sending what these cover until it is told to stop. `iotcast trigger update` fills this in.").
+				Description("Topic filters that were once in `topics` and are no longer. With `clean_session: false` the broker keeps subscriptions as it keeps messages, and goes on sending what these cover until it is told to stop. A change of a [trigger](../triggers.md) fills this in.").
 				Default([]any{}).
 				Advanced().
 				Example([]string{"$devices/+/state"}),

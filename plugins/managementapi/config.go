@@ -24,6 +24,7 @@ const (
 	fieldRoles            = "roles"
 	fieldResources        = "resources"
 	fieldStateDir         = "state_dir"
+	fieldTriggerTemplate  = "trigger_template"
 
 	defaultAddress = "127.0.0.1:4196"
 )
@@ -47,6 +48,10 @@ func Field() *service.ConfigField {
 			Description("The directory of the file that keeps what is made over this API: registries, devices, brokers, their credentials (of passwords the hashes only), triggers, and the last operations. It is made if it is not there. Empty means that all of it is lost with the process.").
 			Default("").
 			Example("/var/lib/iotcast"),
+		service.NewStringField(fieldTriggerTemplate).
+			Description("A file with the stream that triggers become, for TLS to the MQTT broker, other processors, or a second output: one `iot_mqtt` and one `websocket_broadcast`, in which each trigger fills in its own fields. Where its `iot_mqtt` has no `urls`, triggers connect to `mqtt_broker` of this process, each as its registry or broker, or else to `tcp://localhost:1883` with `${IOTCAST_MQTT_USER}` and `${IOTCAST_MQTT_PASSWORD}`. It is read when the process starts. Empty means the one in [triggers](../triggers.md#the-template).").
+			Default("").
+			Example("/etc/iotcast/trigger.yaml"),
 	).
 		Description("The management API: registries, devices, brokers and triggers are made and changed while the process runs, and each change takes effect at once. It is the API of the original service, from its own published types, over gRPC and, on the same address, over REST; see [the management API](../management.md). `{}` starts it with the defaults.\n\n" +
 			"With it, `mqtt_broker` without `users` lets in only those that the config file or this API names.").
@@ -61,7 +66,7 @@ func Field() *service.ConfigField {
 			fieldStateDir: "/var/lib/iotcast",
 		}).
 		Default(map[string]any{
-			fieldAddress: "", fieldTLS: map[string]any{}, fieldTokens: map[string]any{}, fieldAccessBindings: []any{}, fieldStateDir: "",
+			fieldAddress: "", fieldTLS: map[string]any{}, fieldTokens: map[string]any{}, fieldAccessBindings: []any{}, fieldStateDir: "", fieldTriggerTemplate: "",
 		}).
 		LintRule(`let keys = [ this.tokens.secret.or(""), this.tokens.jwks_file.or(""), this.tokens.jwks_url.or("") ].filter(k -> k != "").length() + this.tokens.public_key_files.or([]).length()
 root = if this.address.or("") == "" || $keys > 0 { [] } else if !this.address.re_match("^(?i)(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]):[0-9]+$") {

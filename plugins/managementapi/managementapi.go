@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/control"
+	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/token"
@@ -25,11 +26,12 @@ type API struct {
 	verifier *token.Verifier // of callers' tokens; nil: they need none
 	grants   access.Grants
 
-	conf    *service.ParsedConfig
-	log     *slog.Logger
-	address string
-	state   *state.Store
-	cleanup []func()
+	conf     *service.ParsedConfig
+	log      *slog.Logger
+	address  string
+	template []byte // of triggers
+	state    *state.Store
+	cleanup  []func()
 }
 
 // FromConfig reads the field from the root config. It returns nil when there is to be no API.
@@ -53,6 +55,9 @@ func FromConfig(root *service.ParsedConfig) (*API, error) {
 	}
 	if a.grants, err = parseBindings(a.conf); err != nil {
 		return nil, fmt.Errorf("%s.%w", fieldAPI, err)
+	}
+	if a.template, err = templateFromConfig(a.conf); err != nil {
+		return nil, fmt.Errorf("%s.%s: %w", fieldAPI, fieldTriggerTemplate, err)
 	}
 	if err := (control.Config{Address: a.address, Verifier: a.verifier, Grants: a.grants}).Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", fieldAPI, err)
@@ -109,9 +114,9 @@ func (a *API) stateDir() (dir string, err error) {
 	return dir, nil
 }
 
-// Serve answers requests, until Close. It comes after Open.
-func (a *API) Serve(cfg control.Config) (err error) {
-	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State = a.address, a.verifier, a.grants, a.state
+// Serve answers requests, until Close. It comes after Open. Until the triggers are started, ready is told so.
+func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
+	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State, cfg.TriggerTemplate = a.address, a.verifier, a.grants, a.state, a.template
 	if cfg.TLS, err = tlsconfig.Server(a.conf, a.log); err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
 	}
@@ -120,6 +125,7 @@ func (a *API) Serve(cfg control.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
 	}
+	ready.Add(server.Ready)
 	a.cleanup = append(a.cleanup, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
