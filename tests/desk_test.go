@@ -36,8 +36,8 @@ func newDeskWith(t *testing.T, b *broker, setting string, env ...string) *desk {
 input:
   iot_mqtt:
     urls: [ %q ]
-    user: "${IOTCAST_MQTT_USER:}"
-    password: "${IOTCAST_MQTT_PASSWORD:}"
+    user: '${IOTCAST_MQTT_USER:}'
+    password: '${IOTCAST_MQTT_PASSWORD:}'
     qos: 1
     clean_session: false
 pipeline: { processors: [ { iot_trigger: {} } ] }

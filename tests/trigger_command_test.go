@@ -187,8 +187,8 @@ func TestTriggerErrors(t *testing.T) {
 		{[]string{"--name"}, []string{"trigger", "create", "iot-broker"}},
 		{[]string{"--broker-id", "--gateway-id", "--gateway-websocket-broadcast-path"}, []string{"trigger", "create", "iot-broker", "other"}},
 		{
-			[]string{"--name", `"A"`, "--batch-size", "1000", "--description", "256", `--labels["A"]`, "--registry-id"},
-			create("iot-devices", "--name", "A", "--batch-size", "1001", "--description", strings.Repeat("x", 257), "--labels", "A=b"),
+			[]string{"--name", `"A"`, "--batch-size", "1000", "--description", "500", `--labels["A"]`, "--registry-id"},
+			create("iot-devices", "--name", "A", "--batch-size", "1001", "--description", strings.Repeat("x", 501), "--labels", "A=b"),
 		},
 		{
 			[]string{"--device-id", `"a/b"`, "--mqtt-topic", "monitoring", "--batch-cutoff", "60s"},
