@@ -33,6 +33,13 @@ var (
 func main() {
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
+		service.CLIOptAddCommand(triggerCommand()),
+		service.CLIOptAddCommand(registryCommand()),
+		service.CLIOptAddCommand(deviceCommand()),
+		service.CLIOptAddCommand(brokerCommand()),
+		service.CLIOptAddCommand(mqttCommand()),
+		service.CLIOptAddCommand(completionCommand()),
+		service.CLIOptAddCommand(completeCommand()),
 		service.CLIOptAddCommand(streamCommand()),
 		service.CLIOptAddCommand(passwordCommand()))...))
 }
