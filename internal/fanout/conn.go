@@ -49,6 +49,7 @@ type Conn struct {
 
 	peer      Peer
 	wire      wire    // how what it gets stands on it
+	takes     variant // the same, more exactly
 	wants     bool    // the peer: the client's messages
 	deflate   bool    // the client may compress messages
 	listening bool    // somebody waits for what the client sends
@@ -127,9 +128,13 @@ func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 		peer: client.Peer, wants: client.WantsMessages, deflate: client.Compressed,
 		since: now(), openedAt: time.Now().UnixNano(),
 	}
-	if client.Events {
-		c.wire, c.deaf = eventStream, true
+	switch {
+	case client.Events:
+		c.takes, c.deaf = asEvent, true
+	case client.Compressed:
+		c.takes = asDeflated
 	}
+	c.wire = c.takes.wire()
 	c.heartbeat, c.wrote = client.Heartbeat, c.since
 	c.active.Store(c.since)
 	c.heard, c.pinged = c.since, c.since
@@ -162,7 +167,7 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 	if c.ended || c.closing != nil {
 		return c.causeOr(errEnded)
 	}
-	c.private = c.wire.append(c.private, byte(op), "", payload, c.hub.cfg.MaxFrame)
+	c.private = c.wire.append(c.private, byte(op), "", payload, c.hub.cfg().MaxFrame)
 	c.wrote = now()
 	c.flush(mark{})
 	if c.blocked {
@@ -217,7 +222,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 		return
 	}
 	c.cause = cause
-	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg.CloseTimeout)}
+	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg().CloseTimeout)}
 	c.closing.hangUp = c.wire == eventStream
 	_ = c.nc.SetWriteDeadline(c.closing.deadline) // for catchUp
 	c.flush(stopAt)
@@ -225,7 +230,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 
 // append appends a text message to dst.
 func (c *Conn) append(dst []byte, id string, payload []byte) []byte {
-	return c.wire.append(dst, byte(Text), id, payload, c.hub.cfg.MaxFrame)
+	return c.wire.append(dst, byte(Text), id, payload, c.hub.cfg().MaxFrame)
 }
 
 // closed reports whether the Close frame is written, after which nothing may
