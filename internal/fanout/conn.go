@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +51,6 @@ type Conn struct {
 	peer      Peer
 	wire      wire    // how what it gets stands on it
 	takes     variant // the same, more exactly
-	wants     bool    // the peer: the client's messages
 	deflate   bool    // the client may compress messages
 	listening bool    // somebody waits for what the client sends
 	deaf      bool    // what the client sends now is given up
@@ -73,7 +73,7 @@ type Conn struct {
 // at a time, in the order of events, and may take their time: reading goes on
 // meanwhile.
 type Peer interface {
-	// Message takes a message, if the Client wants them. data is the peer's.
+	// Message takes a message, if Config.WantsMessages. data is the peer's.
 	Message(op Opcode, data []byte)
 	// Ended comes last, with the reason: one of this package's errors, a
 	// [ClosedByPeer], or what the connection was closed for.
@@ -125,7 +125,7 @@ var start = time.Now()
 func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 	c := &Conn{
 		nc: nc, fd: -1, hub: h, shard: s,
-		peer: client.Peer, wants: client.WantsMessages, deflate: client.Compressed,
+		peer: client.Peer, deflate: client.Compressed,
 		since: now(), openedAt: time.Now().UnixNano(),
 	}
 	switch {
@@ -147,7 +147,24 @@ func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 	if fd := c.descriptor(); fd >= 0 {
 		limitUnsent(fd, h.maxUnsent())
 	}
+	if h.cfg().PingInterval == 0 {
+		keepAlive(nc)
+	}
 	return c
+}
+
+// keepAlive has the kernel find a dead peer where our pings do not. Else it would cost
+// four system calls for nothing: a listener is to have it off.
+func keepAlive(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if k, ok := nc.(*cork); ok {
+		nc = k.Conn
+	}
+	if t, ok := nc.(*net.TCPConn); ok {
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
 }
 
 // descriptor is the socket's, also below TLS; -1 where there is none any more. The

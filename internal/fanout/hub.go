@@ -11,13 +11,14 @@ import (
 // Config says how a hub treats its connections.
 type Config struct {
 	Limits
-	MaxFrame     int           // larger messages go out in several frames; 0: never
-	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
-	Compression  bool          // what connections resume from is kept compressed, too
-	History      History       // what later connections can resume from
-	Latest       Latest        // of which parts the newest is kept for those that come
-	Wrap         Wrap          // of parts; with it connections can choose
-	Heartbeat    []byte        // the payload of a text message without meaning, for those that want a sign of life
+	WantsMessages bool          // the peers get what clients send, or else it is only counted
+	MaxFrame      int           // larger messages go out in several frames; 0: never
+	CloseTimeout  time.Duration // for what is left to write, and for the peer's Close frame
+	Compression   bool          // what connections resume from is kept compressed, too
+	History       History       // what later connections can resume from
+	Latest        Latest        // of which parts the newest is kept for those that come
+	Wrap          Wrap          // of parts; with it connections can choose
+	Heartbeat     []byte        // the payload of a text message without meaning, for those that want a sign of life
 
 	// Parts takes apart what is broadcast, where somebody chooses, Latest keeps something
 	// or, with Apart, those may choose that resume; nil: Message.Parts is there already.
@@ -274,8 +275,7 @@ type Client struct {
 	Compressed bool   // takes and may send compressed messages (RFC 7692, without context takeover)
 	Start
 
-	Peer          Peer // nil: nobody hears of the connection
-	WantsMessages bool // the Peer, or else they are only counted
+	Peer Peer // nil: nobody hears of the connection
 	// Attached gets the connection before the first byte goes out to the client, so
 	// that whoever hears of the connection from there can find it. It must not call
 	// the connection's methods.

@@ -178,7 +178,7 @@ func (c *Conn) feed(p []byte) {
 	r := c.reader
 	if r == nil {
 		r = readers.Get().(*reader)
-		r.deflate, r.gather = c.deflate, c.wants
+		r.deflate, r.gather = c.deflate, c.peer != nil && c.hub.cfg().WantsMessages
 	}
 	err := r.feed(p, &c.hub.cfg().Limits, c)
 	if err == nil && !r.idle() {
