@@ -103,16 +103,15 @@ func (c *Change) Discard() {
 	}
 }
 
-// Route is as [Set.Route] once the change is applied.
+// Route says which route there will not be, nil if it will be there.
 func (c *Change) Route(label, path string) error {
+	paths := make(map[string][]string)
 	for _, st := range c.steps {
 		for _, rc := range st.cfg.Routes {
-			if st.cfg.Label == label && rc.Path == path {
-				return nil
-			}
+			paths[st.cfg.Label] = append(paths[st.cfg.Label], rc.Path)
 		}
 	}
-	return fmt.Errorf("gateway %.100q has no route %.100q (see websocket_gateways)", label, path)
+	return missing(label, path, paths)
 }
 
 // Apply has the set go on by the configurations. What they do not have any more ends

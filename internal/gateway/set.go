@@ -52,19 +52,30 @@ func (s *Set) All() []*Gateway {
 // Route finds a route. The error for an unknown gateway or path lists those
 // that there are.
 func (s *Set) Route(label, path string) (*Route, error) {
-	gateways := s.all()
-	g, ok := gateways[label]
+	if g, ok := s.all()[label]; ok {
+		if r, ok := g.Routes()[path]; ok {
+			return r, nil
+		}
+	}
+	paths := make(map[string][]string)
+	for label, g := range s.all() {
+		paths[label] = g.Paths()
+	}
+	return nil, missing(label, path, paths)
+}
+
+// missing says which route is not among the paths of the gateways, nil if it is.
+func missing(label, path string, gateways map[string][]string) error {
+	paths, ok := gateways[label]
 	switch {
 	case !ok && len(gateways) == 0:
-		return nil, fmt.Errorf("gateway %.100q does not exist: this process has none, add it to websocket_gateways in the root config", label)
+		return fmt.Errorf("gateway %.100q does not exist: this process has none, add it to websocket_gateways in the root config", label)
 	case !ok:
-		return nil, fmt.Errorf("gateway %.100q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(slices.Sorted(maps.Keys(gateways))))
+		return fmt.Errorf("gateway %.100q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(slices.Sorted(maps.Keys(gateways))))
+	case !slices.Contains(paths, path):
+		return fmt.Errorf("path %.100q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(paths))
 	}
-	r, ok := g.Routes()[path]
-	if !ok {
-		return nil, fmt.Errorf("path %.100q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(g.Paths()))
-	}
-	return r, nil
+	return nil
 }
 
 // MessageBytes is the size of the largest message that every route can hold for a
