@@ -139,3 +139,41 @@ func renamedNodes(a, b map[string]any) (all []string) {
 	})
 	return all
 }
+
+// both are gateways with others beside them, and their routes with the others'.
+func both(now, others any) any {
+	return beside(now, others, "label", func(now, other map[string]any) map[string]any {
+		gateway := maps.Clone(now)
+		gateway["routes"] = beside(now["routes"], other["routes"], "path", func(now, _ map[string]any) map[string]any { return now })
+		return gateway
+	})
+}
+
+// beside is a list of objects with those of another list that it does not have by name.
+func beside(now, others any, name string, merge func(now, other map[string]any) map[string]any) (all []any) {
+	there := map[any]map[string]any{}
+	list, _ := others.([]any)
+	for _, one := range list {
+		if object, ok := one.(map[string]any); ok {
+			there[object[name]] = object
+		}
+	}
+	named, _ := now.([]any)
+	for _, one := range named {
+		object, ok := one.(map[string]any)
+		if !ok {
+			continue
+		}
+		if other, ok := there[object[name]]; ok {
+			object = merge(object, other)
+			delete(there, object[name])
+		}
+		all = append(all, object)
+	}
+	for _, one := range list { // in their order
+		if object, ok := one.(map[string]any); ok && there[object[name]] != nil {
+			all = append(all, object)
+		}
+	}
+	return all
+}

@@ -53,8 +53,10 @@ type watch struct {
 	judged  []byte // the last that was the same at two looks
 	handed  []byte // what Benthos is to run
 	running []byte // the last that Benthos has made a stream of
-	applied []byte // whose gateways there are
-	before  []byte // whose there were before those of handed, if these are others
+
+	applied any // the field websocket_gateways that is in force
+	after   any // that is to be in force once Benthos has made the stream of handed; nil: it is already
+	back    any // or if it cannot; nil: what is in force
 }
 
 // newWatch returns a watch of the config at a path, which follows SIGHUP.
@@ -66,9 +68,10 @@ func newWatch(path string, c *cli.Context) (*watch, error) {
 	w := &watch{
 		path: path, streams: c.Command.Name == "streams", looks: c.Bool("watcher"), chilled: c.Bool("chilled"), sets: c.StringSlice("set"),
 		outcomes: make(chan bool, 8), hangups: make(chan os.Signal, 1), names: metricnames.New(false),
-		seen: text, judged: text, handed: text, running: text, applied: text,
+		seen: text, judged: text, handed: text, running: text,
 	}
 	w.atStart, _ = fieldsOf(text, w.sets) // what is no YAML does not start
+	w.applied = w.atStart[gatewaysField]
 	var config yaml.Node
 	if config.Encode(w.atStart) == nil {
 		w.names.Learn(&config)
@@ -154,64 +157,93 @@ func (w *watch) readAgain() {
 		w.log.Error("SIGHUP: the config cannot be read, the old one runs on", "error", err)
 		return
 	}
-	w.log.Info("SIGHUP: the config is read again", "changed", !bytes.Equal(text, w.applied))
+	w.log.Info("SIGHUP: the config is read again", "changed", !bytes.Equal(text, w.judged))
 	w.seen, w.judged = text, text
 	w.judge(text)
 }
 
-// judge applies a new config if all of it can be: first the gateways, then, by handing it
-// over, what it has for Benthos. It says what it has beside that.
+// judge applies a new config if all of it can be, and says what of it is for a restart.
 func (w *watch) judge(text []byte) {
 	fields, err := fieldsOf(text, w.sets)
 	if err == nil {
 		err = w.check(text, fields)
 	}
-	changed := false
 	if err == nil {
-		changed, err = w.changeGateways(text, fields)
+		err = w.apply(text, fields)
 	}
 	if err != nil {
 		w.log.Error("The changed config is refused, the old one runs on", "error", err)
 		return
 	}
-	before := w.applied
-	w.applied = text
 	w.tellWhatWaits(fields)
-	old, _ := fieldsOf(w.handed, w.sets)
-	if w.copy == "" || len(differences("", forStream(old), forStream(fields))) == 0 {
-		return
-	}
-	if w.before = nil; changed {
-		w.before = before
-	}
-	if err := w.handOver(text); err != nil {
-		w.log.Error("The changed config is not used", "error", err)
-	}
 }
 
-// changeGateways makes the gateways those of a config, and reports whether there was
-// something to change. With an error they are as they were.
-func (w *watch) changeGateways(text []byte, fields map[string]any) (changed bool, err error) {
-	old, _ := fieldsOf(w.applied, w.sets)
-	changes := differences(gatewaysField, old[gatewaysField], fields[gatewaysField])
-	if len(changes) == 0 {
-		return false, w.missingRoutes(fields, w.gateways.Route)
+// apply changes the gateways, and hands over what the config has for Benthos, if that is
+// something else than before. A stream that is replaced finds its old routes until then,
+// and the new one its own; if that cannot be made, nothing is lost.
+func (w *watch) apply(text []byte, fields map[string]any) error {
+	gateways := fields[gatewaysField]
+	old, _ := fieldsOf(w.handed, w.sets)
+	if w.copy == "" || len(differences("", forStream(old), forStream(fields))) == 0 {
+		w.after, w.back = nil, nil
+		return w.changeGateways(gateways, fields)
 	}
-	written, err := yaml.Marshal(map[string]any{gatewaysField: fields[gatewaysField]})
+	change, err := w.prepare(gateways, fields)
 	if err != nil {
-		return false, err
+		return err
 	}
-	change, err := w.gateways.Prepare(written)
-	if err != nil {
-		return false, err
-	}
-	if err := w.missingRoutes(fields, change.Route); err != nil {
+	before := w.applied
+	if change != nil {
 		change.Discard()
-		return false, err
+		if w.changeGateways(both(gateways, w.applied), nil) == nil {
+			w.after = gateways
+		} else if err := w.changeGateways(gateways, nil); err != nil { // as where an address passes from one to another
+			return err
+		}
+	}
+	if w.back == nil {
+		w.back = before
+	}
+	return w.handOver(text)
+}
+
+// prepare is what a field makes of the gateways, nil if they are so. The outputs of the
+// fields must find their routes.
+func (w *watch) prepare(gateways any, fields map[string]any) (change *websocketgateways.Change, err error) {
+	route := w.gateways.Route
+	if len(differences("", w.applied, gateways)) > 0 {
+		written, err := yaml.Marshal(map[string]any{gatewaysField: gateways})
+		if err != nil {
+			return nil, err
+		}
+		if change, err = w.gateways.Prepare(written); err != nil {
+			return nil, err
+		}
+		route = change.Route
+	}
+	if w.streams {
+		return change, nil
+	}
+	if err := errors.Join(missingRoutes(forStream(fields), route)...); err != nil {
+		if change != nil {
+			change.Discard()
+		}
+		return nil, err
+	}
+	return change, nil
+}
+
+// changeGateways makes the gateways those of a field. With an error they are as they were.
+func (w *watch) changeGateways(gateways any, fields map[string]any) error {
+	change, err := w.prepare(gateways, fields)
+	if err != nil || change == nil {
+		return err
 	}
 	change.Apply()
-	w.log.Info("The gateways are changed, connections of the routes that stay are open still", "fields", strings.Join(changes, ", "))
-	return true, nil
+	w.log.Info("The gateways are changed, connections of the routes that stay are open still",
+		"fields", strings.Join(differences(gatewaysField, w.applied, gateways), ", "))
+	w.applied = gateways
+	return nil
 }
 
 // tellWhatWaits names what has changed since the start and is not in force.
@@ -230,34 +262,29 @@ func (w *watch) tellWhatWaits(fields map[string]any) {
 	}
 }
 
-// settle puts the old config back where no stream could be made of the new one.
+// settle ends what apply has begun, or puts the old config back where no stream could be
+// made of the new one.
 func (w *watch) settle(made bool) {
+	gateways := w.after
 	switch {
 	case made:
 		w.running = w.handed
-	case !bytes.Equal(w.handed, w.running):
+	case bytes.Equal(w.handed, w.running):
+		return
+	default:
 		w.log.Error("No stream can be made of the changed config: the old one is put back")
-		w.putGatewaysBack()
+		gateways = w.back
 		if err := w.handOver(w.running); err != nil {
 			w.log.Error("The old config cannot be put back", "error", err)
 		}
 	}
-}
-
-// putGatewaysBack is for when the config that has changed them is refused after all.
-func (w *watch) putGatewaysBack() {
-	if w.before == nil {
+	w.after, w.back = nil, nil
+	if gateways == nil {
 		return
 	}
-	fields, err := fieldsOf(w.before, w.sets)
-	if err == nil {
-		_, err = w.changeGateways(w.before, fields)
+	if err := w.changeGateways(gateways, nil); err != nil {
+		w.log.Error("The gateways cannot be changed any more", "error", err)
 	}
-	if err != nil {
-		w.log.Error("The old gateways cannot be put back", "error", err)
-		return
-	}
-	w.applied, w.before = w.before, nil
 }
 
 // check finds what Benthos would find only when the old stream has ended.
@@ -292,14 +319,6 @@ func (w *watch) check(text []byte, fields map[string]any) error {
 	metrics := httptest.NewRecorder()
 	w.api.ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	return w.names.Take(metrics.Body.Bytes(), &config)
-}
-
-// missingRoutes is about the outputs of the config's own stream.
-func (w *watch) missingRoutes(fields map[string]any, route func(label, path string) error) error {
-	if w.streams {
-		return nil
-	}
-	return errors.Join(missingRoutes(forStream(fields), route)...)
 }
 
 // missingRoutes are the routes that outputs name and that there are not.
