@@ -152,7 +152,10 @@ func TestConfigureParts(t *testing.T) {
 	taken := 0
 	cfg := Config{
 		Limits: Limits{QueueBytes: 1 << 20}, Gap: gapText, Wrap: wrapAt, History: History{MaxMessages: 100},
-		Parts: func(p []byte) []Part { taken++; return []Part{{ID: "part " + string(p), Key: string(p[:1]), To: len(p)}} },
+		Parts: func(p []byte) []Part {
+			taken++
+			return []Part{{ID: "part " + string(p), Key: string(p[:1]), To: len(p)}}
+		},
 	}
 	h := newTestHub(t, cfg)
 	send := func(text string) { h.Broadcast(Message{Opcode: Text, Payload: []byte(text), ID: text}) }

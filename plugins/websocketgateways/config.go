@@ -138,7 +138,8 @@ func parseGateway(conf *service.ParsedConfig, p *parts) (cfg gateway.Config, err
 		}
 		cfg.Routes = append(cfg.Routes, rc)
 	}
-	return cfg, check(&cfg)
+	err = check(&cfg)
+	return cfg, err
 }
 
 func check(cfg *gateway.Config) error {

@@ -94,7 +94,7 @@ func parseRoute(l layered, tokens *gateway.Tokens, p *parts) (rc gateway.RouteCo
 	if err := parseLive(l.route, &rc); err != nil {
 		return rc, err
 	}
-	if err = parseSettings(l, &rc); err != nil {
+	if err := parseSettings(l, &rc); err != nil {
 		return rc, err
 	}
 	if rc.Limits.SlowConsumer == fanout.OnlyLatest && rc.Latest.MaxKeys == 0 {
