@@ -172,21 +172,22 @@ func (h *Hub) takeApart(m *Message) bool {
 
 // append appends a message to the queues of everything. The caller must hold h.mu.
 func (h *Hub) append(m *Message, keep bool) {
+	cfg := h.cfg()
 	plain, deflated := h.all.plain, h.all.read(asDeflated)
 	if plain.conns > 0 || keep {
-		plain.append(byte(m.Opcode), m.ID, m.Payload, h.cfg().MaxFrame)
+		plain.append(byte(m.Opcode), m.ID, m.Payload, cfg.MaxFrame)
 	}
-	if keep && h.cfg().Compression {
+	if keep && cfg.Compression {
 		deflated = h.all.queue(asDeflated)
 	}
 	if deflated != nil {
 		first, small := h.deflater.deflate(byte(m.Opcode), m.Payload)
-		deflated.append(first, m.ID, small, h.cfg().MaxFrame)
+		deflated.append(first, m.ID, small, cfg.MaxFrame)
 	} else {
 		h.unbroken = plain.head.Load().seq
 	}
 	if q := h.all.read(asEvent); q != nil {
-		q.append(byte(m.Opcode), m.ID, m.Payload, h.cfg().MaxFrame)
+		q.append(byte(m.Opcode), m.ID, m.Payload, cfg.MaxFrame)
 	}
 	h.wake(h.all)
 }
@@ -197,6 +198,7 @@ func (h *Hub) choose(m *Message, now time.Time) (conns int) {
 	if len(h.chosen.byName) == 0 {
 		return 0
 	}
+	cfg := h.cfg()
 	h.chosen.pick(m.Parts)
 	for _, s := range h.chosen.concerns {
 		if s.pacer != nil {
@@ -206,7 +208,7 @@ func (h *Hub) choose(m *Message, now time.Time) (conns int) {
 		if len(s.picked) == 0 {
 			continue
 		}
-		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &h.cfg().Wrap), &h.deflater, h.cfg().MaxFrame)
+		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &cfg.Wrap), &h.deflater, cfg.MaxFrame)
 		s.picked = s.picked[:0]
 		conns += s.conns()
 		h.wake(s)
