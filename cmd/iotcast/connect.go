@@ -27,6 +27,9 @@ const (
 	flagInsecure  = "insecure"
 
 	defaultPort = "4196"
+
+	// maxAnswerBytes is above a page of resources with all that they may have.
+	maxAnswerBytes = 64 << 20
 )
 
 // connectionFlags say where the management API is, and who calls it.
@@ -104,7 +107,8 @@ func connect(c *cli.Context) (conn *grpc.ClientConn, address string, err error) 
 		}
 		transport = credentials.NewTLS(&tls.Config{RootCAs: authorities})
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version)}
+	options := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes))}
 	if token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(token)))
 	}
