@@ -372,7 +372,7 @@ func TestTriggersAreListed(t *testing.T) {
 	}
 	first, token := list(&triggers.ListTriggersRequest{PageSize: 2, FolderId: "b1g"})
 	second, none := list(&triggers.ListTriggersRequest{PageSize: 2, FolderId: "b1g", PageToken: token})
-	if all := append(first, second...); !slices.Equal(all, []string{"one", "three", "two"}) || none != "" {
+	if all := slices.Concat(first, second); !slices.Equal(all, []string{"one", "three", "two"}) || none != "" {
 		t.Errorf("pages %v", all)
 	}
 	for _, r := range []*triggers.ListTriggersRequest{
