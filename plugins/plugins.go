@@ -227,13 +227,14 @@ func (p *process) start(root *service.ParsedConfig) error {
 		return err
 	}
 	p.atStop(closeGateways)
-	stop, err := connectionapi.Start(root, &p.ready)
+	connected, err := connectionapi.Start(root, &p.ready, management != nil)
 	if err != nil {
 		return err
 	}
-	p.atStop(within(requestTimeout, stop))
+	p.atStop(within(requestTimeout, connected.Close))
 	if management != nil {
 		managed.Launch = p.launch
+		managed.Connections, managed.MaxMessageBytes = connected.Directory, connected.MaxMessageBytes
 		if managed.Streams, err = p.streams(root, api); err != nil {
 			return err
 		}

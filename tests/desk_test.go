@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -12,16 +13,16 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// desk is where somebody types commands for a process with streams.
+// desk is where somebody types commands for a process with a management API.
 type desk struct {
 	*iotcast
-	broker *broker
-	dir    string // of the streams
+	broker *broker // of the triggers
+	api    string  // the address of the management API
 	root   string
 	env    []string
 }
 
-// newDesk starts a process that loads its streams from an empty directory.
+// newDesk starts a process whose triggers are on a broker.
 func newDesk(t *testing.T, b *broker, env ...string) *desk {
 	t.Helper()
 	return newDeskWith(t, b, "", env...)
@@ -30,16 +31,44 @@ func newDesk(t *testing.T, b *broker, env ...string) *desk {
 // newDeskWith has one more setting of the gateway.
 func newDeskWith(t *testing.T, b *broker, setting string, env ...string) *desk {
 	t.Helper()
-	d := &desk{iotcast: newIotcast(t), broker: b, dir: t.TempDir()}
-	d.root = writeFile(t, root(d.gateway, d.http, setting))
-	d.env = append([]string{"IOTCAST_API=http://" + d.http, "IOTCAST_STREAMS_DIR=" + d.dir, "IOTCAST_MQTT_URL=" + b.url()}, env...)
+	d := &desk{iotcast: newIotcast(t), broker: b, api: freeAddress(t)}
+	template := writeFile(t, fmt.Sprintf(`
+input:
+  iot_mqtt:
+    urls: [ %q ]
+    user: '${IOTCAST_MQTT_USER:}'
+    password: '${IOTCAST_MQTT_PASSWORD:}'
+    qos: 1
+    clean_session: false
+pipeline: { processors: [ { iot_trigger: {} } ] }
+output: { websocket_broadcast: {} }
+`, b.url()))
+	d.root = writeFile(t, root(d.gateway, d.http, setting)+fmt.Sprintf(`
+management_api: { address: %q, state_dir: %q, trigger_template: %q }
+`, d.api, t.TempDir(), template))
+	d.env = append([]string{"IOTCAST_API=http://" + d.http, "IOTCAST_ENDPOINT=" + d.api}, env...)
+	d.start()
+	return d
+}
+
+// newHome starts a process with a broker of its own, which lets in whom the management API names. Commands that speak MQTT find it.
+func newHome(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{iotcast: newIotcast(t), api: freeAddress(t)}
+	mqtt := freeAddress(t)
+	d.root = writeFile(t, root(d.gateway, d.http)+fmt.Sprintf(`
+management_api: { address: %q, state_dir: %q }
+mqtt_broker: { address: %q }
+iot_registries: [ { id: fixed, devices: [ { id: pump } ] } ]
+`, d.api, t.TempDir(), mqtt))
+	d.env = []string{"IOTCAST_ENDPOINT=" + d.api, "IOTCAST_MQTT_URL=tcp://" + mqtt}
 	d.start()
 	return d
 }
 
 func (d *desk) start() {
 	d.t.Helper()
-	cmd := exec.Command(binary, "streams", "-o", d.root, d.dir)
+	cmd := exec.Command(binary, "streams", "-o", d.root)
 	cmd.Env = append(os.Environ(), d.env...)
 	d.process = start(d.t, "iotcast", cmd)
 	d.waitLog("Launching")
@@ -87,16 +116,12 @@ func (d *desk) mustFail(want []string, args ...string) {
 	mustName(d.t, stderr, want...)
 }
 
-func (d *desk) files() (names []string) {
+// spawn runs a command beside the test, to its end.
+func (d *desk) spawn(args ...string) *process {
 	d.t.Helper()
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), d.env...)
+	return start(d.t, "iotcast "+args[0], cmd)
 }
 
 // mosquittoPub publishes as a device does, by Mosquitto's own client.

@@ -56,29 +56,35 @@ func TestPagesOfOthersMakeNoStreams(t *testing.T) {
 	}
 }
 
-// The commands log in, and say no secret.
+// The commands of streams log in, and say no secret.
 func TestCommandsLogIn(t *testing.T) {
 	t.Parallel()
 	const secret = "only-I-know"
-	d := &desk{iotcast: newIotcast(t), broker: startMosquitto(t), dir: t.TempDir()}
-	d.root = writeFile(t, root(d.gateway, d.http)+`http_guard: { username: "${IOTCAST_API_USER}", password: "${IOTCAST_API_PASSWORD}" }`)
-	place := []string{"IOTCAST_API=http://" + d.http, "IOTCAST_STREAMS_DIR=" + d.dir, "IOTCAST_MQTT_URL=" + d.broker.url()}
-	d.env = append(slices.Clone(place), "IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD="+secret)
-	d.start()
-	d.do(createTelemetry...)
-	d.do("stream", "update", "telemetry", filepath.Join(d.dir, "telemetry.yaml"))
+	b := startMosquitto(t)
+	d := &desk{iotcast: newIotcast(t)}
+	dir := t.TempDir()
+	stream := filepath.Join(dir, "telemetry.yaml")
+	if err := os.WriteFile(stream, []byte(trigger(b, "broker_id: factory", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	place := []string{"IOTCAST_API=http://" + d.http}
+	login := append(slices.Clone(place), "IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD="+secret)
+	d.iotcast.env = append(os.Environ(), login...)
+	d.launch("streams", "-o", writeFile(t, root(d.gateway, d.http)+`http_guard: { username: "${IOTCAST_API_USER}", password: "${IOTCAST_API_PASSWORD}" }`), dir)
+	d.waitLog("Launching")
+	d.env = login
+	d.do("stream", "update", "telemetry", stream)
 
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.env = place
-	d.do("trigger", "pause", "telemetry", "--api-user", "me", "--api-password-file", file)
-	d.do("trigger", "resume", "telemetry", "--api-user", "me", "--api-password-file", file)
-	d.mustFail([]string{"IOTCAST_API_PASSWORD"}, "trigger", "pause", "telemetry")
-	d.mustFail([]string{"belong together"}, "trigger", "pause", "telemetry", "--api-user", "me")
+	d.do("stream", "update", "telemetry", stream, "--check", "--api-user", "me", "--api-password-file", file)
+	d.mustFail([]string{"IOTCAST_API_PASSWORD"}, "stream", "update", "telemetry", stream)
+	d.mustFail([]string{"belong together"}, "stream", "update", "telemetry", stream, "--api-user", "me")
 	d.env = append(slices.Clone(place), "IOTCAST_API_USER=me", "IOTCAST_API_PASSWORD=not-"+secret)
-	d.mustFail([]string{"IOTCAST_API_USER"}, "stream", "update", "telemetry", filepath.Join(d.dir, "telemetry.yaml"))
+	d.mustFail([]string{"IOTCAST_API_USER"}, "stream", "update", "telemetry", stream)
 	if strings.Contains(d.out.String(), secret) {
 		t.Error("the log holds the password")
 	}

@@ -116,22 +116,15 @@ func TestMigration(t *testing.T) {
 	w := openWalkthrough(t)
 
 	w.run(w.block("sh", "openssl req"))
-	_, fingerprint, ok := strings.Cut(strings.TrimSpace(w.run(w.block("sh", "openssl x509"))), "=")
-	if !ok {
-		t.Fatal("openssl has printed no fingerprint")
-	}
-	example := regexp.MustCompile(`certificate_fingerprints: \[ [0-9a-f]{64} \]`)
-	config := w.block("yaml", "iot_registries")
-	if !example.MatchString(config) {
-		t.Fatalf("no fingerprint in:\n%s", config)
-	}
-	w.write("root.yaml", example.ReplaceAllString(config, fmt.Sprintf("certificate_fingerprints: [ %q ]", fingerprint)))
+	w.write("root.yaml", w.block("yaml", "management_api"))
 	w.write("page/index.html", w.block("html", "iotcast.js"))
 
 	cast := &iotcast{t: t, http: w.http}
 	cast.process = w.start(w.block("sh", "iotcast streams"), "iotcast streams")
 	cast.waitLog("Launching")
 	cast.waitReady()
+	made := w.run(w.block("sh", "iotcast registry create"))
+	mustName(t, made, "id: "+registry, "name: garden\n", "id: "+device, "greenhouse/: $devices/"+device+"/\n")
 	created := w.run(w.block("sh", "iotcast trigger create internet-of-things"))
 	for _, want := range []string{"name: telemetry\n", "registry_id: " + registry, "device_id: " + device, "mqtt_topic: $devices/" + device + "/events\n", "status: ACTIVE\n"} {
 		if !strings.Contains(created, want) {

@@ -83,33 +83,50 @@ func parseEndpoint(text string) (e endpoint, err error) {
 	return e, nil
 }
 
+// target is an endpoint, and how to call it.
+type target struct {
+	endpoint
+	token string      // empty: none
+	tls   *tls.Config // nil without TLS
+}
+
+// readTarget reads the flags.
+func readTarget(c *cli.Context) (t target, err error) {
+	if t.endpoint, err = parseEndpoint(c.String(flagEndpoint)); err != nil {
+		return t, fmt.Errorf("--%s %w", flagEndpoint, err)
+	}
+	if t.token, err = readToken(c); err != nil {
+		return t, err
+	}
+	if t.token != "" && !t.secure && !guard.Loopback(t.address) && !c.Bool(flagInsecure) {
+		return t, fmt.Errorf("--%s %s has no TLS, and whoever is on the way could read the token: use https://, or --%s", flagEndpoint, c.String(flagEndpoint), flagInsecure)
+	}
+	if t.secure {
+		authorities, err := readAuthorities(c.String(flagCAFile))
+		if err != nil {
+			return t, fmt.Errorf("--%s: %w", flagCAFile, err)
+		}
+		t.tls = &tls.Config{RootCAs: authorities}
+	}
+	return t, nil
+}
+
 // connect prepares a connection as the flags say. Nothing is sent before the first call.
 func connect(c *cli.Context) (conn *grpc.ClientConn, address string, err error) {
-	e, err := parseEndpoint(c.String(flagEndpoint))
-	if err != nil {
-		return nil, "", fmt.Errorf("--%s %w", flagEndpoint, err)
-	}
-	token, err := readToken(c)
+	t, err := readTarget(c)
 	if err != nil {
 		return nil, "", err
 	}
-	if token != "" && !e.secure && !guard.Loopback(e.address) && !c.Bool(flagInsecure) {
-		return nil, "", fmt.Errorf("--%s %s has no TLS, and whoever is on the way could read the token: use https://, or --%s", flagEndpoint, c.String(flagEndpoint), flagInsecure)
-	}
 	transport := insecure.NewCredentials()
-	if e.secure {
-		authorities, err := readAuthorities(c.String(flagCAFile))
-		if err != nil {
-			return nil, "", fmt.Errorf("--%s: %w", flagCAFile, err)
-		}
-		transport = credentials.NewTLS(&tls.Config{RootCAs: authorities})
+	if t.secure {
+		transport = credentials.NewTLS(t.tls)
 	}
 	options := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version)}
-	if token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer(token)))
+	if t.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(t.token)))
 	}
-	conn, err = grpc.NewClient("dns:///"+e.address, options...)
-	return conn, e.address, err
+	conn, err = grpc.NewClient("dns:///"+t.address, options...)
+	return conn, t.address, err
 }
 
 // readToken is empty where there is none to call with.

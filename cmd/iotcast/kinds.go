@@ -68,7 +68,7 @@ func (c *call) ofParent(k *kind) (string, error) {
 	}
 	id, name := c.String(k.parent.noun+"-"+flagID), c.String(k.parent.noun+"-"+flagName)
 	if id != "" && name != "" {
-		return "", c.misused("give --%[1]s-%s or --%[1]s-%s", k.parent.noun, flagName, flagID)
+		return "", c.misused("give --%[1]s-%[2]s or --%[1]s-%[3]s", k.parent.noun, flagName, flagID)
 	}
 	if name == "" {
 		return id, nil

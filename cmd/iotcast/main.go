@@ -37,6 +37,7 @@ func main() {
 		service.CLIOptAddCommand(registryCommand()),
 		service.CLIOptAddCommand(deviceCommand()),
 		service.CLIOptAddCommand(brokerCommand()),
+		service.CLIOptAddCommand(stateCommand()),
 		service.CLIOptAddCommand(mqttCommand()),
 		service.CLIOptAddCommand(completionCommand()),
 		service.CLIOptAddCommand(completeCommand()),

@@ -146,7 +146,7 @@ func createCommand(k *kind) *cli.Command {
 				return err
 			}
 			if parent == "" {
-				return c.misused("--%[1]s-%s or --%[1]s-%s is missing", k.parent.noun, flagName, flagID)
+				return c.misused("--%[1]s-%[2]s or --%[1]s-%[3]s is missing", k.parent.noun, flagName, flagID)
 			}
 			in[k.parent.idField()] = parent
 		}

@@ -9,17 +9,17 @@ import (
 
 // TestPages fails when a description was changed and the pages were not.
 func TestPages(t *testing.T) {
-	if err := run("../reference", true); err != nil {
+	if err := run("../reference", "../../internal/control", true); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestStalePagesAreListedAndMended(t *testing.T) {
 	dir := t.TempDir()
-	if err := run(dir, false); err != nil {
+	if err := run(dir, dir, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(dir, true); err != nil {
+	if err := run(dir, dir, true); err != nil {
 		t.Fatal("fresh pages are stale: ", err)
 	}
 	gone, changed, extra := filepath.Join(dir, "iot_mqtt.md"), filepath.Join(dir, "iot_trigger.md"), filepath.Join(dir, "removed.md")
@@ -31,7 +31,7 @@ func TestStalePagesAreListedAndMended(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := run(dir, true)
+	err := run(dir, dir, true)
 	if err == nil {
 		t.Fatal("stale pages pass")
 	}
@@ -43,10 +43,10 @@ func TestStalePagesAreListedAndMended(t *testing.T) {
 	if strings.Contains(err.Error(), "websocket_broadcast.md") {
 		t.Errorf("the error names a page that is fresh: %v", err)
 	}
-	if err := run(dir, false); err != nil {
+	if err := run(dir, dir, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(dir, true); err != nil {
+	if err := run(dir, dir, true); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -22,6 +22,11 @@ func reads(method string) bool {
 	return strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(method, "/grpc.")
 }
 
+// sends reports whether a method sends a message, of which there may be very many.
+func sends(method string) bool {
+	return strings.HasSuffix(method, "/Publish") || strings.HasSuffix(method, "/Send") || strings.HasSuffix(method, "/Broadcast")
+}
+
 // need is the role that a method takes.
 func need(method string) string {
 	switch {

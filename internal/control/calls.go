@@ -7,11 +7,10 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -25,11 +24,57 @@ import (
 
 // calls is what all requests begin and end with: who calls, whether they may, and the audit log.
 type calls struct {
+	name      string          // of the API, for the log
 	verifier  *token.Verifier // nil: callers are of this machine
 	grants    access.Grants
-	directory *registry.Directory
-	observe   func(method, code string)
+	bound     bool                // callers of this machine, too, by the access_bindings of gateways: there are no grants
+	directory *registry.Directory // nil: there is none
+	routes    []Route
+	maxBytes  int64 // of a request
+	observe   func(method string, code codes.Code, status int)
 	log       *slog.Logger
+}
+
+// caller is who makes a request over HTTP, in its context.
+type caller struct {
+	account string // empty where there are no tokens: the caller is of this machine
+	err     error  // why it is not known who calls
+	remote  string
+	reached atomic.Bool // a method, whose interceptor records the request
+	refused error       // with this, where no method is reached
+	status  int         // of HTTP, to refused
+}
+
+type callerKey struct{}
+
+// unknown is the method of requests for what there is not.
+const unknown = "unknown"
+
+// callerOf is the caller of a context that known has made.
+func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*caller) }
+
+// known finds out who calls, and records what reaches no method.
+func (c *calls) known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := &caller{remote: r.RemoteAddr}
+		if c.verifier != nil {
+			who.account, who.err = c.authenticate(r.Context(), r.Header)
+		}
+		ctx := context.WithValue(r.Context(), callerKey{}, who)
+		verb, path := r.Method, r.URL.EscapedPath()
+		next.ServeHTTP(w, r.WithContext(ctx))
+		if who.reached.Load() {
+			return
+		}
+		method := unknown
+		if route := routeTo(c.routes, verb, colons.Replace(path)); route != nil {
+			method = route.Method
+		}
+		if who.refused == nil {
+			who.refused, who.status = status.Error(codes.Canceled, "the request broke off"), httpStatus(codes.Canceled)
+		}
+		c.record(ctx, &call{account: who.account}, method, who.refused, who.status)
+	})
 }
 
 // call is one request, in its context.
@@ -58,11 +103,11 @@ func (c *calls) intercept(ctx context.Context, req any, info *grpc.UnaryServerIn
 	this := &call{method: methodOf(info.FullMethod), ids: idsOf(req)}
 	defer func() {
 		if why := recover(); why != nil {
-			c.log.Error("Management API failed", "method", short(info.FullMethod), "error", why, "stack", string(debug.Stack()))
+			c.log.Error(c.name+" failed", "method", short(info.FullMethod), "error", why, "stack", string(debug.Stack()))
 			err = status.Error(codes.Internal, "the request failed, the log says why")
 		}
 		err = c.translated(info.FullMethod, err)
-		c.record(ctx, this, info.FullMethod, err)
+		c.record(ctx, this, info.FullMethod, err, httpStatus(status.Code(err)))
 	}()
 	if err := c.admit(ctx, this, info.FullMethod); err != nil {
 		return nil, err
@@ -77,30 +122,33 @@ func (c *calls) interceptStream(srv any, stream grpc.ServerStream, info *grpc.St
 	if err == nil {
 		err = handler(srv, stream)
 	}
-	c.record(stream.Context(), this, info.FullMethod, err)
+	c.record(stream.Context(), this, info.FullMethod, err, httpStatus(status.Code(err)))
 	return err
 }
 
-// admit finds out who calls, and whether they may.
-func (c *calls) admit(ctx context.Context, this *call, method string) (err error) {
-	this.may = func(string, ...string) bool { return true }
-	if c.verifier == nil {
+// admit fails unless it is known who calls, and they may.
+func (c *calls) admit(ctx context.Context, this *call, method string) error {
+	who := callerOf(ctx)
+	who.reached.Store(true)
+	this.account = who.account
+	this.may = func(role string, resources ...string) bool {
+		if c.verifier == nil {
+			return !c.bound
+		}
+		return c.grants.Allow(who.account, role, resources...)
+	}
+	switch {
+	case open(method):
 		return nil
+	case who.err != nil:
+		return who.err
 	}
-	if open(method) {
-		return nil
-	}
-	if this.account, err = c.authenticate(ctx); err != nil {
-		return err
-	}
-	this.may = func(role string, resources ...string) bool { return c.grants.Allow(this.account, role, resources...) }
 	return c.authorise(this, method)
 }
 
 // authenticate returns the service account that the token is about.
-func (c *calls) authenticate(ctx context.Context) (account string, err error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	account, err, cause := guard.Account(ctx, c.verifier, http.Header{"Authorization": md.Get("authorization")})
+func (c *calls) authenticate(ctx context.Context, h http.Header) (account string, err error) {
+	account, err, cause := guard.Account(ctx, c.verifier, h)
 	switch {
 	case errors.Is(err, guard.ErrUnavailable):
 		c.log.Warn("A token cannot be verified", "error", cause)
@@ -119,20 +167,20 @@ func (c *calls) translated(method string, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	c.log.Error("Management API failed", "method", short(method), "error", err)
+	c.log.Error(c.name+" failed", "method", short(method), "error", err)
 	return status.Error(codes.Internal, "the request failed, the log says why")
 }
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,
 // for each look and each message.
-func (c *calls) record(ctx context.Context, this *call, method string, err error) {
+func (c *calls) record(ctx context.Context, this *call, method string, err error, statusHTTP int) {
 	code := status.Code(err)
-	c.observe(short(method), code.String())
+	c.observe(short(method), code, statusHTTP)
 	level := slog.LevelInfo
 	switch {
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
 		level = slog.LevelWarn
-	case reads(method), code == codes.OK && need(method) == access.DevicesWriter:
+	case reads(method) || method == unknown, code == codes.OK && sends(method):
 		level = slog.LevelDebug
 	}
 	attributes := []any{"method", short(method), "service_account_id", this.caller(), "code", code.String()}
@@ -141,18 +189,19 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 			attributes = append(attributes, name, id)
 		}
 	}
-	if p, ok := peer.FromContext(ctx); ok {
-		attributes = append(attributes, "remote_address", p.Addr.String())
-	}
+	attributes = append(attributes, "remote_address", callerOf(ctx).remote)
 	if err != nil {
 		attributes = append(attributes, "reason", status.Convert(err).Message())
 	}
-	c.log.Log(ctx, level, "Management API", attributes...)
+	c.log.Log(ctx, level, c.name, attributes...)
 }
 
 // short is a method without its package: RegistryService/Create.
 func short(method string) string {
-	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	service, name, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	if !ok {
+		return method
+	}
 	return service[strings.LastIndexByte(service, '.')+1:] + "/" + name
 }
 
@@ -168,7 +217,7 @@ func methodOf(full string) protoreflect.MethodDescriptor {
 }
 
 // idFields are those by which requests name what they are about.
-var idFields = []string{"registry_id", "device_id", "broker_id", "trigger_id", "connection_id", "operation_id", "fingerprint", "password_id"}
+var idFields = []string{"registry_id", "device_id", "broker_id", "trigger_id", "connection_id", "operation_id", "fingerprint", "password_id", "gateway_id"}
 
 // idsOf are those of a request.
 func idsOf(req any) map[string]string {

@@ -35,12 +35,12 @@ const (
 // snapshot is the document: a list for each kind, of resources as the command line shows them, with what is private to them.
 type snapshot map[state.Kind][]yaml.Node
 
-// stateHandler serves the state.
-func (k *keeper) stateHandler(c *calls) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathState, c.plain(exportState, k.export))
-	mux.HandleFunc("PUT "+pathState, c.plain(importState, k.restore))
-	return mux
+// stateRoutes serve the state.
+func (k *keeper) stateRoutes() []plainRoute {
+	return []plainRoute{
+		plainRouteTo(http.MethodGet, pathState, false, exportState, k.export),
+		plainRouteTo(http.MethodPut, pathState, true, importState, k.restore),
+	}
 }
 
 func (k *keeper) export(_ context.Context, w http.ResponseWriter, _ *http.Request) error {

@@ -1,13 +1,14 @@
 package control
 
 import (
-	_ "embed" // for the document
+	_ "embed" // for the documents
 	"encoding/json"
 	"mime"
 	"net/http"
 	"strings"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/iotcast/iotcast/internal/guard"
 )
@@ -17,11 +18,11 @@ import (
 func front(next http.Handler, g *guard.Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if status, reason := g.Check(r); status != 0 {
-			refuse(w, status, codes.PermissionDenied, reason)
+			refuse(w, r, status, codes.PermissionDenied, reason)
 			return
 		}
 		if kind, bad := foreignBody(r); bad {
-			refuse(w, http.StatusUnsupportedMediaType, codes.InvalidArgument,
+			refuse(w, r, http.StatusUnsupportedMediaType, codes.InvalidArgument,
 				"the body has the type "+kind+": send JSON with content-type application/json, or gRPC")
 			return
 		}
@@ -44,9 +45,14 @@ func foreignBody(r *http.Request) (kind string, bad bool) {
 }
 
 // refuse answers as the services do: a google.rpc.Status in JSON.
-func refuse(w http.ResponseWriter, status int, code codes.Code, message string) {
+func refuse(w http.ResponseWriter, r *http.Request, statusHTTP int, code codes.Code, message string) {
+	who := callerOf(r.Context())
+	who.refused, who.status = status.Error(code, message), statusHTTP
+	if statusHTTP == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
+	w.WriteHeader(statusHTTP)
 	body, _ := json.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
@@ -55,11 +61,44 @@ func refuse(w http.ResponseWriter, status int, code codes.Code, message string) 
 	_, _ = w.Write(body)
 }
 
-//go:embed openapi.yaml
-var document []byte
+// httpStatus is that of an error, by google/rpc/code.proto.
+func httpStatus(code codes.Code) int {
+	switch code {
+	case codes.OK:
+		return http.StatusOK
+	case codes.InvalidArgument, codes.FailedPrecondition, codes.OutOfRange:
+		return http.StatusBadRequest
+	case codes.Unauthenticated:
+		return http.StatusUnauthorized
+	case codes.PermissionDenied:
+		return http.StatusForbidden
+	case codes.NotFound:
+		return http.StatusNotFound
+	case codes.AlreadyExists, codes.Aborted:
+		return http.StatusConflict
+	case codes.ResourceExhausted:
+		return http.StatusTooManyRequests
+	case codes.Canceled:
+		return 499
+	case codes.Unimplemented:
+		return http.StatusNotImplemented
+	case codes.Unavailable:
+		return http.StatusServiceUnavailable
+	case codes.DeadlineExceeded:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusInternalServerError
+}
+
+var (
+	//go:embed openapi.yaml
+	managementDocument []byte
+	//go:embed connections.yaml
+	connectionsDocument []byte
+)
 
 // documented serves the description of the API, which is no secret.
-func documented(next http.Handler) http.Handler {
+func documented(next http.Handler, document []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/openapi.yaml" || r.Method != http.MethodGet {
 			next.ServeHTTP(w, r)
@@ -67,5 +106,15 @@ func documented(next http.Handler) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/yaml") // RFC 9512
 		_, _ = w.Write(document)
+	})
+}
+
+// anyType takes bodies of forms, and of no type, for JSON: clients of connection_api have always been free to send them so.
+func anyType(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, bad := foreignBody(r); bad {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		next.ServeHTTP(w, r)
 	})
 }

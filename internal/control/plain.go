@@ -2,58 +2,68 @@ package control
 
 import (
 	"context"
-	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
-// plain is a method that no published type describes, over HTTP alone, with all that the others have: tokens, roles, and the
-// audit log. Its name is one of a service, such as /iotcast.State/Get.
-func (c *calls) plain(name string, do func(context.Context, http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		this := &call{ids: map[string]string{}}
-		ctx := metadata.NewIncomingContext(r.Context(), metadata.MD{"authorization": r.Header.Values("Authorization")})
-		if address, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
-			ctx = peer.NewContext(ctx, &peer.Peer{Addr: address})
-		}
-		ctx = context.WithValue(ctx, callKey{}, this)
-		err := c.admit(ctx, this, name)
-		if err == nil {
-			err = do(ctx, w, r)
-		}
-		err = c.translated(name, err)
-		c.record(ctx, this, name, err)
-		if err != nil {
-			s := status.Convert(err)
-			if s.Code() == codes.Unauthenticated {
-				w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
-			}
-			refuse(w, httpStatus(s.Code()), s.Code(), s.Message())
-		}
-	}
+// plainRoute is a route to a method that no published type describes, over HTTP alone. Its name is one of a service, such as
+// /iotcast.StateService/Export.
+type plainRoute struct {
+	Route
+	do func(context.Context, http.ResponseWriter, *http.Request) error
 }
 
-// httpStatus is that of an error, by google/rpc/code.proto.
-func httpStatus(code codes.Code) int {
-	switch code {
-	case codes.InvalidArgument, codes.FailedPrecondition:
-		return http.StatusBadRequest
-	case codes.Unauthenticated:
-		return http.StatusUnauthorized
-	case codes.PermissionDenied:
-		return http.StatusForbidden
-	case codes.NotFound:
-		return http.StatusNotFound
-	case codes.AlreadyExists, codes.Aborted:
-		return http.StatusConflict
-	case codes.Unimplemented:
-		return http.StatusNotImplemented
-	case codes.Unavailable:
-		return http.StatusServiceUnavailable
+func plainRouteTo(verb, path string, body bool, method string, do func(context.Context, http.ResponseWriter, *http.Request) error) plainRoute {
+	return plainRoute{Route{Verb: verb, Path: path, Body: body, Method: method, pattern: patternOfPath(path, "[^/]+")}, do}
+}
+
+// plain is a handler with such routes before it. They have all that the others have: tokens, roles, and the audit log. What is
+// in braces in a path is a path value of the request.
+func (c *calls) plain(next http.Handler, routes []plainRoute) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var verbs []string
+		for _, one := range routes {
+			match := one.pattern.FindStringSubmatch(r.URL.Path)
+			if match == nil {
+				continue
+			}
+			if one.Verb != r.Method {
+				verbs = append(verbs, one.Verb)
+				continue
+			}
+			for i, name := range one.pattern.SubexpNames() {
+				value, err := url.PathUnescape(match[i])
+				if err != nil {
+					refuse(w, r, http.StatusNotFound, codes.NotFound, "the path is malformed")
+					return
+				}
+				r.SetPathValue(name, value)
+			}
+			c.serve(w, r, one)
+			return
+		}
+		if verbs != nil {
+			slices.Sort(verbs)
+			w.Header().Set("Allow", strings.Join(verbs, ", "))
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (c *calls) serve(w http.ResponseWriter, r *http.Request, route plainRoute) {
+	_, err := c.intercept(r.Context(), nil, &grpc.UnaryServerInfo{FullMethod: route.Method}, func(ctx context.Context, _ any) (any, error) {
+		return nil, route.do(ctx, w, r)
+	})
+	if err != nil {
+		s := status.Convert(err)
+		refuse(w, r, httpStatus(s.Code()), s.Code(), s.Message())
 	}
-	return http.StatusInternalServerError
 }

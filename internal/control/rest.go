@@ -4,31 +4,35 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/vanguard"
-	"google.golang.org/genproto/googleapis/rpc/status"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/apigateway/websocket/v1"
+	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // restOptions say how REST is made of gRPC.
-func restOptions() []vanguard.TranscoderOption {
+func restOptions(maxBytes int64) []vanguard.TranscoderOption {
 	return []vanguard.TranscoderOption{
-		vanguard.WithDefaultServiceOptions(vanguard.WithMaxMessageBufferBytes(maxRequestBytes)),
+		vanguard.WithDefaultServiceOptions(vanguard.WithMaxMessageBufferBytes(uint32(maxBytes))),
 		vanguard.WithCodec(func(types vanguard.TypeResolver) vanguard.Codec {
 			return strictJSON{vanguard.JSONCodec{
 				MarshalOptions:   protojson.MarshalOptions{Resolver: types},
 				UnmarshalOptions: protojson.UnmarshalOptions{Resolver: types},
 			}}
 		}),
-		vanguard.WithUnknownHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			refuse(w, http.StatusNotFound, codes.NotFound, "there is nothing at this path, /openapi.yaml says what there is")
+		vanguard.WithUnknownHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			refuse(w, r, http.StatusNotFound, codes.NotFound, "there is nothing at this path, /openapi.yaml says what there is")
 		})),
 	}
 }
@@ -49,41 +53,68 @@ func (c strictJSON) UnmarshalField(data []byte, m proto.Message, field protorefl
 	return malformed(c.JSONCodec.UnmarshalField(data, m, field))
 }
 
-// malformed says what is wrong with a body. The library puts spaces of one kind or another into its texts, so that nobody
-// compares them.
+// malformed is the error about a body.
 func malformed(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-	return connect.NewError(connect.CodeInvalidArgument, errors.New("the body is not the JSON that it must be: "+text))
+	return connect.NewError(connect.CodeInvalidArgument, errors.New(misread(err)))
 }
 
-// MarshalAppend implements vanguard.Codec. An error has details, if only none, as in the original.
+// misread says what is wrong with a body. The library puts spaces of one kind or another into its texts, so that nobody
+// compares them.
+func misread(err error) string {
+	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+	text = strings.Replace(text, "invalid value for bytes field", "invalid base64 for field", 1)
+	return fmt.Sprintf("the body is not the JSON that it must be: %.300s", text)
+}
+
+// MarshalAppend implements vanguard.Codec. An error has details, if only none, as in the original, and of a connection there is
+// what is known, if only that it is empty.
 func (c strictJSON) MarshalAppend(base []byte, m proto.Message) ([]byte, error) {
-	if _, ok := m.(*status.Status); ok {
+	switch m := m.(type) {
+	case *rpc.Status:
+		c.MarshalOptions.EmitUnpopulated = len(m.Details) == 0
+	case *websocket.Connection:
 		c.MarshalOptions.EmitUnpopulated = true
 	}
 	return c.JSONCodec.MarshalAppend(base, m)
 }
 
-// rest is what the library lacks for REST: of two ways to say nothing, an empty body and an empty object, it takes one only
-// for each method; and what is the caller's fault it calls its own, or answers as text.
-func rest(next http.Handler) http.Handler {
+func tooLarge(maxBytes int64) string {
+	return fmt.Sprintf("the body has more than the %d bytes that a request may have", maxBytes)
+}
+
+// isGRPC tells requests of gRPC from those of REST.
+func isGRPC(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+}
+
+// colons are written either way.
+var colons = strings.NewReplacer("%3A", ":", "%3a", ":")
+
+// rest is what the library lacks for REST: it takes a path for what it may stand for, and not as it is written; of two ways to
+// say nothing, an empty body and an empty object, it takes one only for each method; and what is the caller's fault it calls
+// its own, or answers as text.
+func (c *calls) rest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		if isGRPC(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		nothing(r)
+		// The library decodes the values of fields itself.
+		r.URL.Path, r.URL.RawPath = colons.Replace(r.URL.EscapedPath()), ""
+		if route := routeTo(c.routes, r.Method, r.URL.Path); route != nil {
+			nothing(r, route.Body)
+		}
 		answer := &answer{ResponseWriter: w}
 		next.ServeHTTP(answer, r)
-		answer.finish()
+		answer.finish(r, c.maxBytes)
 	})
 }
 
 // nothing is an empty object where a method has a body, and an empty body where it has none.
-func nothing(r *http.Request) {
+func nothing(r *http.Request, hasBody bool) {
 	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
 		return
 	}
@@ -98,7 +129,7 @@ func nothing(r *http.Request) {
 			text = nil
 		}
 	}
-	if bodiless := strings.HasSuffix(r.URL.Path, ":disable") || strings.HasSuffix(r.URL.Path, ":enable"); len(text) == 0 && !bodiless {
+	if len(text) == 0 && hasBody {
 		text = []byte("{}")
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -132,8 +163,9 @@ func (a *answer) Write(p []byte) (int, error) {
 // Flush implements http.Flusher. Nothing is streamed.
 func (a *answer) Flush() {}
 
-// finish sends an error. The services have no code UNKNOWN: it is the library's, about a request that it cannot read.
-func (a *answer) finish() {
+// finish sends an error. Who is not known learns from it nothing but that. The services have no code UNKNOWN: it is the
+// library's, about a request that it cannot read.
+func (a *answer) finish(r *http.Request, maxBytes int64) {
 	if a.status == 0 {
 		return
 	}
@@ -142,13 +174,25 @@ func (a *answer) finish() {
 		Message string     `json:"message"`
 	}
 	a.Header().Del("Content-Length")
+	who := callerOf(r.Context())
+	unread := !who.reached.Load()
 	switch err := json.Unmarshal(a.text.Bytes(), &body); {
+	case unread && who.err != nil:
+		unknown := status.Convert(who.err)
+		refuse(a.ResponseWriter, r, httpStatus(unknown.Code()), unknown.Code(), unknown.Message())
 	case err != nil && a.status == http.StatusMethodNotAllowed:
-		refuse(a.ResponseWriter, a.status, codes.Unimplemented, "this path has other methods: "+a.Header().Get("Allow"))
+		verbs := strings.FieldsFunc(a.Header().Get("Allow"), func(c rune) bool { return c == ',' || c == ' ' })
+		slices.Sort(verbs)
+		a.Header().Set("Allow", strings.Join(verbs, ", "))
+		refuse(a.ResponseWriter, r, a.status, codes.Unimplemented, "this path has other methods: "+a.Header().Get("Allow"))
 	case err != nil:
-		refuse(a.ResponseWriter, a.status, codes.InvalidArgument, strings.TrimSpace(a.text.String()))
+		refuse(a.ResponseWriter, r, a.status, codes.InvalidArgument, strings.TrimSpace(a.text.String()))
 	case body.Code == codes.Unknown:
-		refuse(a.ResponseWriter, http.StatusBadRequest, codes.InvalidArgument, "the request cannot be read: "+body.Message)
+		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, "the request cannot be read: "+body.Message)
+	case unread && body.Code == codes.ResourceExhausted:
+		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, tooLarge(maxBytes))
+	case unread:
+		refuse(a.ResponseWriter, r, a.status, body.Code, body.Message)
 	default:
 		if a.status == http.StatusUnauthorized {
 			a.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3

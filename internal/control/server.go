@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,13 +22,16 @@ import (
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
 	devices "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/devices/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/apigateway/websocket/v1"
 	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/listen"
 	"github.com/iotcast/iotcast/internal/registry"
@@ -35,8 +39,9 @@ import (
 	"github.com/iotcast/iotcast/internal/token"
 )
 
-// maxRequestBytes of a request: far above a message of 256 KiB in base64.
-const maxRequestBytes = 1 << 20
+// requestBytes is how much a request may have: far above a message of 256 KiB in base64, and enough for a message of
+// connection_api: four characters of base64 for three bytes, each perhaps escaped, and room for the rest.
+func requestBytes(maxMessageBytes int) int64 { return max(1<<20, 3*int64(maxMessageBytes)+8<<10) }
 
 // Config is the API as it is configured, and what it manages.
 type Config struct {
@@ -50,6 +55,9 @@ type Config struct {
 	Fixed     registry.Config     // what stands in the config file
 	Broker    Broker              // nil: there is no MQTT broker in this process
 
+	Connections     connections.Directory
+	MaxMessageBytes int // that may be sent to connections
+
 	Streams         Streams         // nil: this process has none, so there are no triggers
 	Launch          <-chan struct{} // closed when Streams are there; nil: they are asked from time to time
 	TriggerTemplate []byte          // what the stream of a trigger is made of; nil: the usual
@@ -58,15 +66,28 @@ type Config struct {
 	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
 
-// Check tells why the API cannot be started so.
+// Check tells why the management API cannot be started so.
 func (c Config) Check() error {
+	if c.Verifier == nil && len(c.Grants) > 0 {
+		return errors.New("access_bindings are for callers with a token: set tokens, too")
+	}
+	return c.checkAddress("127.0.0.1:4196", "change everything")
+}
+
+// CheckConnections tells why connection_api cannot be started so.
+func (c Config) CheckConnections() error {
+	if c.MaxMessageBytes < 1 {
+		return errors.New("max_message_bytes must be at least 1")
+	}
+	return c.checkAddress("127.0.0.1:8081", "send")
+}
+
+func (c Config) checkAddress(example, harm string) error {
 	switch _, _, err := net.SplitHostPort(c.Address); {
 	case err != nil:
-		return fmt.Errorf("address: %w: write host:port, such as 127.0.0.1:4196", err)
+		return fmt.Errorf("address: %w: write host:port, such as %s", err, example)
 	case c.Verifier == nil && !guard.Loopback(c.Address):
-		return fmt.Errorf("address %s can be reached from other machines, and without tokens everyone could change everything: set tokens, or listen on 127.0.0.1", c.Address)
-	case c.Verifier == nil && len(c.Grants) > 0:
-		return errors.New("access_bindings are for callers with a token: set tokens, too")
+		return fmt.Errorf("address %s can be reached from other machines, and without tokens everyone could %s: set tokens, or listen on 127.0.0.1", c.Address, harm)
 	}
 	return nil
 }
@@ -77,48 +98,115 @@ type Server struct {
 	http     *http.Server
 	grpc     *grpc.Server
 	served   sync.WaitGroup
-	triggers *triggerStreams
+	triggers *triggerStreams // nil: it has none
 }
 
-// Start binds the address and begins to answer. Observe is told of every request: its method, such as
-// RegistryService/Create, and the code of gRPC with which it ended.
+// Start starts the management API: it binds the address and begins to answer. Observe is told of every request: its method,
+// such as RegistryService/Create, or unknown, and the code of gRPC with which it ended.
 func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Server, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
+	}
+	c := &calls{
+		name: "Management API", verifier: cfg.Verifier, grants: cfg.Grants, directory: cfg.Directory, log: log,
+		observe: func(method string, code codes.Code, _ int) { observe(method, code.String()) },
 	}
 	k := newKeeper(cfg, log)
 	if err := k.streams.maker.Check(); err != nil {
 		return nil, fmt.Errorf("trigger_template: %w", err)
 	}
-	c := &calls{verifier: cfg.Verifier, grants: cfg.Grants, directory: cfg.Directory, observe: observe, log: log}
+	s, err := bind(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, plainRoutes(k, cfg), func(next http.Handler) http.Handler {
+		return documented(next, managementDocument)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.triggers = k.streams
+	s.triggers.start()
+	s.serve(c)
+	return s, nil
+}
+
+// StartConnections starts connection_api, which is of ConnectionService alone. Observe is told of every request: get, send,
+// disconnect, list, broadcast or unknown, and the status of HTTP.
+func StartConnections(cfg Config, observe func(method string, status int), log *slog.Logger) (*Server, error) {
+	if err := cfg.CheckConnections(); err != nil {
+		return nil, err
+	}
+	c := &calls{
+		name: "Connection API", verifier: cfg.Verifier, bound: true, log: log,
+		observe: func(method string, _ codes.Code, status int) {
+			observe(strings.ToLower(method[strings.LastIndexByte(method, '/')+1:]), status)
+		},
+	}
+	service := connectionsOf(cfg)
+	s, err := bind(cfg, c, func(s *grpc.Server) { registerConnections(s, service) }, service.extensions(), func(next http.Handler) http.Handler {
+		return documented(anyType(next), connectionsDocument)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.serve(c)
+	return s, nil
+}
+
+// bind makes a server of what register registers, and of plain routes, behind what before puts before them.
+func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute, before func(http.Handler) http.Handler) (*Server, error) {
+	limit := requestBytes(cfg.MaxMessageBytes)
 	s := &Server{grpc: grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxRecvMsgSize(int(limit)),
 		grpc.ChainUnaryInterceptor(c.intercept, validated),
 		grpc.StreamInterceptor(c.interceptStream),
 	)}
-	register(s.grpc, k, cfg)
-	handler, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions()...)
+	register(s.grpc)
+	c.routes, c.maxBytes = routesOf(s.grpc, plain), limit
+	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions(limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("making REST of gRPC: %w", err)
 	}
-	bound, err := listen.TCP(cfg.Address, nil, log)
+	bound, err := listen.TCP(cfg.Address, nil, c.log)
 	if err != nil {
 		return nil, fmt.Errorf("address: binding %w", err)
 	}
-	s.listener, s.triggers = bound, k.streams
-	s.triggers.start()
+	s.listener = bound
 	if cfg.TLS != nil {
-		s.listener = tls.NewListener(bound, cfg.TLS)
+		s.listener = tls.NewListener(bound, withHTTP2(cfg.TLS))
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", rest(handler))
-	mux.Handle(pathState, k.stateHandler(c))
-	s.serve(documented(front(mux, guard.New(cfg.Address, cfg.Verifier != nil))), log)
-	log.Info("Management API listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
+	handler := c.rest(c.plain(transcoder, plain))
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetHTTP2(true)
+	both.SetUnencryptedHTTP2(true) // gRPC without TLS
+	s.http = &http.Server{
+		Handler:           before(c.known(front(handler, guard.New(cfg.Address, cfg.Verifier != nil)))),
+		Protocols:         both,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+	c.log.Info(c.name+" listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
-		log.Warn("The management API has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
+		c.log.Warn("The " + strings.ToLower(c.name[:1]) + c.name[1:] + " has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
 	}
 	return s, nil
+}
+
+// withHTTP2 lets clients choose HTTP/2 (ALPN, RFC 7301), without which there is no gRPC.
+func withHTTP2(cfg *tls.Config) *tls.Config {
+	secure := cfg.Clone()
+	secure.NextProtos = []string{"h2", "http/1.1"}
+	if follow := cfg.GetConfigForClient; follow != nil {
+		secure.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			now, err := follow(hello)
+			if err != nil || now == nil {
+				return now, err
+			}
+			return withHTTP2(now), nil
+		}
+	}
+	return secure
 }
 
 // register tells the server of all services.
@@ -130,29 +218,31 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 	devices.RegisterRegistryDataServiceServer(s, registryDataService{broker: cfg.Broker})
 	devices.RegisterDeviceDataServiceServer(s, deviceDataService{broker: cfg.Broker})
 	brokers.RegisterBrokerDataServiceServer(s, brokerDataService{broker: cfg.Broker})
+	registerConnections(s, connectionsOf(cfg))
 	operation.RegisterOperationServiceServer(s, operationService{k: k})
 	endpoint.RegisterApiEndpointServiceServer(s, endpointService{})
-	healthpb.RegisterHealthServer(s, health.NewServer())
 	reflection.Register(s)
 }
 
-func (s *Server) serve(handler http.Handler, log *slog.Logger) {
-	both := new(http.Protocols)
-	both.SetHTTP1(true)
-	both.SetHTTP2(true)
-	both.SetUnencryptedHTTP2(true) // gRPC without TLS
-	s.http = &http.Server{
-		Handler:           handler,
-		Protocols:         both,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+// plainRoutes are those of the management API.
+func plainRoutes(k *keeper, cfg Config) []plainRoute {
+	return append(k.stateRoutes(), connectionsOf(cfg).extensions()...)
+}
+
+// registerConnections tells the server of what connection_api has.
+func registerConnections(s *grpc.Server, service connectionService) {
+	websocket.RegisterConnectionServiceServer(s, service)
+	healthpb.RegisterHealthServer(s, health.NewServer())
+}
+
+func connectionsOf(cfg Config) connectionService {
+	return connectionService{directory: cfg.Connections, maxBytes: cfg.MaxMessageBytes}
+}
+
+func (s *Server) serve(c *calls) {
 	s.served.Go(func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("Management API stopped listening", "error", err)
+			c.log.Error(c.name+" stopped listening", "error", err)
 		}
 	})
 }
@@ -170,5 +260,7 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	s.served.Wait()
 	s.grpc.Stop()
-	s.triggers.close()
+	if s.triggers != nil {
+		s.triggers.close()
+	}
 }

@@ -46,6 +46,7 @@ type conn struct {
 	activity  *Activity          // of the device, from its announcement on; what is in it is the monitor's
 	in        inbound            // of the goroutine that reads
 	refusals  atomic.Int32       // what it was not allowed to do
+	dismissed atomic.Bool        // the broker has ended it, since it is not to be there any more
 	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
 	resumed   chan struct{}      // closed when new messages may be written: what the session held is out
 	resume    func()             // closes resumed

@@ -87,7 +87,7 @@ func (h *hook) review(cl *mqtt.Client, there bool) {
 		c.atEnd(func() { h.dissolve(cl) })
 	}
 	why := h.directory.Recheck(c.principal, c.proof)
-	if why == nil || cl.Closed() {
+	if why == nil || cl.Closed() || c.dismissed.Swap(true) {
 		return
 	}
 	h.logAt(slog.LevelInfo, "ended an MQTT connection", cl, why)
@@ -95,11 +95,15 @@ func (h *hook) review(cl *mqtt.Client, there bool) {
 	if errors.Is(why, registry.ErrNotFound) || errors.Is(why, registry.ErrForbidden) {
 		code = packets.ErrAdministrativeAction
 	}
-	if cl.Properties.ProtocolVersion < 5 { // a DISCONNECT is not for these [MQTT-3.14]
-		cl.Stop(code)
-		return
+	if cl.Properties.ProtocolVersion >= 5 { // others know no DISCONNECT from a server
+		_ = cl.WritePacket(packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: code.Code,
+			Properties: packets.Properties{ReasonString: code.Reason},
+		})
 	}
-	_ = h.server.DisconnectClient(cl, code)
+	// mochi is left to find that the connection has ended: where it ends one by itself while it handles a packet, it forgets
+	// the will.
+	_ = c.Close()
 }
 
 // dissolve removes a session whose connection is over.

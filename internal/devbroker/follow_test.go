@@ -368,11 +368,14 @@ func TestRemoved(t *testing.T) {
 
 	// It is gone from the file, too: it does not come back with those who had it.
 	closeBroker(t, b)
-	b = startBroker(t, Config{File: file, Directory: newDirectory(t, labConfig())}, nil)
+	d = newDirectory(t, labConfig())
+	b = startBroker(t, Config{File: file, Directory: d}, nil)
 	check("after a restart", "d1/away d1/here d2/away d2/here r/away r/here", rest)
 	if cl, _ := b.server.Clients.Get("d1/away"); cl.State.Subscriptions.Len() != 0 || cl.State.Inflight.Len() != 0 {
 		t.Errorf("d1 has %v and %d messages", cl.State.Subscriptions.GetAll(), cl.State.Inflight.Len())
 	}
+	d.Remove("d2")
+	check("a device that was there before", "d1/away d1/here r/away r/here", "r/devices/$/$me/registry/config=r r/devices/$/$registries/r/config=r")
 }
 
 // Who loses its password has a will all the same; who is removed has not.
@@ -705,7 +708,9 @@ func TestSessionOfOneBefore(t *testing.T) {
 		c := paho.NewClient(as(b, "d1", "c").SetCleanSession(false))
 		token := c.Connect()
 		wait(t, token)
+		session, _ := b.server.Clients.Get("d1/c")
 		c.Disconnect(250)
+		<-connOf(session).ended
 		return token.(*paho.ConnectToken).SessionPresent()
 	}
 	if present() || !present() {

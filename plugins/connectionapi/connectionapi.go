@@ -1,16 +1,18 @@
-// Package connectionapi is the top-level field connection_api: it starts the HTTP
-// API over the connections of the gateways of a process.
+// Package connectionapi is the top-level field connection_api: it starts the API over the connections of the gateways of a
+// process.
 package connectionapi
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	api "github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
+	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/token"
@@ -24,6 +26,8 @@ const (
 	fieldAddress         = "address"
 	fieldTokens          = "tokens"
 	fieldMaxMessageBytes = "max_message_bytes"
+
+	defaultMaxMessageBytes = 128 << 10
 )
 
 // Field is the top-level field.
@@ -41,14 +45,14 @@ func Field() *service.ConfigField {
 			LintRule(tokenconfig.LintRule),
 		service.NewIntField(fieldMaxMessageBytes).
 			Description("The largest message that may be sent or broadcast, in bytes.").
-			Default(128<<10).
+			Default(defaultMaxMessageBytes).
 			Example(1024).
 			LintRule(`root = if this.type() == "number" && this < 1 { [ "max_message_bytes must be at least 1" ] }`).
 			Advanced(),
 		forwardField(),
 		nodesField(),
 	).
-		Description("An HTTP API over the WebSocket connections of this process. Below `/apigateways/websocket/v1` it can get, address and close a connection as the original service does, and besides list connections and broadcast to a path:\n\n" +
+		Description("An API over the WebSocket connections of this process. It is the `ConnectionService` of the original, from its own published types: below `/apigateways/websocket/v1` over REST and, at the same address, over gRPC it gets, addresses and closes a connection. Besides, over HTTP alone, it lists connections and broadcasts to a path:\n\n" +
 			"| call | does | role on the gateway |\n" +
 			"|---|---|---|\n" +
 			"| `GET /connections` | lists the connections that are open, by pages, filtered with `gatewayId`, `path` and `sourceIp` | `api-gateway.viewer` |\n" +
@@ -56,7 +60,7 @@ func Field() *service.ConfigField {
 			"| `POST /connections/{id}:send` | sends it a message, in base64 | `api-gateway.websocketWriter` |\n" +
 			"| `DELETE /connections/{id}` | closes it | `api-gateway.websocketWriter` |\n" +
 			"| `POST /gateways/{label}:broadcast` | sends a message to every connection of a path | `api-gateway.websocketBroadcaster` |\n\n" +
-			"The API serves its own OpenAPI document at `/openapi.yaml`.").
+			"The API serves its own OpenAPI document at `/openapi.yaml`. [`management_api`](../management.md) serves the same calls; there the roles of its own `access_bindings` count, too. Pages of other origins and, without tokens, other host names than this machine's are refused with 403 and 421. Each call that closes a connection or is refused stands in the log, with the service account, and at the level `DEBUG` each other.").
 		Example(map[string]any{fieldAddress: "127.0.0.1:8081"}).
 		Example(map[string]any{
 			fieldAddress: ":8443",
@@ -70,72 +74,94 @@ root = $apart.concat(if this.address.or("") != "" && $keys == 0 && !this.address
 } else { [] })`)
 }
 
-// Start starts the API of the root config, if it is to have one, over the gateways
-// that are started. Until it can forward, ready is told so. The returned function ends
-// it.
-func Start(root *service.ParsedConfig, ready *readiness.Checks) (stop func(context.Context), err error) {
-	stop = func(context.Context) {}
-	if !root.Contains(fieldAPI) { // the schema does not have the field
-		return stop, nil
-	}
-	conf := root.Namespace(fieldAPI)
-	address, err := conf.FieldString(fieldAddress)
-	if err != nil || address == "" {
-		return stop, err
-	}
-	if stop, err = start(conf, address, ready); err != nil {
-		return nil, fmt.Errorf("%s: %w", fieldAPI, err)
-	}
-	return stop, nil
+// API is what a process knows of connections, and the listener that serves it.
+type API struct {
+	Directory       connections.Directory // of this process, or of all nodes
+	MaxMessageBytes int
+
+	cleanup []func(context.Context)
 }
 
-func start(conf *service.ParsedConfig, address string, ready *readiness.Checks) (stop func(context.Context), err error) {
+// Start starts the API of the root config, if it is to have one, over the gateways that are started. The directory is there
+// without an address, too, where the management API serves it. Until it can forward, ready is told so.
+func Start(root *service.ParsedConfig, ready *readiness.Checks, managed bool) (*API, error) {
+	a := &API{MaxMessageBytes: defaultMaxMessageBytes}
+	address := ""
+	conf := root.Namespace(fieldAPI)
+	if root.Contains(fieldAPI) { // or else the schema does not have the field
+		var err error
+		if address, err = conf.FieldString(fieldAddress); err != nil {
+			return nil, err
+		}
+	}
+	if address == "" && !managed {
+		return a, nil
+	}
+	if err := a.start(conf, address, ready); err != nil {
+		a.Close(context.Background())
+		return nil, fmt.Errorf("%s: %w", fieldAPI, err)
+	}
+	return a, nil
+}
+
+// Close undoes Start.
+func (a *API) Close(ctx context.Context) {
+	for _, f := range slices.Backward(a.cleanup) {
+		f(ctx)
+	}
+	a.cleanup = nil
+}
+
+func (a *API) start(conf *service.ParsedConfig, address string, ready *readiness.Checks) (err error) {
 	res := conf.Resources()
 	log := logging.New(res.Logger()).With("component", fieldAPI)
-	cfg := api.Config{Address: address}
-	if cfg.MaxMessageBytes, err = conf.FieldInt(fieldMaxMessageBytes); err != nil {
-		return nil, err
+	cfg := control.Config{Address: address}
+	if conf.Contains(fieldMaxMessageBytes) {
+		if a.MaxMessageBytes, err = conf.FieldInt(fieldMaxMessageBytes); err != nil {
+			return err
+		}
 	}
-	if cfg.Verifier, err = verifier(conf.Namespace(fieldTokens)); err != nil {
-		return nil, fmt.Errorf("%s: %w", fieldTokens, err)
-	}
-	if err := cfg.Check(); err != nil {
-		return nil, err
-	}
-	if cfg.TLS, err = tlsconfig.Server(conf, log); err != nil {
-		return nil, err
+	cfg.MaxMessageBytes = a.MaxMessageBytes
+	if address != "" {
+		if cfg.Verifier, err = verifier(conf.Namespace(fieldTokens)); err != nil {
+			return fmt.Errorf("%s: %w", fieldTokens, err)
+		}
+		if err := cfg.CheckConnections(); err != nil {
+			return err
+		}
+		if cfg.TLS, err = tlsconfig.Server(conf, log); err != nil {
+			return err
+		}
 	}
 	set, ok := res.GetGeneric(gateway.Key)
 	if !ok {
-		return nil, errors.New("the gateways are not started")
+		return errors.New("the gateways are not started")
 	}
 	directory, closeForward, err := directory(conf, set.(*gateway.Set), ready, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if err != nil {
-			closeForward(context.Background())
-		}
-	}()
+	a.Directory = directory
+	a.cleanup = append(a.cleanup, closeForward)
+	if address == "" {
+		return nil
+	}
 	if cfg.Verifier != nil {
 		if err := cfg.Verifier.Start(log); err != nil {
-			return nil, fmt.Errorf("%s: %w", fieldTokens, err)
+			return fmt.Errorf("%s: %w", fieldTokens, err)
 		}
+		a.cleanup = append(a.cleanup, func(context.Context) { cfg.Verifier.Close() })
 	}
+	cfg.Connections = directory
 	requests := res.Metrics().NewCounter("connection_api_requests", "method", "status")
-	server, err := api.Start(cfg, directory, func(method string, status int) {
+	server, err := control.StartConnections(cfg, func(method string, status int) {
 		requests.Incr(1, method, strconv.Itoa(status))
 	}, log)
 	if err != nil {
-		closeVerifier(cfg.Verifier)
-		return nil, err
+		return err
 	}
-	return func(ctx context.Context) {
-		server.Close(ctx)
-		closeForward(ctx)
-		closeVerifier(cfg.Verifier)
-	}, nil
+	a.cleanup = append(a.cleanup, server.Close)
+	return nil
 }
 
 // verifier is nil if there is no key to verify tokens with.
@@ -145,10 +171,4 @@ func verifier(conf *service.ParsedConfig) (*token.Verifier, error) {
 		return nil, err
 	}
 	return token.New(cfg)
-}
-
-func closeVerifier(v *token.Verifier) {
-	if v != nil {
-		v.Close()
-	}
 }

@@ -78,7 +78,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`), new(readiness.Checks))
+	api, err := connectionapi.Start(parse(t, `connection_api: { address: "`+address+`", tokens: { secret: "`+secret+`" } }`), new(readiness.Checks), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,22 +91,22 @@ func TestStart(t *testing.T) {
 	if res.StatusCode != http.StatusUnauthorized {
 		t.Error(res.Status)
 	}
-	stop(t.Context())
+	api.Close(t.Context())
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("it listens after its end")
 	}
 	for _, yaml := range []string{``, `connection_api: {}`, `connection_api: { address: "" }`} {
-		stop, err := connectionapi.Start(parse(t, yaml), new(readiness.Checks))
+		api, err := connectionapi.Start(parse(t, yaml), new(readiness.Checks), false)
 		if err != nil {
 			t.Errorf("%q: %v", yaml, err)
 			continue
 		}
-		stop(t.Context())
+		api.Close(t.Context())
 	}
-	if stop, err := connectionapi.Start(withoutField(t), new(readiness.Checks)); err != nil {
+	if api, err := connectionapi.Start(withoutField(t), new(readiness.Checks), false); err != nil {
 		t.Error(err)
 	} else {
-		stop(t.Context())
+		api.Close(t.Context())
 	}
 }
 
@@ -138,10 +138,10 @@ func TestErrors(t *testing.T) {
 		`{ address: "127.0.0.1:0", tokens: { secret: short } }`:                       "connection_api: tokens: secret",
 		`{ address: "127.0.0.1:0", tokens: { public_key_files: [ /absent ] } }`:       "connection_api: tokens: public_key_files",
 		`{ address: "127.0.0.1:0", tls: { cert_file: /absent, key_file: /absent } }`:  "connection_api: tls: cert_file",
-		`{ address: "192.0.2.1:1", tokens: { secret: "` + secret + `" } }`:            "connection_api: binding to address 192.0.2.1:1",
-		`{ address: "192.0.2.1:1", tokens: { jwks_url: "http://127.0.0.1:1/keys" } }`: "connection_api: binding to address 192.0.2.1:1",
+		`{ address: "192.0.2.1:1", tokens: { secret: "` + secret + `" } }`:            "connection_api: address: binding to address 192.0.2.1:1",
+		`{ address: "192.0.2.1:1", tokens: { jwks_url: "http://127.0.0.1:1/keys" } }`: "connection_api: address: binding to address 192.0.2.1:1",
 	} {
-		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml), new(readiness.Checks)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml), new(readiness.Checks), false); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", yaml, err, want)
 		}
 	}

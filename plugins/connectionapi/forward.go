@@ -8,7 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
-	api "github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
 )
@@ -40,7 +40,10 @@ func nodesField() *service.ConfigField {
 }
 
 // directory is that of this process, or of all if requests are forwarded.
-func directory(conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Checks, log *slog.Logger) (api.Directory, func(context.Context), error) {
+func directory(conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Checks, log *slog.Logger) (connections.Directory, func(context.Context), error) {
+	if !conf.Contains(fieldNodes) { // the schema does not have connection_api
+		return connections.Local(set), func(context.Context) {}, nil
+	}
 	nodes, err := nodes(conf)
 	if err != nil {
 		return nil, nil, err
@@ -49,11 +52,11 @@ func directory(conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Ch
 		if len(nodes) > 0 {
 			return nil, nil, fmt.Errorf("%s is set, and %s is not: it takes processors that carry requests to the nodes", fieldNodes, fieldForward)
 		}
-		return api.Local(set), func(context.Context) {}, nil
+		return connections.Local(set), func(context.Context) {}, nil
 	}
 	f := newForwarding(func() ([]*service.OwnedProcessor, error) { return conf.FieldProcessorList(fieldForward) }, log)
 	ready.Add(f.ready)
-	return api.Cluster(set, nodes, f.forward, log), f.close, nil
+	return connections.Cluster(set, nodes, f.forward, log), f.close, nil
 }
 
 func nodes(conf *service.ParsedConfig) (all []string, err error) {

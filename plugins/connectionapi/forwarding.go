@@ -82,7 +82,7 @@ func (f *forwarding) keep(ctx context.Context) {
 	}
 }
 
-// forward is api.Forward.
+// forward is connections.Forward.
 func (f *forwarding) forward(ctx context.Context, node string, request []byte) ([]byte, error) {
 	answer, used, err := f.use(ctx, node, request)
 	if !errors.Is(err, nats.ErrConnectionClosed) {

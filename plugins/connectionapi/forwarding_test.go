@@ -99,17 +99,17 @@ func TestForwardComesBack(t *testing.T) {
 		}
 	}
 	ready := new(readiness.Checks)
-	stop, err := connectionapi.Start(parse(t, `
+	api, err := connectionapi.Start(parse(t, `
 connection_api:
   address: `+addresses[0]+`
   forward:
     - nats_request_reply: { urls: [ "nats://`+addresses[1]+`" ], max_reconnects: -1, subject: 'nodes.${! metadata("node") }', timeout: 10s }
   nodes: [ b ]
-`), ready)
+`), ready, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop(t.Context())
+	defer api.Close(t.Context())
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	reached := func() bool {
 		res, err := client.Get("http://" + addresses[0] + "/apigateways/websocket/v1/connections")

@@ -9,7 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/access"
-	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/gateway"
 )
 
@@ -97,8 +97,8 @@ func (p *processor) Process(ctx context.Context, m *service.Message) (service.Me
 	if err != nil {
 		return nil, err
 	}
-	local := connectionapi.Local(set.(*gateway.Set))
-	m.SetBytes(connectionapi.Answer(ctx, local, request, func(gateway string, role access.Role) error {
+	local := connections.Local(set.(*gateway.Set))
+	m.SetBytes(connections.Answer(ctx, local, request, func(gateway string, role access.Role) error {
 		if bindings := local.Bindings()[gateway]; !bindings.Allows(p.account, role) {
 			return fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, p.account, role, gateway)
 		}

@@ -20,6 +20,5 @@ _iotcast() {
     line=${line%%$'\t'*}
     COMPREPLY+=("${line#"$prefix"}")
   done < <("${words[0]}" __complete -- "${words[@]:1}" 2>/dev/null)
-  [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 }
 complete -F _iotcast iotcast

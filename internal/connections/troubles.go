@@ -1,4 +1,4 @@
-package connectionapi
+package connections
 
 import (
 	"fmt"

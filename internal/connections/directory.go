@@ -1,4 +1,6 @@
-package connectionapi
+// Package connections knows who is connected to the gateways of this process, or to those of all nodes of a cluster. It finds
+// connections, sends to them and closes them.
+package connections
 
 import (
 	"context"
@@ -67,5 +69,8 @@ type Query struct {
 	Path     string   `json:"path,omitempty"`      // empty: of any
 	SourceIP string   `json:"source_ip,omitempty"` // empty: from any
 	After    string   `json:"after,omitempty"`     // ID; only those after it
-	Limit    int      `json:"limit"`               // no more than these
+	Limit    int      `json:"limit"`               // no more than these, 1 to MaxLimit
 }
+
+// MaxLimit of a Query: a page of a thousand, and one more that tells whether there is a next.
+const MaxLimit = 1001

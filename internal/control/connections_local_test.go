@@ -1,4 +1,4 @@
-package connectionapi_test
+package control_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
 )
@@ -41,7 +41,7 @@ func TestLocal(t *testing.T) {
 		defer cancel()
 		g.Close(ctx)
 	})
-	c := start(t, connectionapi.Local(gateway.NewSet(g)), false)
+	c := start(t, connections.Local(gateway.NewSet(g)), false)
 
 	dial := func(path string) (*websocket.Conn, string) {
 		ws, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, &websocket.DialOptions{HTTPClient: httpClient})
@@ -97,7 +97,7 @@ func TestLocal(t *testing.T) {
 			t.Fatal("the connection stays")
 		}
 	}
-	c.do("POST", "/connections/"+firstID+":send", map[string]any{"data": ""}).fails(t, 404, 5, "not open")
+	c.do("POST", "/connections/"+firstID+":send", map[string]any{"data": hello}).fails(t, 404, 5, "not open")
 	c.do("GET", "/connections/"+strings.ToUpper(secondID), nil).fails(t, 404, 5, "not open")
 	c.do("GET", "/connections?path=/a", nil).lists(t, secondID+"/a")
 }

@@ -1,4 +1,4 @@
-package connectionapi_test
+package control_test
 
 import (
 	"encoding/base64"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,7 +14,8 @@ import (
 	"time"
 
 	"github.com/iotcast/iotcast/internal/access"
-	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
+	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -32,13 +34,12 @@ func TestOriginal(t *testing.T) {
 	c.do("POST", "/connections/id-0%3Asend", map[string]any{"data": hello, "type": "BINARY"}).succeeds(t, `{}`)
 	c.do("POST", "/connections/id-0:send", map[string]any{"data": hello, "type": "DATA_TYPE_UNSPECIFIED"}).succeeds(t, `{}`)
 	c.do("POST", "/connections/id-0:send", map[string]any{"data": hello}).succeeds(t, `{}`)
-	c.do("POST", "/connections/id-0:send", map[string]any{"data": ""}).succeeds(t, `{}`)
 	for _, spelling := range []string{"_-8=", "/+8=", "_-8"} { // as the JSON of protobuf may be
 		c.do("POST", "/connections/id-1:send", map[string]any{"data": spelling}).succeeds(t, `{}`)
 	}
 	c.do("DELETE", "/connections/id-3", nil).succeeds(t, `{}`)
 
-	if got, want := d.connections[0].sent, []string{"true Hello", "false Hello", "false Hello", "false Hello", "false "}; !slices.Equal(got, want) {
+	if got, want := d.connections[0].sent, []string{"true Hello", "false Hello", "false Hello", "false Hello"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 	if got, want := d.connections[1].sent, slices.Repeat([]string{"false \xff\xef"}, 3); !slices.Equal(got, want) {
@@ -47,7 +48,7 @@ func TestOriginal(t *testing.T) {
 	if d.connections[0].closed || !d.connections[3].closed {
 		t.Error("the wrong one is closed")
 	}
-	if c.counted["get 200"] != 2 || c.counted["send 200"] != 8 || c.counted["disconnect 200"] != 1 {
+	if c.counted["get 200"] != 2 || c.counted["send 200"] != 7 || c.counted["disconnect 200"] != 1 {
 		t.Error(c.counted)
 	}
 }
@@ -205,7 +206,7 @@ func TestKeysUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := startWith(t, connectionapi.Config{Address: "127.0.0.1:0", Verifier: v, MaxMessageBytes: 1}, directoryOf(nil))
+	c := startWith(t, control.Config{Address: "127.0.0.1:0", Verifier: v, MaxMessageBytes: 1}, directoryOf(nil))
 	c.token = "eyJhbGciOiJFZERTQSJ9.e30.AA"
 	c.do("GET", "/connections", nil).fails(t, 503, 14, "later")
 }
@@ -216,22 +217,23 @@ func TestBadBodies(t *testing.T) {
 	c := start(t, d, true).as("a")
 	large := base64.StdEncoding.EncodeToString(make([]byte, 128<<10))
 	for body, part := range map[string]string{
-		``:                              "JSON",
+		``:                              "data is missing",
 		`{`:                             "JSON",
 		`[]`:                            "JSON",
-		`null`:                          "data is needed",
-		`{}`:                            "data is needed",
-		`{"data":null}`:                 "data is needed",
+		`null`:                          "JSON",
+		`{}`:                            "data is missing",
+		`{"data":null}`:                 "data is missing",
+		`{"data":""}`:                   "data is missing",
 		`{"data":1}`:                    "JSON",
 		`{"data":"!"}`:                  "base64",
 		`{"data":"A"}`:                  "base64",
 		`{"data":"QQ==","type":"text"}`: "type",
-		`{"data":"QQ==","type":2}`:      "JSON",
+		`{"data":"QQ==","type":7}`:      "type is 7",
 		`{"data":"QQ==","tpye":"TEXT"}`: "tpye",
 		`{"data":"QQ=="}{}`:             "JSON",
 		`{"data":"QQ=="} x`:             "JSON",
 		`{"data":"/+8=","type":"TEXT"}`: "UTF-8",
-		`{"data":"` + strings.Repeat("A", 1<<20) + `"}`: "131072",
+		`{"data":"` + strings.Repeat("A", 1<<20) + `"}`: "more than the 1048576 bytes",
 		strings.Repeat(`{"data":`, 20_000):              "JSON",
 	} {
 		c.do("POST", "/connections/id-0:send", body).fails(t, 400, 3, part)
@@ -248,12 +250,12 @@ func TestPaths(t *testing.T) {
 	d := directoryOf(access.Bindings{"a": access.Admin})
 	c := start(t, d, true).as("a")
 	for _, path := range []string{
-		"", "/", "/connections/", "//connections", "/connections//id-0", "/connections/id-0/", "/connections/./id-0",
+		"", "/", "//connections", "/connections//id-0", "/connections/id-0/", "/connections/./id-0",
 		"/connections/x/../id-0", "/connections/..", "/connections/.", "/connections/%2e%2e", "/connections/..%2fconnections%2fid-0",
 		"/connections/id-0%2f", "/connections/%2fid-0", "/connections/id-0%00", "/connections/id-0%20", "/connections/ID-0",
 		"/connections/id-0:", "/connections/id-0:send", "/connections/:send", "/connections/id-0:SEND", "/connections/id-0::send",
 		"/connections/id-0:get", "/Connections/id-0", "/connections/id-0;a", "/gateways", "/gateways/main", "/gateways/:broadcast",
-		"/../v1/connections/id-0", "/connections/" + strings.Repeat("x", 10_000), "/connections/%ff", "/%63onnections/id-0",
+		"/../v1/connections/id-0", "/connections/" + strings.Repeat("x", 50), "/%63onnections/id-0",
 	} {
 		a := c.do("GET", path, nil)
 		if a.status == http.StatusMethodNotAllowed {
@@ -262,8 +264,13 @@ func TestPaths(t *testing.T) {
 		}
 		a.fails(t, 404, 5, "")
 	}
+	for path, part := range map[string]string{
+		"/connections/": "connection_id is missing", "/connections/" + strings.Repeat("x", 10_000): "connection_id has 10000 characters", "/connections/%ff": "UTF-8",
+	} {
+		c.do("GET", path, nil).fails(t, 400, 3, part)
+	}
 	for path, allow := range map[string]string{
-		"/connections": "GET", "/connections/id-0": "GET, DELETE", "/connections/id-0:send": "POST", "/gateways/main:broadcast": "POST",
+		"/connections": "GET", "/connections/id-0": "DELETE, GET", "/connections/id-0:send": "POST", "/gateways/main:broadcast": "POST",
 	} {
 		for _, method := range []string{"PUT", "PATCH", "OPTIONS", "TRACE"} {
 			a := c.do(method, path, nil)
@@ -281,8 +288,8 @@ func TestPaths(t *testing.T) {
 // TestDirectoryErrors: the connection that ends meanwhile, and what must not happen.
 func TestDirectoryErrors(t *testing.T) {
 	d := directoryOf(access.Bindings{"a": access.Admin})
-	d.connections[0].err = fmt.Errorf("%w: it has ended", connectionapi.ErrNotFound)
-	d.connections[1].err = connectionapi.ErrTooLarge
+	d.connections[0].err = fmt.Errorf("%w: it has ended", connections.ErrNotFound)
+	d.connections[1].err = connections.ErrTooLarge
 	d.connections[3].err = errors.New("a secret of the server")
 	c := start(t, d, true).as("a")
 	c.do("POST", "/connections/id-0:send", map[string]any{"data": hello}).fails(t, 404, 5, "ended")
@@ -303,17 +310,21 @@ func TestWithoutTokens(t *testing.T) {
 	c.do("GET", "/connections/id-2", nil).fails(t, 403, 7, "set tokens")
 	c.do("GET", "/connections", nil).lists(t, "id-0/a id-1/b id-3/a")
 
-	for what, change := range map[string]func(*http.Request){
-		"a page of another origin": func(req *http.Request) { req.Header.Set("Origin", "https://evil.example.com") },
-		"says the browser":         func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") },
-		"another name":             func(req *http.Request) { req.Host = "evil.example.com:8081" },
-		"a bad name":               func(req *http.Request) { req.Host = "[::2]" },
+	for status, changes := range map[int][]func(*http.Request){
+		http.StatusForbidden: {
+			func(req *http.Request) { req.Header.Set("Origin", "https://evil.example.com") },
+			func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") },
+		},
+		http.StatusMisdirectedRequest: {
+			func(req *http.Request) { req.Host = "evil.example.com:8081" },
+			func(req *http.Request) { req.Host = "[::2]" },
+		},
 	} {
-		a := c.do("POST", "/gateways/main:broadcast", map[string]any{"path": "/a", "data": hello}, change)
-		t.Log(what, a.raw)
-		a.fails(t, 403, 7, "without tokens")
+		for _, change := range changes {
+			c.do("POST", "/gateways/main:broadcast", map[string]any{"path": "/a", "data": hello}, change).fails(t, status, 7, "foreign")
+			c.do("GET", "/connections/id-0", nil, change).fails(t, status, 7, "foreign")
+		}
 	}
-	c.do("GET", "/connections/id-0", nil, func(req *http.Request) { req.Host = "evil.example.com" }).fails(t, 403, 7, "localhost")
 	for _, host := range []string{"localhost", "LOCALHOST:1", "127.1.2.3:80", "[::1]", "[::1]:80"} {
 		c.do("GET", "/connections/id-0", nil, func(req *http.Request) { req.Host = host }).succeeds(t, shown)
 	}
@@ -326,24 +337,24 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{":8081", "0.0.0.0:8081", "192.0.2.1:8081", "example.com:8081", "[::]:8081"} {
-		cfg := connectionapi.Config{Address: address, MaxMessageBytes: 1}
-		if _, err := connectionapi.Start(cfg, directoryOf(nil), func(string, int) {}, slog.Default()); err == nil || !strings.Contains(err.Error(), "set tokens, or listen on 127.0.0.1") {
+		cfg := control.Config{Address: address, MaxMessageBytes: 1}
+		if _, err := control.StartConnections(cfg, func(string, int) {}, slog.Default()); err == nil || !strings.Contains(err.Error(), "set tokens, or listen on 127.0.0.1") {
 			t.Errorf("%s: %v", address, err)
 		}
-		if cfg.Verifier = v; cfg.Check() != nil {
-			t.Errorf("%s with tokens: %v", address, cfg.Check())
+		if cfg.Verifier = v; cfg.CheckConnections() != nil {
+			t.Errorf("%s with tokens: %v", address, cfg.CheckConnections())
 		}
 	}
 	for _, address := range []string{"localhost:0", "127.0.0.1:0", "127.9.9.9:0", "[::1]:0"} {
-		if err := (connectionapi.Config{Address: address, MaxMessageBytes: 1}).Check(); err != nil {
+		if err := (control.Config{Address: address, MaxMessageBytes: 1}).CheckConnections(); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for want, cfg := range map[string]connectionapi.Config{
+	for want, cfg := range map[string]control.Config{
 		"address":           {Address: "nowhere", MaxMessageBytes: 1},
 		"max_message_bytes": {Address: "127.0.0.1:0"},
 	} {
-		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := cfg.CheckConnections(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -352,7 +363,7 @@ func TestCheck(t *testing.T) {
 // TestAddressInUse: the error says what to do.
 func TestAddressInUse(t *testing.T) {
 	c := start(t, directoryOf(nil), false)
-	_, err := connectionapi.Start(connectionapi.Config{Address: strings.TrimPrefix(c.url, "http://"), MaxMessageBytes: 1}, directoryOf(nil), func(string, int) {}, slog.Default())
+	_, err := control.StartConnections(control.Config{Address: strings.TrimPrefix(c.url, "http://"), MaxMessageBytes: 1, Connections: directoryOf(nil)}, func(string, int) {}, slog.Default())
 	if err == nil || !strings.Contains(err.Error(), "another program listens there") {
 		t.Error(err)
 	}
@@ -361,16 +372,46 @@ func TestAddressInUse(t *testing.T) {
 // TestDocument: the server has every method that the document has.
 func TestDocument(t *testing.T) {
 	c := start(t, directoryOf(access.Bindings{"a": access.Admin}), true).as("a")
-	paths := c.doc.Paths.Map()
-	if len(paths) == 0 {
-		t.Fatal("it has none")
-	}
-	for path, item := range paths {
-		path = strings.NewReplacer("{connectionId}", "none", "{gatewayId}", "none").Replace(path)
+	c.documents(t, control.ConnectionRoutes())
+	for path, item := range c.doc.Paths.Map() {
+		path = strings.NewReplacer("{connection_id}", "none", "{gateway_id}", "none").Replace(strings.TrimPrefix(path, basePath))
 		for verb := range item.Operations() {
 			if a := c.do(verb, path, nil); a.status == http.StatusMethodNotAllowed || strings.Contains(a.raw, "nothing at this path") {
 				t.Errorf("%s %s: %d %s", verb, path, a.status, a.raw)
 			}
+		}
+	}
+}
+
+// TestManagementDocument: the document of the management API has every route, and says what it takes.
+func TestManagementDocument(t *testing.T) {
+	c := manage(t, directoryOf(nil), false)
+	c.documents(t, control.ManagementRoutes())
+	send := c.doc.Paths.Value("/apigateways/websocket/v1/connections/{connection_id}:send").Post
+	body := send.RequestBody.Value.Content.Get("application/json").Schema.Value
+	if !slices.Equal(body.Required, []string{"data"}) || body.Properties["type"] == nil || body.Properties["connectionId"] != nil || send.Parameters[0].Value.Name != "connection_id" {
+		t.Errorf("to send takes %v, of which it needs %v", slices.Sorted(maps.Keys(body.Properties)), body.Required)
+	}
+}
+
+// documents fails unless the document has the routes, and no others.
+func (c *client) documents(t *testing.T, routes []control.Route) {
+	t.Helper()
+	n := 0
+	for _, item := range c.doc.Paths.Map() {
+		n += len(item.Operations())
+	}
+	if n != len(routes) || n == 0 {
+		t.Errorf("the document has %d operations, and there are %d routes", n, len(routes))
+	}
+	for _, r := range routes {
+		item := c.doc.Paths.Value(r.Path)
+		if item == nil || item.GetOperation(r.Verb) == nil {
+			t.Errorf("the document lacks %s %s", r.Verb, r.Path)
+			continue
+		}
+		if o := item.GetOperation(r.Verb); o.Summary == "" || o.Responses.Status(http.StatusOK) == nil || o.Responses.Default() == nil || (o.RequestBody != nil) != r.Body {
+			t.Errorf("%s %s lacks a summary, an answer, an error or a body", r.Verb, r.Path)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package connectionapi
+package connections
 
 import (
 	"context"
@@ -10,7 +10,16 @@ import (
 	"github.com/iotcast/iotcast/internal/access"
 )
 
-// nodeRequest is what one node asks of another, in JSON.
+// What one node asks of another.
+const (
+	methodGet        = "get"
+	methodSend       = "send"
+	methodDisconnect = "disconnect"
+	methodList       = "list"
+	methodBroadcast  = "broadcast"
+)
+
+// nodeRequest is how it asks, in JSON.
 type nodeRequest struct {
 	Method       string `json:"method"`
 	ConnectionID string `json:"connection_id,omitempty"` // to get, send and disconnect
@@ -33,7 +42,7 @@ type nodeAnswer struct {
 // err is the error that an answer stands for.
 func (a *nodeAnswer) err(method string) error {
 	switch {
-	case a.Status == http.StatusOK && (a.Connection != nil || method != get.name):
+	case a.Status == http.StatusOK && (a.Connection != nil || method != methodGet):
 		return nil
 	case a.Status == http.StatusNotFound:
 		return fmt.Errorf("%w: %s", ErrNotFound, a.Error)
@@ -82,11 +91,11 @@ func answer(ctx context.Context, d Directory, request []byte, allowed Allowed) (
 		return nil
 	}
 	switch q.Method {
-	case get.name, send.name, disconnect.name:
+	case methodGet, methodSend, methodDisconnect:
 		return answerOfOne(ctx, d, &q, may)
-	case list.name:
+	case methodList:
 		return answerOfMany(ctx, d, q.Query, may)
-	case broadcast.name:
+	case methodBroadcast:
 		if err := may(q.Gateway, access.Broadcaster); err != nil {
 			return a, err
 		}
@@ -103,16 +112,16 @@ func answerOfOne(ctx context.Context, d Directory, q *nodeRequest, may Allowed) 
 		return a, err
 	}
 	found, role := c.Info(), access.Writer
-	if q.Method == get.name {
+	if q.Method == methodGet {
 		role = access.Viewer
 	}
 	if err := may(found.Gateway, role); err != nil {
 		return a, err
 	}
 	switch q.Method {
-	case send.name:
+	case methodSend:
 		err = c.Send(ctx, Message{Text: q.Text, Data: q.Data})
-	case disconnect.name:
+	case methodDisconnect:
 		err = c.Disconnect(ctx)
 	}
 	a.Connection = &found
@@ -121,8 +130,8 @@ func answerOfOne(ctx context.Context, d Directory, q *nodeRequest, may Allowed) 
 
 // answerOfMany is a list.
 func answerOfMany(ctx context.Context, d Directory, q *Query, may Allowed) (a nodeAnswer, err error) {
-	if q == nil || q.Limit < 1 || q.Limit > maxPageSize+1 {
-		return a, fmt.Errorf("%w: a list needs a query with gateways, and a limit of 1 to %d", errBadRequest, maxPageSize+1)
+	if q == nil || q.Limit < 1 || q.Limit > MaxLimit {
+		return a, fmt.Errorf("%w: a list needs a query with gateways, and a limit of 1 to %d", errBadRequest, MaxLimit)
 	}
 	for _, gateway := range q.Gateways {
 		if err := may(gateway, access.Viewer); err != nil {

@@ -1,4 +1,4 @@
-package connectionapi_test
+package control_test
 
 import (
 	"bytes"
@@ -19,14 +19,12 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
 
 	"github.com/iotcast/iotcast/internal/access"
-	"github.com/iotcast/iotcast/internal/connectionapi"
+	"github.com/iotcast/iotcast/internal/connections"
+	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/token"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	secret   = "a secret of thirty-two bytes....."
@@ -44,7 +42,7 @@ type directory struct {
 }
 
 type connection struct {
-	connectionapi.Info
+	connections.Info
 	sent   []string
 	closed bool
 	err    error // of Send
@@ -52,16 +50,16 @@ type connection struct {
 
 func (d *directory) Bindings() map[string]access.Bindings { return d.bindings }
 
-func (d *directory) Connection(_ context.Context, id string) (connectionapi.Connection, error) {
+func (d *directory) Connection(_ context.Context, id string) (connections.Connection, error) {
 	for _, c := range d.connections {
 		if c.ID == id {
 			return handle{d, c}, d.err
 		}
 	}
-	return nil, connectionapi.ErrNotFound
+	return nil, connections.ErrNotFound
 }
 
-func (d *directory) List(_ context.Context, q connectionapi.Query) (found []connectionapi.Info, _ connectionapi.Unreachable, err error) {
+func (d *directory) List(_ context.Context, q connections.Query) (found []connections.Info, _ connections.Unreachable, err error) {
 	for _, c := range d.connections {
 		if slices.Contains(q.Gateways, c.Gateway) && c.ID > q.After && len(found) < q.Limit &&
 			(q.Path == "" || q.Path == c.Path) && (q.SourceIP == "" || q.SourceIP == c.SourceIP) {
@@ -71,7 +69,7 @@ func (d *directory) List(_ context.Context, q connectionapi.Query) (found []conn
 	return found, nil, d.err
 }
 
-func (d *directory) Broadcast(_ context.Context, gateway, path string, m connectionapi.Message) (int, connectionapi.Unreachable, error) {
+func (d *directory) Broadcast(_ context.Context, gateway, path string, m connections.Message) (int, connections.Unreachable, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := 0
@@ -81,22 +79,22 @@ func (d *directory) Broadcast(_ context.Context, gateway, path string, m connect
 		}
 	}
 	if n == 0 {
-		return 0, nil, fmt.Errorf("path %q: %w", path, connectionapi.ErrNotFound)
+		return 0, nil, fmt.Errorf("path %q: %w", path, connections.ErrNotFound)
 	}
 	d.broadcasts = append(d.broadcasts, gateway+path+" "+text(m))
 	return n, nil, d.err
 }
 
-func text(m connectionapi.Message) string { return fmt.Sprintf("%v %s", m.Text, m.Data) }
+func text(m connections.Message) string { return fmt.Sprintf("%v %s", m.Text, m.Data) }
 
 type handle struct {
 	d *directory
 	c *connection
 }
 
-func (h handle) Info() connectionapi.Info { return h.c.Info }
+func (h handle) Info() connections.Info { return h.c.Info }
 
-func (h handle) Send(_ context.Context, m connectionapi.Message) error {
+func (h handle) Send(_ context.Context, m connections.Message) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	h.c.sent = append(h.c.sent, text(m))
@@ -113,7 +111,7 @@ func directoryOf(bindings access.Bindings) *directory {
 	d := &directory{bindings: map[string]access.Bindings{"main": bindings, "other": {"else": access.Admin}, "empty": bindings}}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
 	for i, c := range []struct{ gateway, path, ip string }{{"main", "/a", "192.0.2.1"}, {"main", "/b", "192.0.2.2"}, {"other", "/a", "192.0.2.1"}, {"main", "/a", "2001:db8::1"}} {
-		d.connections = append(d.connections, &connection{Info: connectionapi.Info{
+		d.connections = append(d.connections, &connection{Info: connections.Info{
 			ID: fmt.Sprint("id-", i), Gateway: c.gateway, Path: c.path, SourceIP: c.ip, UserAgent: "agent",
 			ConnectedAt: at, LastActiveAt: at.Add(time.Second),
 		}})
@@ -129,13 +127,36 @@ type client struct {
 	doc     *openapi3.T
 	openapi routers.Router // of doc
 	counted map[string]int // observed requests
+	log     *lines
 	mu      *sync.Mutex
 }
 
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // start starts the API; withTokens makes it want tokens.
-func start(t testing.TB, d connectionapi.Directory, withTokens bool) *client {
+func start(t testing.TB, d connections.Directory, withTokens bool) *client {
 	t.Helper()
-	cfg := connectionapi.Config{Address: "127.0.0.1:0", MaxMessageBytes: 128 << 10}
+	cfg := control.Config{Address: "127.0.0.1:0", MaxMessageBytes: 128 << 10}
 	if withTokens {
 		v, err := token.New(token.Config{Secret: []byte(secret)})
 		if err != nil {
@@ -146,14 +167,15 @@ func start(t testing.TB, d connectionapi.Directory, withTokens bool) *client {
 	return startWith(t, cfg, d)
 }
 
-func startWith(t testing.TB, cfg connectionapi.Config, d connectionapi.Directory) *client {
+func startWith(t testing.TB, cfg control.Config, d connections.Directory) *client {
 	t.Helper()
-	c := &client{t: t, counted: map[string]int{}, mu: new(sync.Mutex)}
-	s, err := connectionapi.Start(cfg, d, func(method string, status int) {
+	c := &client{t: t, counted: map[string]int{}, log: new(lines), mu: new(sync.Mutex)}
+	cfg.Connections = d
+	s, err := control.StartConnections(cfg, func(method string, status int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.counted[fmt.Sprint(method, " ", status)]++
-	}, slog.New(slog.DiscardHandler))
+	}, c.log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +284,9 @@ func (c *client) do(method, path string, body any, change ...func(*http.Request)
 	}
 	c.check(req, content, res, raw)
 	a := answer{status: res.StatusCode, header: res.Header, raw: string(raw)}
+	if compact := new(bytes.Buffer); json.Compact(compact, raw) == nil { // the library puts spaces where it likes
+		a.raw = compact.String()
+	}
 	if err := json.Unmarshal(raw, &a.body); err != nil {
 		c.t.Errorf("%s %s: %v: %s", method, path, err, raw)
 	}
@@ -287,6 +312,9 @@ func (c *client) check(req *http.Request, content []byte, res *http.Response, ra
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
 	req.Body = io.NopCloser(bytes.NewReader(content))
+	if len(content) > 0 {
+		req.Header.Set("Content-Type", "application/json") // for which any type is taken
+	}
 	err = openapi3filter.ValidateRequest(context.Background(), in)
 	if ok := res.StatusCode < 400; ok && err != nil {
 		c.t.Errorf("%s %s: accepted, but not by the document: %v", req.Method, req.URL, err)
@@ -301,17 +329,22 @@ func (c *client) check(req *http.Request, content []byte, res *http.Response, ra
 }
 
 // fails expects an error with the HTTP status and the code of gRPC, and with a
-// part of the message.
+// part of the message. What is wrong with fields may stand in its details, too.
 func (a answer) fails(t testing.TB, status, code int, part string) {
 	t.Helper()
 	details, isList := a.body["details"].([]any)
 	message, _ := a.body["message"].(string)
-	if a.status != status || a.body["code"] != float64(code) || !isList || len(details) != 0 || len(a.body) != 3 || !strings.Contains(message, part) {
+	if a.status != status || a.body["code"] != float64(code) || !isList || len(details) != 0 && !aboutFields(details) || len(a.body) != 3 || !strings.Contains(message, part) {
 		t.Errorf("%d %s, want %d, code %d, %q", a.status, a.raw, status, code, part)
 	}
 	if (a.header.Get("WWW-Authenticate") == "Bearer") != (status == http.StatusUnauthorized) {
 		t.Errorf("%d with WWW-Authenticate %q", a.status, a.header.Get("WWW-Authenticate"))
 	}
+}
+
+func aboutFields(details []any) bool {
+	one, _ := details[0].(map[string]any)
+	return len(details) == 1 && one["@type"] == "type.googleapis.com/google.rpc.BadRequest"
 }
 
 // succeeds expects the body.

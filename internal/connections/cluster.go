@@ -1,4 +1,4 @@
-package connectionapi
+package connections
 
 import (
 	"context"
@@ -46,7 +46,7 @@ func (c cluster) Connection(ctx context.Context, id string) (Connection, error) 
 		return nil, ErrNotFound
 	}
 	r := &remoteConnection{cluster: c, node: node, id: id}
-	a, err := r.ask(ctx, nodeRequest{Method: get.name})
+	a, err := r.ask(ctx, nodeRequest{Method: methodGet})
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +68,13 @@ func (r *remoteConnection) Info() Info { return r.info }
 
 // Send implements Connection.
 func (r *remoteConnection) Send(ctx context.Context, m Message) error {
-	_, err := r.ask(ctx, nodeRequest{Method: send.name, Text: m.Text, Data: m.Data})
+	_, err := r.ask(ctx, nodeRequest{Method: methodSend, Text: m.Text, Data: m.Data})
 	return err
 }
 
 // Disconnect implements Connection.
 func (r *remoteConnection) Disconnect(ctx context.Context) error {
-	_, err := r.ask(ctx, nodeRequest{Method: disconnect.name})
+	_, err := r.ask(ctx, nodeRequest{Method: methodDisconnect})
 	return err
 }
 
@@ -94,7 +94,7 @@ func (c cluster) List(ctx context.Context, q Query) (found []Info, _ Unreachable
 	if found, _, err = c.local.List(ctx, q); err != nil {
 		return nil, nil, err
 	}
-	answers, unreachable := c.askOthers(ctx, nodeRequest{Method: list.name, Query: &q})
+	answers, unreachable := c.askOthers(ctx, nodeRequest{Method: methodList, Query: &q})
 	for _, a := range answers {
 		found = append(found, a.Connections...)
 	}
@@ -108,7 +108,7 @@ func (c cluster) Broadcast(ctx context.Context, label, path string, m Message) (
 		return 0, nil, err // and the others have the same config
 	}
 	answers, unreachable := c.askOthers(ctx, nodeRequest{
-		Method: broadcast.name, Gateway: label, Path: path, Text: m.Text, Data: m.Data,
+		Method: methodBroadcast, Gateway: label, Path: path, Text: m.Text, Data: m.Data,
 	})
 	for _, a := range answers {
 		n += a.Sent
