@@ -308,7 +308,7 @@ func (s *triggerStreams) end(ctx context.Context, e *entry[*triggers.Trigger], r
 func (s *triggerStreams) leave(ctx context.Context, old, now *entry[*triggers.Trigger]) {
 	from, err1 := stream.RuleOf(old.resource.Rule)
 	to, err2 := stream.RuleOf(now.resource.Rule)
-	if err1 == nil && err2 == nil && s.maker.Apart(from, to) {
+	if err1 == nil && err2 == nil && s.maker.Here() && from.User() != to.User() {
 		s.forget(ctx, old.resource)
 	}
 }
