@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,6 @@ import (
 
 	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/devbroker"
-	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
@@ -123,7 +123,7 @@ func takenMetric(panicked any) error {
 type process struct {
 	mode   httpguard.Mode
 	ready  readiness.Checks
-	watch  *watch        // of run -w, or nil
+	watch  *watch        // of the main config, or nil
 	launch chan struct{} // closed when streams mode has made the streams of its files
 
 	mu      sync.Mutex
@@ -154,26 +154,28 @@ func (p *process) prepare(c *cli.Context) error {
 	if err := checkConfigs(c); err != nil {
 		return err
 	}
-	if c.Command.Name == "lint" || !c.Bool("watcher") {
+	if slices.Contains([]string{"lint", "test", "echo"}, c.Command.Name) {
 		return nil
 	}
-	p.atStop(release(func() []string {
-		files, _ := configsOf(c)
-		return files
-	}))
+	if c.Bool("watcher") {
+		p.atStop(release(func() []string {
+			files, _ := configsOf(c)
+			return files
+		}))
+	}
 	path := mainConfig(c)
 	if path == "" {
 		return nil
 	}
-	w, err := newWatch(path, c.Bool("chilled"))
+	w, err := newWatch(path, c)
 	if err != nil {
 		return err
 	}
 	p.watch = w
-	if c.Command.Name == "streams" {
+	p.atStop(w.remove)
+	if w.streams || !w.looks {
 		return nil
 	}
-	p.atStop(w.remove)
 	if err := w.makeCopy(); err != nil {
 		return err
 	}
@@ -222,11 +224,11 @@ func (p *process) start(root *service.ParsedConfig) error {
 			managed.BrokerURL = "tcp://" + reachable(a)
 		}
 	}
-	closeGateways, err := websocketgateways.Start(root, broker)
+	gateways, err := websocketgateways.Start(root, broker)
 	if err != nil {
 		return err
 	}
-	p.atStop(closeGateways)
+	p.atStop(gateways.Close)
 	connected, err := connectionapi.Start(root, &p.ready, management != nil)
 	if err != nil {
 		return err
@@ -241,10 +243,10 @@ func (p *process) start(root *service.ParsedConfig) error {
 		if err := management.Serve(managed, &p.ready); err != nil {
 			return err
 		}
+		p.atStop(management.Close) // before what it manages
 	}
 	if p.watch != nil {
-		gateways, _ := root.Resources().GetGeneric(gateway.Key)
-		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways.(*gateway.Set), api))
+		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways, api))
 	}
 	return nil
 }

@@ -6,39 +6,45 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
 	"gopkg.in/yaml.v3"
 
 	"github.com/iotcast/iotcast/internal/configtext"
-	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/metricnames"
+	"github.com/iotcast/iotcast/plugins/websocketgateways"
 )
 
 // lookEvery is how often a watched config is read.
 const lookEvery = 500 * time.Millisecond
 
-// watch stands between a config that changes and the watcher of Benthos, which runs
-// on a copy of it: run -w. By itself Benthos ends the stream before it makes the new
-// one, and leaves none if that cannot be made; it takes over no field but those of
-// the stream, and says that it has updated all.
+// watch applies a config that changes. The gateways it changes itself. For the stream of
+// run -w it stands between the config and the watcher of Benthos, which runs on a copy of
+// it: by itself Benthos ends the stream before it makes the new one, and leaves none if
+// that cannot be made; it takes over no field but those of the stream, and says that it
+// has updated all. Of the streams of streams mode Benthos' watcher has the files.
 type watch struct {
 	path     string // as the user named it
 	copy     string // what Benthos reads, if it does so again
+	streams  bool   // it is the root config of streams mode
+	looks    bool   // it looks by itself, or else at SIGHUP only
 	chilled  bool
+	sets     []string  // of --set
 	outcomes chan bool // of what was handed over: whether Benthos has made the stream
+	hangups  chan os.Signal
 
 	log      *slog.Logger
-	gateways *gateway.Set
+	gateways *websocketgateways.Gateways
 	api      http.Handler // of Benthos, which has /metrics
 	names    *metricnames.Names
 	atStart  map[string]any // the fields with which the process has started
@@ -47,25 +53,32 @@ type watch struct {
 	judged  []byte // the last that was the same at two looks
 	handed  []byte // what Benthos is to run
 	running []byte // the last that Benthos has made a stream of
+
+	applied any // the field websocket_gateways that is in force
+	after   any // that is to be in force once Benthos has made the stream of handed; nil: it is already
+	back    any // or if it cannot; nil: what is in force
 }
 
-// newWatch watches without a copy: it says what changed, and changes nothing. That is
-// for the root config of streams mode, which Benthos does not look at again.
-func newWatch(path string, chilled bool) (*watch, error) {
+// newWatch returns a watch of the config at a path, which follows SIGHUP.
+func newWatch(path string, c *cli.Context) (*watch, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration file read error: %w", err)
 	}
-	fields, _ := fieldsOf(text) // what is no YAML does not start
-	names := metricnames.New(false)
-	var config yaml.Node
-	if config.Encode(fields) == nil {
-		names.Learn(&config)
+	w := &watch{
+		path: path, streams: c.Command.Name == "streams", looks: c.Bool("watcher"), chilled: c.Bool("chilled"), sets: c.StringSlice("set"),
+		outcomes: make(chan bool, 8), hangups: make(chan os.Signal, 1), names: metricnames.New(false),
+		seen: text, judged: text, handed: text, running: text,
 	}
-	return &watch{
-		path: path, chilled: chilled, outcomes: make(chan bool, 8), names: names,
-		atStart: fields, seen: text, judged: text, handed: text, running: text,
-	}, nil
+	w.atStart, _ = fieldsOf(text, w.sets) // what is no YAML does not start
+	w.applied = w.atStart[gatewaysField]
+	var config yaml.Node
+	if config.Encode(w.atStart) == nil {
+		w.names.Learn(&config)
+	}
+	// By default it ends a process. On Windows there is no such signal.
+	signal.Notify(w.hangups, syscall.SIGHUP)
+	return w, nil
 }
 
 // makeCopy makes the copy, under the same name, since the log shows it.
@@ -79,6 +92,7 @@ func (w *watch) makeCopy() error {
 }
 
 func (w *watch) remove() {
+	signal.Stop(w.hangups)
 	if w.copy != "" {
 		_ = os.RemoveAll(filepath.Dir(w.copy))
 	}
@@ -93,14 +107,31 @@ func (w *watch) handOver(text []byte) error {
 }
 
 // start watches until stop.
-func (w *watch) start(log *slog.Logger, gateways *gateway.Set, api http.Handler) (stop func()) {
+func (w *watch) start(log *slog.Logger, gateways *websocketgateways.Gateways, api http.Handler) (stop func()) {
 	w.log, w.gateways, w.api = log.With("file", w.path), gateways, api
-	return every(lookEvery, func() {
-		for len(w.outcomes) > 0 {
-			w.settle(<-w.outcomes)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		if !w.looks {
+			tick.Stop()
 		}
-		w.look()
-	})
+		for {
+			select {
+			case <-quit:
+				return
+			case <-w.hangups:
+				w.readAgain()
+			case <-tick.C:
+				for len(w.outcomes) > 0 {
+					w.settle(<-w.outcomes)
+				}
+				w.look()
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
 }
 
 // look judges a new config, once it is the same twice: it may be half written.
@@ -119,66 +150,166 @@ func (w *watch) look() {
 	}
 }
 
-// judge hands a new config over if it has something for Benthos that can replace
-// what runs, and says what it has beside that.
+// readAgain judges the config as it is now: whoever sends SIGHUP has written it.
+func (w *watch) readAgain() {
+	text, err := os.ReadFile(w.path)
+	if err != nil {
+		w.log.Error("SIGHUP: the config cannot be read, the old one runs on", "error", err)
+		return
+	}
+	w.log.Info("SIGHUP: the config is read again", "changed", !bytes.Equal(text, w.judged))
+	w.seen, w.judged = text, text
+	w.judge(text)
+}
+
+// judge applies a new config if all of it can be, and says what of it is for a restart.
 func (w *watch) judge(text []byte) {
-	fields, err := fieldsOf(text)
-	if err == nil && w.copy != "" {
+	fields, err := fieldsOf(text, w.sets)
+	if err == nil {
 		err = w.check(text, fields)
+	}
+	if err == nil {
+		err = w.apply(text, fields)
 	}
 	if err != nil {
 		w.log.Error("The changed config is refused, the old one runs on", "error", err)
 		return
 	}
-	changed := differences("", forStart(w.atStart), forStart(fields))
-	if w.copy == "" {
-		changed = differences("", w.atStart, fields)
-	}
-	if len(changed) > 0 {
-		w.log.Error("Fields changed that take effect at a restart only, the old ones stay in force", "fields", strings.Join(changed, ", "))
-	}
-	old, _ := fieldsOf(w.handed)
+	w.tellWhatWaits(fields)
+}
+
+// apply changes the gateways, and hands over what the config has for Benthos, if that is
+// something else than before. A stream that is replaced finds its old routes until then,
+// and the new one its own; if that cannot be made, nothing is lost.
+func (w *watch) apply(text []byte, fields map[string]any) error {
+	gateways := fields[gatewaysField]
+	old, _ := fieldsOf(w.handed, w.sets)
 	if w.copy == "" || len(differences("", forStream(old), forStream(fields))) == 0 {
-		return
+		w.after, w.back = nil, nil
+		return w.changeGateways(gateways, fields)
 	}
-	if err := w.handOver(text); err != nil {
-		w.log.Error("The changed config is not used", "error", err)
+	change, err := w.prepare(gateways, fields)
+	if err != nil {
+		return err
+	}
+	before := w.applied
+	if change != nil {
+		change.Discard()
+		if w.changeGateways(both(gateways, w.applied), nil) == nil {
+			w.after = gateways
+		} else if err := w.changeGateways(gateways, nil); err != nil { // as where an address passes from one to another
+			return err
+		}
+	}
+	if w.back == nil {
+		w.back = before
+	}
+	return w.handOver(text)
+}
+
+// prepare is what a field makes of the gateways, nil if they are so. The outputs of the
+// fields must find their routes.
+func (w *watch) prepare(gateways any, fields map[string]any) (change *websocketgateways.Change, err error) {
+	route := w.gateways.Route
+	if len(differences("", w.applied, gateways)) > 0 {
+		written, err := yaml.Marshal(map[string]any{gatewaysField: gateways})
+		if err != nil {
+			return nil, err
+		}
+		if change, err = w.gateways.Prepare(written); err != nil {
+			return nil, err
+		}
+		route = change.Route
+	}
+	if w.streams {
+		return change, nil
+	}
+	if err := errors.Join(missingRoutes(forStream(fields), route)...); err != nil {
+		if change != nil {
+			change.Discard()
+		}
+		return nil, err
+	}
+	return change, nil
+}
+
+// changeGateways makes the gateways those of a field. With an error they are as they were.
+func (w *watch) changeGateways(gateways any, fields map[string]any) error {
+	change, err := w.prepare(gateways, fields)
+	if err != nil || change == nil {
+		return err
+	}
+	change.Apply()
+	w.log.Info("The gateways are changed, connections of the routes that stay are open still",
+		"fields", strings.Join(differences(gatewaysField, w.applied, gateways), ", "))
+	w.applied = gateways
+	return nil
+}
+
+// tellWhatWaits names what has changed since the start and is not in force.
+func (w *watch) tellWhatWaits(fields map[string]any) {
+	waits := differences("", forStart(w.atStart), forStart(fields))
+	stream := differences("", forStream(w.atStart), forStream(fields))
+	if w.streams {
+		waits = append(waits, stream...)
+	}
+	waits = append(waits, renamedNodes(w.atStart, fields)...)
+	if len(waits) > 0 {
+		w.log.Error("Fields changed that take effect at a restart only, the old ones stay in force", "fields", strings.Join(waits, ", "))
+	}
+	if !w.streams && !w.looks && len(stream) > 0 {
+		w.log.Warn("The stream changed, too: that takes effect with run -w, or at a restart", "fields", strings.Join(stream, ", "))
 	}
 }
 
-// settle puts the old config back where no stream could be made of the new one.
+// settle ends what apply has begun, or puts the old config back where no stream could be
+// made of the new one.
 func (w *watch) settle(made bool) {
+	gateways := w.after
 	switch {
 	case made:
 		w.running = w.handed
-	case !bytes.Equal(w.handed, w.running):
+	case bytes.Equal(w.handed, w.running):
+		return
+	default:
 		w.log.Error("No stream can be made of the changed config: the old one is put back")
+		gateways = w.back
 		if err := w.handOver(w.running); err != nil {
 			w.log.Error("The old config cannot be put back", "error", err)
 		}
+	}
+	w.after, w.back = nil, nil
+	if gateways == nil {
+		return
+	}
+	if err := w.changeGateways(gateways, nil); err != nil {
+		w.log.Error("The gateways cannot be changed any more", "error", err)
 	}
 }
 
 // check finds what Benthos would find only when the old stream has ended.
 func (w *watch) check(text []byte, fields map[string]any) error {
 	var all []error
-	if schema, err := fieldSchema(); err != nil {
+	add := func(format string, args ...any) {
+		all = append(all, fmt.Errorf("%s"+format, append([]any{w.path}, args...)...)) // as iotcast lint has it
+	}
+	schema, err := fieldSchema()
+	if err != nil {
 		return err
-	} else if !w.chilled {
-		for _, f := range schema.Misread(text, os.LookupEnv) {
-			all = append(all, fmt.Errorf("%v", f))
-		}
 	}
 	lints, err := Schema().NewStreamConfigLinter().LintYAML(text)
 	if err != nil {
 		return err
 	}
-	for _, lint := range lints {
-		if !w.chilled {
-			all = append(all, errors.New(lint.Error()))
+	if !w.chilled {
+		for _, f := range slices.Concat(schema.Misread(text, os.LookupEnv), configtext.Together(text)) {
+			add("%v", f)
+		}
+		for _, lint := range lints {
+			add("%v", lint.Error())
 		}
 	}
-	if all = append(all, w.missingRoutes(forStream(fields))...); len(all) > 0 {
+	if len(all) > 0 {
 		return errors.Join(all...)
 	}
 	var config yaml.Node
@@ -190,81 +321,26 @@ func (w *watch) check(text []byte, fields map[string]any) error {
 	return w.names.Take(metrics.Body.Bytes(), &config)
 }
 
-// missingRoutes are the routes that outputs name and the running gateways do not have.
-func (w *watch) missingRoutes(value any) (all []error) {
+// missingRoutes are the routes that outputs name and that there are not.
+func missingRoutes(value any, route func(label, path string) error) (all []error) {
 	switch value := value.(type) {
 	case map[string]any:
 		if output, ok := value["websocket_broadcast"].(map[string]any); ok {
 			label, _ := output["gateway"].(string)
 			path, _ := output["path"].(string)
-			if _, err := w.gateways.Route(label, path); err != nil && !strings.Contains(label+path, "${!") {
-				all = append(all, fmt.Errorf("websocket_broadcast: %w, which take effect at a restart only", err))
+			if err := route(label, path); err != nil && !strings.Contains(label+path, "${!") {
+				all = append(all, fmt.Errorf("websocket_broadcast: %w", err))
 			}
 		}
 		for _, below := range value {
-			all = append(all, w.missingRoutes(below)...)
+			all = append(all, missingRoutes(below, route)...)
 		}
 	case []any:
 		for _, below := range value {
-			all = append(all, w.missingRoutes(below)...)
+			all = append(all, missingRoutes(below, route)...)
 		}
 	}
 	return all
-}
-
-// fieldsOf are the top-level fields of a config.
-func fieldsOf(text []byte) (fields map[string]any, err error) {
-	text, _ = configtext.Expand(text, func(v configtext.Variable) (string, error) { return v.Value(os.LookupEnv) })
-	if err := yaml.Unmarshal(text, &fields); err != nil {
-		return nil, errors.New("it is no YAML: iotcast lint says where") // the error may show a secret
-	}
-	return fields, nil
-}
-
-// forStream are the fields that Benthos takes over when they change, forStart the others.
-func forStream(fields map[string]any) any { return selected(fields, true) }
-func forStart(fields map[string]any) any  { return selected(fields, false) }
-
-func selected(fields map[string]any, ofStream bool) map[string]any {
-	some := map[string]any{}
-	for name, value := range fields {
-		stream := slices.Contains([]string{"input", "buffer", "pipeline", "output"}, name) || strings.HasSuffix(name, "_resources")
-		if stream == ofStream && name != "tests" {
-			some[name] = value
-		}
-	}
-	return some
-}
-
-// differences are the paths of what differs, without the values.
-func differences(path string, a, b any) (all []string) {
-	if reflect.DeepEqual(a, b) {
-		return nil
-	}
-	oldMap, isMap := a.(map[string]any)
-	newMap, areMaps := b.(map[string]any)
-	if isMap && areMaps {
-		names := slices.Collect(maps.Keys(oldMap))
-		for name := range newMap {
-			if _, ok := oldMap[name]; !ok {
-				names = append(names, name)
-			}
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			all = append(all, differences(strings.TrimPrefix(path+"."+name, "."), oldMap[name], newMap[name])...)
-		}
-		return all
-	}
-	oldList, isList := a.([]any)
-	newList, areLists := b.([]any)
-	if isList && areLists && len(oldList) == len(newList) {
-		for i := range oldList {
-			all = append(all, differences(fmt.Sprintf("%s.%d", path, i), oldList[i], newList[i])...)
-		}
-		return all
-	}
-	return []string{path}
 }
 
 // release lets Benthos see that files are exchanged, by a link as in a ConfigMap of

@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,18 +87,23 @@ func TestWatch(t *testing.T) {
 		receive(t, ws, text)
 	}
 
-	// A gateway: nothing of it takes effect, and only what the stream has does.
+	// A gateway: it changes, and the stream does not. What nobody changes is named.
 	updates := 3
 	updated := func() bool { return strings.Count(c.out.String(), "Updated main config") >= updates }
 	eventually(t, "the log tells of the stream that runs", updated)
 	guarded := root(c.gateway, c.http, `tokens: { secret: "a secret of thirty-two bytes....." }`, "routes: [ { path: /telemetry } ]")
 	guarded = strings.Replace(guarded, "    routes: [ { path: /telemetry }, { path: /alarms } ]\n", "", 1)
+	guarded = strings.Replace(guarded, "level: INFO", "level: WARN", 1)
 	m.swap("config.yaml", guarded+ticking("four", toTelemetry))
-	c.waitLog("take effect at a restart only")
 	c.waitLog("websocket_gateways.0.routes, websocket_gateways.0.tokens")
+	c.waitLog("take effect at a restart only")
+	c.waitLog("fields=logger.level")
 	receive(t, ws, "four")
+	if status := c.status("/telemetry", nil); status != http.StatusUnauthorized {
+		t.Errorf("without a token the answer is %d", status)
+	}
 	if updates++; updated() {
-		t.Error("it says that it has updated the config, and nothing has changed")
+		t.Error("it says that it has updated the stream, and nothing of that has changed")
 	}
 	if strings.Contains(c.out.String(), "thirty-two") {
 		t.Error("the log has the secret")
@@ -105,9 +111,15 @@ func TestWatch(t *testing.T) {
 	m.swap("config.yaml", guarded+ticking("five", toTelemetry))
 	receive(t, ws, "five")
 
-	// A route that there is only after a restart, and a config that Benthos refuses.
+	// A route and the output to it in one save; one that is not there, and a config that
+	// Benthos refuses.
 	m.swap("config.yaml", strings.Replace(base, "/alarms", "/new", 1)+ticking("six", "gateway: main, path: /new"))
-	c.waitLog(`path \"/new\" does not exist`)
+	eventually(t, "the new route is there", func() bool { return c.status("/new", nil) == http.StatusSwitchingProtocols })
+	receive(t, c.page("/new"), "six")
+	m.swap("config.yaml", base+ticking("six", "gateway: main, path: /new"))
+	c.waitLog(`path \"/new\"`)
+	receive(t, c.page("/new"), "six")
+	m.swap("config.yaml", base+ticking("five", toTelemetry))
 	receive(t, ws, "five")
 	m.swap("config.yaml", base+ticking("seven", toTelemetry+", unknown: 1"))
 	c.waitLog("unknown not recognised")
@@ -128,11 +140,16 @@ func TestWatch(t *testing.T) {
 	m.swap("config.yaml", base+ticking("five", toTelemetry))
 	receive(t, ws, "five")
 
-	// One that lint likes and that cannot be built: the old stream comes back.
+	// One that lint likes and that cannot be built: the old stream comes back, and the old
+	// gateways.
 	updates = strings.Count(c.out.String(), "Updated main config") + 1
-	m.swap("config.yaml", base+ticking("eight", toTelemetry+" } }, { file: { path: x, codec: nonsense"))
+	m.swap("config.yaml", strings.Replace(base, "/alarms", "/new", 1)+ticking("eight", toTelemetry+" } }, { file: { path: x, codec: nonsense"))
 	c.waitLog("the old one is put back")
 	eventually(t, "the old config is in use", updated)
+	eventually(t, "the old routes are there", func() bool { return c.status("/alarms", nil) == http.StatusSwitchingProtocols })
+	if status := c.status("/new", nil); status != http.StatusNotFound {
+		t.Errorf("the new route answers %d", status)
+	}
 	receive(t, c.page("/telemetry"), "five")
 	m.swap("config.yaml", base+ticking("nine", toTelemetry))
 	receive(t, ws, "nine")
@@ -155,10 +172,10 @@ func TestWatchStreams(t *testing.T) {
 		receive(t, ws, text)
 	}
 
-	// The root config is for the next start, and the log says so.
+	// The root config changes the gateways.
 	if err := os.WriteFile(main, []byte(root(c.gateway, c.http, "queue_bytes: 20000")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.waitLog("take effect at a restart only")
-	c.waitLog("websocket_gateways.0.queue_bytes")
+	c.waitLog("fields=websocket_gateways.0.queue_bytes")
+	receive(t, ws, "four")
 }

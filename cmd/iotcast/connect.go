@@ -27,6 +27,9 @@ const (
 	flagInsecure  = "insecure"
 
 	defaultPort = "4196"
+
+	// maxAnswerBytes is above a page of resources with all that they may have.
+	maxAnswerBytes = 64 << 20
 )
 
 // connectionFlags say where the management API is, and who calls it.
@@ -121,7 +124,10 @@ func connect(c *cli.Context) (conn *grpc.ClientConn, address string, err error) 
 	if t.secure {
 		transport = credentials.NewTLS(t.tls)
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version)}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+	}
 	if t.token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(t.token)))
 	}

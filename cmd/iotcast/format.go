@@ -142,7 +142,8 @@ func yamlOf(d *json.Decoder) (*yaml.Node, error) {
 		}
 		return n, nil
 	default:
-		return n, n.Encode(v)
+		err := n.Encode(v)
+		return n, err
 	}
 }
 

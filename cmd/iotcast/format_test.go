@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,7 +48,7 @@ func decoded(t *testing.T, text []byte, skipped ...string) (all []proto.Message)
 func TestTriggerForms(t *testing.T) {
 	device := decoded(t, read(t, "device.yaml"))
 	broker := decoded(t, read(t, "broker.json"), "nightly is skipped: rule.timer", "invoke_function")
-	all := append(device, broker...)
+	all := slices.Concat(device, broker)
 	for name, print := range map[string]func(*bytes.Buffer) error{
 		"list.yaml":                     func(b *bytes.Buffer) error { return yamlFormat.writeList(b, nil, all) },
 		"list.json":                     func(b *bytes.Buffer) error { return restFormat.writeList(b, nil, all) },

@@ -9,10 +9,9 @@ import (
 )
 
 func updateTriggerCommand() *cli.Command {
-	flags := append(sourceFlags(true, newPrefix)[:1], sourceFlags(false, newPrefix)...)
-	flags = append(flags, &cli.StringFlag{
+	flags := slices.Concat(sourceFlags(true, newPrefix)[:1], sourceFlags(false, newPrefix), []cli.Flag{&cli.StringFlag{
 		Name: flagFile, Usage: "The `file` with the whole trigger as it is to be, in YAML or JSON, - for standard input", TakesFile: true,
-	})
+	}})
 	cmd := updateKindCommand("update", "Change a trigger while it runs, and lose nothing", flags, "")
 	cmd.Description = `
    iotcast trigger update telemetry --new-mqtt-topic '$devices/+/state'

@@ -52,7 +52,11 @@ func (l local) Broadcast(_ context.Context, label, path string, m Message) (int,
 	if err != nil {
 		return 0, nil, err
 	}
-	return r.Broadcast(fanout.Message{Opcode: opcode(m), Payload: m.Data}), nil, nil
+	n, err := r.Broadcast(fanout.Message{Opcode: opcode(m), Payload: m.Data})
+	if err != nil { // it was removed just now
+		return 0, nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return n, nil, nil
 }
 
 // room finds the route, and makes sure that it can take the message: one that is
@@ -62,7 +66,7 @@ func (l local) room(label, path string, m Message) (*gateway.Route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
-	if limit := r.Limits.QueueBytes; int64(len(m.Data)) > limit {
+	if limit := r.MessageBytes(); int64(len(m.Data)) > limit {
 		return nil, fmt.Errorf("%w: queue_bytes of the gateway lets %d bytes wait for a connection", ErrTooLarge, limit)
 	}
 	return r, nil

@@ -35,7 +35,7 @@ type world struct {
 // oldest is the first part that the history holds, and known the first from which a
 // client can resume: of the message before as well.
 func (w *world) oldest() (oldest, known int) {
-	gone := len(w.ends) - w.hub.cfg.History.MaxMessages
+	gone := len(w.ends) - w.hub.cfg().History.MaxMessages
 	if gone > 0 {
 		oldest = w.ends[gone-1]
 	}
@@ -378,7 +378,7 @@ func FuzzChoices(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		w := &world{T: t, random: rand.New(rand.NewPCG(seed, 1))}
 		cfg := Config{
-			Compression: w.random.IntN(2) == 0, Wrap: wrapAt, Events: true,
+			Compression: w.random.IntN(2) == 0, Wrap: wrapAt,
 			History: History{MaxMessages: []int{3, 10, 1000}[w.random.IntN(3)]},
 			Gap:     func(GapReason, uint64) []byte { return []byte("gap") },
 		}

@@ -56,6 +56,10 @@ func (c *Conn) chooseLate() {
 	h := c.hub
 	h.mu.Lock()
 	before, resuming := c.past.(*replay)
+	if resuming && before.of != h.history { // which is off, or another: only that one holds what it has yet to get
+		h.mu.Unlock()
+		return
+	}
 	if c.untold > 0 && !resuming {
 		c.tell(GapSlowConsumer, c.untold)
 	}
@@ -73,6 +77,9 @@ func (c *Conn) chooseLate() {
 	c.choices = nil
 	switch {
 	case resuming: // what it has yet to get it gets by the new choice
+		if choice != nil && before.at.end.plain.seq < h.inParts {
+			c.tell(GapHistory, 0)
+		}
 		before.chooser, before.last = newChooser(c.group.selection.choice), h.history.newest
 		if before.then != nil {
 			before.then = h.snapshot(c)
@@ -93,7 +100,7 @@ func (c *Conn) heldBack() []byte {
 	if p == nil {
 		return nil
 	}
-	w := wrapper{wrap: &c.hub.cfg.Wrap}
+	w := wrapper{wrap: &c.hub.cfg().Wrap}
 	id := p.waiting(&w)
 	if !w.begun {
 		return nil

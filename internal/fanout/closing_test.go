@@ -29,11 +29,11 @@ func TestAnswersComeBeforeTheCloseFrame(t *testing.T) {
 	} {
 		for _, half := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, half-closed %v", name, half), func(t *testing.T) {
-				h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}})
+				h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}, WantsMessages: true})
 				release, ended := make(chan struct{}), make(chan error, 1)
 				var c *Conn
 				_, client := linkAs(t, h, 0, Client{
-					WantsMessages: true, Attached: func(a *Conn) { c = a },
+					Attached: func(a *Conn) { c = a },
 					Peer: hearing{
 						message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) },
 						ended:   func(cause error) { ended <- cause },
@@ -83,9 +83,9 @@ func TestHalfClosedClient(t *testing.T) {
 
 // TestCloseWithAHandlerThatHangs: the hub's end has a limit.
 func TestCloseWithAHandlerThatHangs(t *testing.T) {
-	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}})
+	h := NewHub(Config{Limits: Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}, WantsMessages: true})
 	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	_, client := linkAs(t, h, 0, Client{WantsMessages: true, Peer: hearing{
+	_, client := linkAs(t, h, 0, Client{Peer: hearing{
 		message: func(Opcode, []byte) { close(begun); <-release }, ended: func(cause error) { ended <- cause },
 	}})
 	send(t, client, masked(finBit|byte(Text), "hang"))

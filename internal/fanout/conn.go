@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -49,7 +50,7 @@ type Conn struct {
 
 	peer      Peer
 	wire      wire    // how what it gets stands on it
-	wants     bool    // the peer: the client's messages
+	takes     variant // the same, more exactly
 	deflate   bool    // the client may compress messages
 	listening bool    // somebody waits for what the client sends
 	deaf      bool    // what the client sends now is given up
@@ -72,7 +73,7 @@ type Conn struct {
 // at a time, in the order of events, and may take their time: reading goes on
 // meanwhile.
 type Peer interface {
-	// Message takes a message, if the Client wants them. data is the peer's.
+	// Message takes a message, if Config.WantsMessages. data is the peer's.
 	Message(op Opcode, data []byte)
 	// Ended comes last, with the reason: one of this package's errors, a
 	// [ClosedByPeer], or what the connection was closed for.
@@ -124,12 +125,16 @@ var start = time.Now()
 func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 	c := &Conn{
 		nc: nc, fd: -1, hub: h, shard: s,
-		peer: client.Peer, wants: client.WantsMessages, deflate: client.Compressed,
+		peer: client.Peer, deflate: client.Compressed,
 		since: now(), openedAt: time.Now().UnixNano(),
 	}
-	if client.Events {
-		c.wire, c.deaf = eventStream, true
+	switch {
+	case client.Events:
+		c.takes, c.deaf = asEvent, true
+	case client.Compressed:
+		c.takes = asDeflated
 	}
+	c.wire = c.takes.wire()
 	c.heartbeat, c.wrote = client.Heartbeat, c.since
 	c.active.Store(c.since)
 	c.heard, c.pinged = c.since, c.since
@@ -142,7 +147,24 @@ func newConn(h *Hub, s *shard, nc net.Conn, client Client) *Conn {
 	if fd := c.descriptor(); fd >= 0 {
 		limitUnsent(fd, h.maxUnsent())
 	}
+	if h.cfg().PingInterval == 0 {
+		keepAlive(nc)
+	}
 	return c
+}
+
+// keepAlive has the kernel find a dead peer where our pings do not. Else it would cost
+// four system calls for nothing: a listener is to have it off.
+func keepAlive(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if k, ok := nc.(*cork); ok {
+		nc = k.Conn
+	}
+	if t, ok := nc.(*net.TCPConn); ok {
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
 }
 
 // descriptor is the socket's, also below TLS; -1 where there is none any more. The
@@ -162,7 +184,7 @@ func (c *Conn) Send(op Opcode, payload []byte) error {
 	if c.ended || c.closing != nil {
 		return c.causeOr(errEnded)
 	}
-	c.private = c.wire.append(c.private, byte(op), "", payload, c.hub.cfg.MaxFrame)
+	c.private = c.wire.append(c.private, byte(op), "", payload, c.hub.cfg().MaxFrame)
 	c.wrote = now()
 	c.flush(mark{})
 	if c.blocked {
@@ -217,7 +239,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 		return
 	}
 	c.cause = cause
-	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg.CloseTimeout)}
+	c.closing = &closing{frame: frame, stopAt: stopAt, deadline: time.Now().Add(c.hub.cfg().CloseTimeout)}
 	c.closing.hangUp = c.wire == eventStream
 	_ = c.nc.SetWriteDeadline(c.closing.deadline) // for catchUp
 	c.flush(stopAt)
@@ -225,7 +247,7 @@ func (c *Conn) close(stopAt mark, frame []byte, cause error) {
 
 // append appends a text message to dst.
 func (c *Conn) append(dst []byte, id string, payload []byte) []byte {
-	return c.wire.append(dst, byte(Text), id, payload, c.hub.cfg.MaxFrame)
+	return c.wire.append(dst, byte(Text), id, payload, c.hub.cfg().MaxFrame)
 }
 
 // closed reports whether the Close frame is written, after which nothing may

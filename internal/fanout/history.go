@@ -48,24 +48,36 @@ type seen struct {
 // whole reports whether all of the message has been seen.
 func (s seen) whole() bool { return s.parts >= len(s.entry.parts) }
 
-// place is a place in both queues of a selection.
+// place is a place in the queues of a selection that hold what can be resumed from.
+// deflated has no chunk where nothing is compressed.
 type place struct{ plain, deflated cursor }
 
-func (p *place) of(q *queue, s *selection) cursor {
-	if q == s.plain {
-		return p.plain
+func (p *place) of(as variant) cursor {
+	if as == asDeflated {
+		return p.deflated
 	}
-	return p.deflated
+	return p.plain
 }
 
-func newHistory(bounds History, begin place) history {
-	h := history{bounds: bounds}
+func newHistory(bounds History, begin place) *history {
+	h := &history{bounds: bounds}
 	if h.enabled() {
 		h.oldest = &entry{end: begin}
 		h.newest = h.oldest
 		h.byID = make(map[string]seen)
 	}
 	return h
+}
+
+// bindHistory gives the history other bounds. One that is turned off is gone for those
+// that come; who reads from it reads on. The caller must hold h.mu.
+func (h *Hub) bindHistory(bounds History, now time.Time) {
+	if on := bounds != (History{}); on != h.history.enabled() {
+		h.history = newHistory(bounds, h.all.place())
+		return
+	}
+	h.history.bounds = bounds
+	h.history.trim(now)
 }
 
 func (h *history) enabled() bool { return h.bounds != History{} }
@@ -147,7 +159,7 @@ func (h *history) exceeded(now time.Time) bool {
 
 // forget trims the history while nothing is broadcast.
 func (h *Hub) forget(now time.Time) {
-	if !h.history.enabled() {
+	if !h.Keeps() {
 		return
 	}
 	h.mu.Lock()
@@ -157,7 +169,7 @@ func (h *Hub) forget(now time.Time) {
 
 // Keeps reports whether the hub has a history, so that a message is not lost
 // while nobody is connected.
-func (h *Hub) Keeps() bool { return h.history.enabled() }
+func (h *Hub) Keeps() bool { return h.cfg().History != (History{}) }
 
 // WaitForMessage returns when the message can be resumed from, or with the
 // context's error. It is for the time when a history is being filled.
@@ -200,8 +212,8 @@ func (c *Conn) tell(reason GapReason, dropped uint64) {
 // gapMessage is that message, nil if clients are not told. The caller must hold c.mu.
 func (c *Conn) gapMessage(reason GapReason, dropped uint64) []byte {
 	c.untold = 0
-	if c.hub.cfg.Gap == nil {
+	if c.hub.cfg().Gap == nil {
 		return nil
 	}
-	return c.append(nil, "", c.hub.cfg.Gap(reason, dropped))
+	return c.append(nil, "", c.hub.cfg().Gap(reason, dropped))
 }

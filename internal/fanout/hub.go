@@ -11,15 +11,19 @@ import (
 // Config says how a hub treats its connections.
 type Config struct {
 	Limits
-	MaxFrame     int           // larger messages go out in several frames; 0: never
-	CloseTimeout time.Duration // for what is left to write, and for the peer's Close frame
-	Compression  bool          // prepare for connections that take compressed messages
-	History      History       // what later connections can resume from
-	Latest       Latest        // of which parts the newest is kept for those that come
-	Wrap         Wrap          // of parts; with it connections can choose
-	Events       bool          // prepare for connections that take events
-	Heartbeat    []byte        // the payload of a text message without meaning, for those that want a sign of life
+	WantsMessages bool          // the peers get what clients send, or else it is only counted
+	MaxFrame      int           // larger messages go out in several frames; 0: never
+	CloseTimeout  time.Duration // for what is left to write, and for the peer's Close frame
+	Compression   bool          // what connections resume from is kept compressed, too
+	History       History       // what later connections can resume from
+	Latest        Latest        // of which parts the newest is kept for those that come
+	Wrap          Wrap          // of parts; with it connections can choose
+	Heartbeat     []byte        // the payload of a text message without meaning, for those that want a sign of life
 
+	// Parts takes apart what is broadcast, where somebody chooses, Latest keeps something
+	// or, with Apart, those may choose that resume; nil: Message.Parts is there already.
+	Parts func(payload []byte) []Part
+	Apart bool
 	// Gap makes the payload of the text message that tells a client of a gap,
 	// before anything that comes after it; nil: clients are not told.
 	Gap func(GapReason, uint64) []byte
@@ -43,21 +47,22 @@ type Message struct {
 // Hub broadcasts to the connections of one route. Its methods may be called
 // concurrently.
 type Hub struct {
-	cfg         Config
-	mostWaiting int64 // bytes, for one connection: a message of Limits.QueueBytes with its headers
-	engine      *engine
-	shards      []*shard
-	conns       atomic.Int64
-	turn        atomic.Uint64 // deals connections to shards
-	messages    atomic.Int64  // broadcast to anyone
-	repeated    atomic.Int64  // not broadcast, since they had been
+	config   atomic.Pointer[settings]
+	engine   *engine
+	shards   []*shard
+	conns    atomic.Int64
+	turn     atomic.Uint64 // deals connections to shards
+	messages atomic.Int64  // broadcast to anyone
+	repeated atomic.Int64  // not broadcast, since they had been
 
 	mu       sync.Mutex // serialises broadcasting and attaching
 	all      *selection // of everything
 	chosen   selections // the others
 	pacing   pacing
 	deflater deflater
-	history  history
+	history  *history
+	inParts  uint64 // of plain messages: all behind were taken apart
+	unbroken uint64 // of plain messages: all behind are in the deflated queue of everything, too
 	latest   latest
 	arrived  chan struct{} // closed when the first connection attaches
 	news     chan struct{} // closed by the next broadcast; nil if nobody waits for it
@@ -65,6 +70,7 @@ type Hub struct {
 	peers    int           // that were not told of the end of their connections
 	gone     chan struct{} // closed after Close, when all were
 
+	choosing  atomic.Int64  // how many chosen are
 	counted   atomic.Uint64 // latest.count
 	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
 	lag       sync.Mutex    // guards passed of all shards, with room
@@ -74,17 +80,14 @@ type Hub struct {
 
 // NewHub returns a hub, which must be closed.
 func NewHub(cfg Config) *Hub {
-	if cfg.CloseTimeout <= 0 {
-		cfg.CloseTimeout = 5 * time.Second
-	}
 	h := &Hub{
-		cfg: cfg, mostWaiting: int64(messageSize(int(cfg.QueueBytes), cfg.MaxFrame)), engine: startEngine(),
-		arrived: make(chan struct{}), gone: make(chan struct{}), latest: newLatest(cfg.Latest),
+		engine: startEngine(), arrived: make(chan struct{}), gone: make(chan struct{}), history: new(history),
 		pacing: pacing{selections: make(map[*selection]struct{})},
 	}
-	h.all = newSelection(nil, &cfg, len(h.engine.loops))
-	h.history = newHistory(cfg.History, h.all.place())
+	h.config.Store(newSettings(Config{}))
+	h.all = newSelection(nil, len(h.engine.loops))
 	h.room = sync.NewCond(&h.lag)
+	h.Configure(cfg)
 	for i, l := range h.engine.loops {
 		h.shards = append(h.shards, newShard(h, l, i))
 	}
@@ -94,8 +97,11 @@ func NewHub(cfg Config) *Hub {
 // Len is the number of connections.
 func (h *Hub) Len() int { return int(h.conns.Load()) }
 
+// Closed is what Broadcast returns once Close was called: the message goes nowhere.
+const Closed = -1
+
 // Broadcast queues a message for every connection, keeps it for those that
-// resume, and returns the number of connections. With none, and no history, it
+// resume, and returns the number of connections, or Closed. With none, and no history, it
 // does nothing. One whose ID is in the history was broadcast before: it is
 // counted, and not sent again. Broadcast never waits for a socket: only, when
 // messages come faster than the loops can make a pass, for the loops.
@@ -105,7 +111,13 @@ func (h *Hub) Broadcast(m Message) int {
 	if m.Received.IsZero() {
 		m.Received = at
 	}
+	apart := h.takeApart(&m)
 	h.mu.Lock()
+	if h.goodbye != nil {
+		h.mu.Unlock()
+		return Closed
+	}
+	apart = apart || h.takeApart(&m) // since just now
 	keep := h.history.enabled()
 	if keep && h.history.has(m.ID) {
 		h.mu.Unlock()
@@ -120,6 +132,9 @@ func (h *Hub) Broadcast(m Message) int {
 	h.latest.add(&m, at)
 	h.counted.Store(h.latest.count)
 	if keep {
+		if !apart {
+			h.inParts = h.all.plain.head.Load().seq
+		}
 		h.history.add(&m, h.all.place(), at)
 		if h.news != nil {
 			close(h.news)
@@ -142,18 +157,37 @@ func (h *Hub) Broadcast(m Message) int {
 	return n
 }
 
+// takeApart finds the parts of a message, if they are of use to anyone now.
+func (h *Hub) takeApart(m *Message) bool {
+	cfg := h.cfg()
+	switch {
+	case cfg.Parts == nil:
+		return true
+	case cfg.Apart, cfg.Latest.MaxKeys > 0, h.choosing.Load() > 0:
+		m.Parts = cfg.Parts(m.Payload)
+		return true
+	}
+	return false
+}
+
 // append appends a message to the queues of everything. The caller must hold h.mu.
 func (h *Hub) append(m *Message, keep bool) {
-	plain, deflated := h.all.plain, h.all.deflated
+	cfg := h.cfg()
+	plain, deflated := h.all.plain, h.all.read(asDeflated)
 	if plain.conns > 0 || keep {
-		plain.append(byte(m.Opcode), m.ID, m.Payload, h.cfg.MaxFrame)
+		plain.append(byte(m.Opcode), m.ID, m.Payload, cfg.MaxFrame)
 	}
-	if deflated != nil && (deflated.conns > 0 || keep) {
+	if keep && cfg.Compression {
+		deflated = h.all.queue(asDeflated)
+	}
+	if deflated != nil {
 		first, small := h.deflater.deflate(byte(m.Opcode), m.Payload)
-		deflated.append(first, m.ID, small, h.cfg.MaxFrame)
+		deflated.append(first, m.ID, small, cfg.MaxFrame)
+	} else {
+		h.unbroken = plain.head.Load().seq
 	}
-	if q := h.all.events; q != nil && q.conns > 0 {
-		q.append(byte(m.Opcode), m.ID, m.Payload, h.cfg.MaxFrame)
+	if q := h.all.read(asEvent); q != nil {
+		q.append(byte(m.Opcode), m.ID, m.Payload, cfg.MaxFrame)
 	}
 	h.wake(h.all)
 }
@@ -164,6 +198,7 @@ func (h *Hub) choose(m *Message, now time.Time) (conns int) {
 	if len(h.chosen.byName) == 0 {
 		return 0
 	}
+	cfg := h.cfg()
 	h.chosen.pick(m.Parts)
 	for _, s := range h.chosen.concerns {
 		if s.pacer != nil {
@@ -173,7 +208,7 @@ func (h *Hub) choose(m *Message, now time.Time) (conns int) {
 		if len(s.picked) == 0 {
 			continue
 		}
-		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &h.cfg.Wrap), &h.deflater, h.cfg.MaxFrame)
+		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &cfg.Wrap), &h.deflater, cfg.MaxFrame)
 		s.picked = s.picked[:0]
 		conns += s.conns()
 		h.wake(s)
@@ -194,7 +229,7 @@ func (h *Hub) wake(s *selection) {
 // what a connection may have waiting, so that QueueBytes measures the
 // connection's slowness and never ours.
 func (h *Hub) waitForRoom(need uint64) {
-	highWater := uint64(h.cfg.QueueBytes) / 2
+	highWater := uint64(h.cfg().QueueBytes) / 2
 	h.lag.Lock()
 	defer h.lag.Unlock()
 	for !h.stopped {
@@ -216,14 +251,14 @@ func (h *Hub) behind() uint64 {
 	return all - slowest
 }
 
-// WaitForConnection returns when there is at least one connection, or with the
-// context's error.
+// WaitForConnection returns when there is at least one connection, or the hub is
+// closed, or with the context's error.
 func (h *Hub) WaitForConnection(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		n, arrived := h.Len(), h.arrived
+		n, arrived, closed := h.Len(), h.arrived, h.goodbye != nil
 		h.mu.Unlock()
-		if n > 0 {
+		if n > 0 || closed {
 			return nil
 		}
 		select {
@@ -238,12 +273,11 @@ func (h *Hub) WaitForConnection(ctx context.Context) error {
 type Client struct {
 	Prelude    []byte // goes out before all else: the answer to the handshake
 	Early      []byte // came in already, behind the handshake; Attach overwrites it
-	Events     bool   // takes events (SSE) in place of frames, and sends nothing; needs Config.Events
+	Events     bool   // takes events (SSE) in place of frames, and sends nothing
 	Compressed bool   // takes and may send compressed messages (RFC 7692, without context takeover)
 	Start
 
-	Peer          Peer // nil: nobody hears of the connection
-	WantsMessages bool // the Peer, or else they are only counted
+	Peer Peer // nil: nobody hears of the connection
 	// Attached gets the connection before the first byte goes out to the client, so
 	// that whoever hears of the connection from there can find it. It must not call
 	// the connection's methods.
@@ -306,21 +340,16 @@ func (h *Hub) join(c *Conn, choice *Choice) {
 	if choice != nil {
 		name := choice.text()
 		if s = h.chosen.find(name); s == nil {
-			s = newSelection(choice, &h.cfg, len(h.shards))
+			s = newSelection(choice, len(h.shards))
 			s.name = name
 			h.chosen.add(s)
+			h.choosing.Add(1)
 			if s.pacer != nil {
 				h.pacing.selections[s] = struct{}{}
 			}
 		}
 	}
-	c.queue = s.plain
-	if c.deflate && s.deflated != nil {
-		c.queue = s.deflated
-	}
-	if c.wire == eventStream && s.events != nil {
-		c.queue = s.events
-	}
+	c.queue = s.queue(c.takes)
 	c.queue.conns++
 	c.cur = c.queue.newest()
 	c.resumed = c.newest().pos
@@ -344,6 +373,7 @@ func (h *Hub) part(c *Conn) {
 	}
 	if s != h.all && s.conns() == 0 {
 		h.chosen.drop(s)
+		h.choosing.Add(-1)
 		delete(h.pacing.selections, s)
 	}
 }
@@ -403,10 +433,14 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration, code uint16, cause 
 
 // Close closes every connection with code and cause, each after all that was
 // broadcast before, and waits until their peers have been told of the end. When ctx
-// ends it closes the sockets, and does not wait for peers any more. Nothing may be
-// broadcast any more.
+// ends it closes the sockets, and does not wait for peers any more. What is broadcast
+// from here on goes nowhere.
 func (h *Hub) Close(ctx context.Context, code uint16, cause error) {
 	h.mu.Lock()
+	if h.goodbye == nil { // who waits for a connection waits in vain
+		close(h.arrived)
+		h.arrived = make(chan struct{})
+	}
 	h.goodbye = func(c *Conn) { c.finish(code, cause) }
 	h.closeGone()
 	h.mu.Unlock()

@@ -91,7 +91,7 @@ func (c *Conn) deliver() {
 
 // resume goes on reading if the inbox has room again. The caller must hold c.mu.
 func (c *Conn) resume() {
-	if c.inbox.paused && !c.inbox.full(&c.hub.cfg.Limits) {
+	if c.inbox.paused && !c.inbox.full(&c.hub.cfg().Limits) {
 		c.inbox.paused = false
 		c.heard = now() // what it sent meanwhile could not be heard
 		c.listenAgain()

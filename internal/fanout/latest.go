@@ -37,12 +37,41 @@ type value struct {
 // valueBytes is what a value takes beside its text.
 const valueBytes = 160
 
-func newLatest(bounds Latest) latest {
-	l := latest{bounds: bounds}
-	if l.enabled() {
+// bind gives other bounds, and forgets what is beyond them.
+func (l *latest) bind(bounds Latest, now time.Time) {
+	rekey := bounds.ByTopic != l.bounds.ByTopic
+	l.bounds = bounds
+	if !l.enabled() {
+		*l = latest{bounds: bounds, count: l.count} // of which whoever reads has all, as there is nothing
+		return
+	}
+	if l.byKey == nil {
 		l.byKey = make(map[string]uint64)
 	}
-	return l
+	if rekey {
+		l.rekey()
+	}
+	l.trim(now)
+}
+
+// rekey goes over from keys to topics, or back: the newest of each counts.
+func (l *latest) rekey() {
+	before := l.values
+	l.values, l.byKey, l.bytes, l.page = nil, make(map[string]uint64), 0, page{}
+	for _, v := range before {
+		if by := l.by(v.key, v.topic); v.text != nil && by != "" {
+			l.remove(by)
+			l.put(by, v)
+		}
+	}
+}
+
+// by is what a part is kept by; "": it is not kept.
+func (l *latest) by(key, topic string) string {
+	if l.bounds.ByTopic {
+		return topic
+	}
+	return key
 }
 
 func (l *latest) enabled() bool { return l.bounds.MaxKeys > 0 }
@@ -54,10 +83,7 @@ func (l *latest) add(m *Message, now time.Time) {
 	}
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		by := p.Key
-		if l.bounds.ByTopic {
-			by = p.Topic
-		}
+		by := l.by(p.Key, p.Topic)
 		if by == "" {
 			continue
 		}
@@ -66,12 +92,16 @@ func (l *latest) add(m *Message, now time.Time) {
 			continue
 		}
 		l.count++
-		v := value{number: l.count, id: p.ID, key: p.Key, topic: p.Topic, text: slices.Clone(m.Payload[p.From:p.To]), when: now}
-		l.values = append(l.values, v)
-		l.byKey[by] = l.count
-		l.bytes += v.size()
+		l.put(by, value{number: l.count, id: p.ID, key: p.Key, topic: p.Topic, text: slices.Clone(m.Payload[p.From:p.To]), when: now})
 	}
 	l.trim(now)
+}
+
+// put adds a value, the newest.
+func (l *latest) put(by string, v value) {
+	l.values = append(l.values, v)
+	l.byKey[by] = v.number
+	l.bytes += v.size()
 }
 
 // room is what a value takes in a page, about; 0: it is not the newest any more.
@@ -158,10 +188,6 @@ func (l *latest) trim(now time.Time) {
 		if len(l.byKey) <= b.MaxKeys && (b.MaxBytes == 0 || l.bytes <= b.MaxBytes) && (b.MaxAge == 0 || now.Sub(v.when) <= b.MaxAge) {
 			return
 		}
-		if b.ByTopic {
-			l.remove(v.topic)
-		} else {
-			l.remove(v.key)
-		}
+		l.remove(l.by(v.key, v.topic))
 	}
 }

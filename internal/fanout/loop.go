@@ -48,11 +48,18 @@ func (l *loop) remove(s *shard) {
 	l.setTick()
 }
 
-// setTick is for when shards have changed. The caller must hold l.mu.
+// retick is for when the limits of a hub have changed.
+func (l *loop) retick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setTick()
+}
+
+// setTick is for when shards or their limits have changed. The caller must hold l.mu.
 func (l *loop) setTick() {
 	l.tick = time.Second
 	for _, s := range l.shards {
-		l.tick = min(l.tick, s.hub.cfg.tick())
+		l.tick = min(l.tick, s.hub.cfg().tick())
 	}
 	l.signal()
 }

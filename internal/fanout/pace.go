@@ -113,7 +113,7 @@ func (h *Hub) heldBefore(c *Conn, at seen, id string, now time.Time) []byte {
 			f.count++
 		}
 	}
-	w := wrapper{wrap: &h.cfg.Wrap}
+	w := wrapper{wrap: &h.cfg().Wrap}
 	var payload []byte
 	for _, f := range order {
 		if f.count > 1 {
@@ -200,10 +200,10 @@ func (h *Hub) takeTurns() {
 	h.mu.Lock()
 	h.pacing.at = time.Time{}
 	for s := range h.pacing.selections {
-		w := wrapper{wrap: &h.cfg.Wrap, out: h.chosen.payload[:0]}
+		w := wrapper{wrap: &h.cfg().Wrap, out: h.chosen.payload[:0]}
 		if id := s.pacer.due(&w, now); w.begun {
 			h.chosen.payload = w.close()
-			s.append(Text, id, h.chosen.payload, &h.deflater, h.cfg.MaxFrame)
+			s.append(Text, id, h.chosen.payload, &h.deflater, h.cfg().MaxFrame)
 			h.wake(s)
 		}
 		h.setClock(s)

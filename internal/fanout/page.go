@@ -23,16 +23,24 @@ type block struct {
 
 // frames are the same message in each variant; nil: nobody has made it. Connections
 // hold them, they are never written to.
-type frames [3][]byte
+type frames [variants][]byte
 
 // variant is how frames are made for a connection.
-type variant int
+type variant uint8
 
 const (
 	asPlain variant = iota
 	asDeflated
 	asEvent
+	variants
 )
+
+func (v variant) wire() wire {
+	if v == asEvent {
+		return eventStream
+	}
+	return webSocket
+}
 
 // find returns the index of the block with a number.
 func (p *page) find(number uint64) int {

@@ -25,17 +25,11 @@ type pageReader struct {
 func readPage(t *testing.T, h *Hub, as variant, choice *Choice) *pageReader {
 	s := h.all
 	if choice != nil {
-		s = newSelection(choice, &h.cfg, len(h.shards))
-	}
-	c := &Conn{hub: h, shard: h.shards[0], queue: s.plain, group: &group{selection: s}}
-	switch as {
-	case asDeflated:
-		c.queue = s.deflated
-	case asEvent:
-		c.queue, c.wire = s.events, eventStream
+		s = newSelection(choice, len(h.shards))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	c := &Conn{hub: h, shard: h.shards[0], queue: s.queue(as), takes: as, wire: as.wire(), group: &group{selection: s}}
 	r := &pageReader{T: t, conn: c, past: h.snapshot(c), kept: make(map[string]string)}
 	for _, v := range h.latest.values {
 		if v.text != nil {
@@ -140,7 +134,7 @@ func shared(a, b *pageReader) (n int) {
 // which a value has changed, and the last.
 func TestPage(t *testing.T) {
 	h := newTestHub(t, Config{
-		Wrap: wrapAt, Latest: Latest{MaxKeys: 1000}, History: History{MaxMessages: 10}, Compression: true, Events: true, MaxFrame: 32 << 10,
+		Wrap: wrapAt, Latest: Latest{MaxKeys: 1000}, History: History{MaxMessages: 10}, Compression: true, MaxFrame: 32 << 10,
 	})
 	number := 0
 	value := func(key int) {
@@ -195,7 +189,7 @@ func FuzzPage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		h := newTestHub(t, Config{
-			Limits: Limits{SlowConsumer: OnlyLatest}, Wrap: wrapAt, Compression: true, Events: true, History: History{MaxMessages: 10},
+			Limits: Limits{SlowConsumer: OnlyLatest}, Wrap: wrapAt, Compression: true, History: History{MaxMessages: 10},
 			Latest: Latest{MaxKeys: 20 + random.IntN(60), MaxBytes: int64(random.IntN(2)) * 40_000},
 		})
 		most, keys := h.pastBytes(), 10+random.IntN(90)

@@ -37,8 +37,9 @@ func (c *Conn) enforce(limit mark) {
 	if c.closing != nil {
 		return
 	}
-	most := c.hub.mostWaiting
-	if c.hub.cfg.SlowConsumer == OnlyLatest {
+	cfg := c.hub.cfg()
+	most := cfg.mostWaiting
+	if cfg.SlowConsumer == OnlyLatest {
 		c.skipToLatest(limit)
 	}
 	waiting := c.waiting(limit)
@@ -46,11 +47,11 @@ func (c *Conn) enforce(limit mark) {
 		return
 	}
 	// What is for this connection alone is never dropped: there only the end is left.
-	if c.hub.cfg.SlowConsumer == Disconnect || int64(len(c.private)+c.writing+c.choices.size()) > most {
+	if cfg.SlowConsumer == Disconnect || int64(len(c.private)+c.writing+c.choices.size()) > most {
 		c.shard.count.slow.Add(1)
 		c.private, c.past = nil, nil
 		c.close(mark{}, c.lastFrame(TryAgainLater,
-			fmt.Sprintf("slow consumer: more than %d bytes waiting", c.hub.cfg.QueueBytes)), ErrSlowConsumer)
+			fmt.Sprintf("slow consumer: more than %d bytes waiting", cfg.QueueBytes)), ErrSlowConsumer)
 		return
 	}
 	for waiting > most && c.cur.seq+1 < limit.seq {
@@ -68,7 +69,7 @@ func (c *Conn) skipToLatest(limit mark) {
 		return
 	}
 	resuming, ok := c.past.(*replay)
-	if ok && c.waiting(limit) <= c.hub.mostWaiting {
+	if ok && c.waiting(limit) <= c.hub.cfg().mostWaiting {
 		return // there is room for both
 	}
 	h := c.hub
@@ -112,7 +113,7 @@ func (c *Conn) progressed() bool {
 func (c *Conn) check(wall time.Time) (waiting int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cfg, at := &c.hub.cfg, now()
+	cfg, at := c.hub.cfg(), now()
 	older := func(since int64, d time.Duration) bool { return d > 0 && at-since >= int64(d) }
 	if c.blocked && older(c.pinged, cfg.PingInterval) && c.progressed() {
 		c.heard = at // the ping may wait behind what a slow client has yet to read

@@ -82,9 +82,9 @@ func TestConnectionsAtRestHaveNoGoroutine(t *testing.T) {
 		t.Skip("there is no poller")
 	}
 	bothWays(t, func(t *testing.T, secure bool) {
-		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}})
+		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}, WantsMessages: true})
 		echo := func(c **Conn) Client {
-			return Client{WantsMessages: true, Peer: hearing{message: func(op Opcode, data []byte) { _ = (*c).Send(op, data) }}, Attached: func(a *Conn) { *c = a }}
+			return Client{Peer: hearing{message: func(op Opcode, data []byte) { _ = (*c).Send(op, data) }}, Attached: func(a *Conn) { *c = a }}
 		}
 		var conns []*Conn
 		for range 10 {
@@ -162,12 +162,12 @@ func TestPingsWithoutReading(t *testing.T) {
 // the client stays.
 func TestMessagesThatTakeLong(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
-		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: 1 << 10}})
+		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: 1 << 10}, WantsMessages: true})
 		release := make(chan struct{})
 		var c *Conn
 		_, client := attach(t, h, secure, Client{
-			WantsMessages: true, Attached: func(a *Conn) { c = a },
-			Peer: hearing{message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) }},
+			Attached: func(a *Conn) { c = a },
+			Peer:     hearing{message: func(op Opcode, data []byte) { <-release; _ = c.Send(op, data) }},
 		})
 		send(t, client, masked(finBit|byte(Text), "takes long"))
 		for range 5 { // of our intervals
@@ -202,11 +202,10 @@ func allCome(t testing.TB, handled <-chan string, messages, size int) {
 func TestMessagesFasterThanTheyAreHandled(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
 		const limit, messages = 4 << 10, 5000
-		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: limit}})
+		h := newTestHub(t, Config{Limits: Limits{PingInterval: 40 * time.Millisecond, MaxMessageBytes: limit}, WantsMessages: true})
 		release, handled := make(chan struct{}), make(chan string, messages)
 		c, client := attach(t, h, secure, Client{
-			WantsMessages: true,
-			Peer:          hearing{message: func(_ Opcode, data []byte) { <-release; handled <- string(data) }},
+			Peer: hearing{message: func(_ Opcode, data []byte) { <-release; handled <- string(data) }},
 		})
 		go func() {
 			for i := range messages {
@@ -250,11 +249,10 @@ func TestMessagesFasterThanTheyAreHandled(t *testing.T) {
 // TLS has taken some of them from the socket already.
 func TestLastMessagesBehindAPause(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
-		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 512}})
+		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 512}, WantsMessages: true})
 		handled := make(chan string)
 		_, client := attach(t, h, secure, Client{
-			WantsMessages: true,
-			Peer:          hearing{message: func(_ Opcode, data []byte) { handled <- string(data) }},
+			Peer: hearing{message: func(_ Opcode, data []byte) { handled <- string(data) }},
 		})
 		for range 100 {
 			const messages = 20

@@ -153,7 +153,7 @@ func (c *Conn) received(p []byte, err error) bool {
 		c.stopListening()
 		c.cause = c.causeOr(fmt.Errorf("%w: %w", ErrLost, err))
 		c.hangUp()
-	case c.inbox.full(&c.hub.cfg.Limits):
+	case c.inbox.full(&c.hub.cfg().Limits):
 		c.inbox.paused = true
 		c.stopListening()
 	default:
@@ -178,9 +178,9 @@ func (c *Conn) feed(p []byte) {
 	r := c.reader
 	if r == nil {
 		r = readers.Get().(*reader)
-		r.deflate, r.gather = c.deflate, c.wants
+		r.deflate, r.gather = c.deflate, c.peer != nil && c.hub.cfg().WantsMessages
 	}
-	err := r.feed(p, &c.hub.cfg.Limits, c)
+	err := r.feed(p, &c.hub.cfg().Limits, c)
 	if err == nil && !r.idle() {
 		c.reader = r
 		return
@@ -254,7 +254,7 @@ func (c *Conn) onPing(payload []byte) {
 // onMessage implements events.
 func (c *Conn) onMessage(op Opcode, data []byte, size int64) {
 	c.touch()
-	if count := c.hub.cfg.Received; count != nil {
+	if count := c.hub.cfg().Received; count != nil {
 		count(int(size))
 	}
 	if data == nil {

@@ -16,7 +16,7 @@ func (h *Hub) WaitForQueues(ctx context.Context, size int) {
 	for {
 		select {
 		case <-look.C:
-			if h.longest()+int64(size) <= h.mostWaiting {
+			if h.longest()+int64(size) <= h.cfg().mostWaiting {
 				return
 			}
 			look.Reset(every)

@@ -13,41 +13,56 @@ import (
 //
 // It is guarded by Hub.mu, but for what is appended to the queues.
 type selection struct {
-	choice   *Choice  // nil: everything, in the words of the broadcast
-	name     string   // Choice.text
-	within   *chooser // what is outside of it is left out; nil: nothing is
-	plain    *queue
-	deflated *queue   // the same messages, compressed; nil without Config.Compression
-	events   *queue   // the same messages, as events; nil without Config.Events
-	groups   []*group // its connections, by shard; nil: none
-	pacer    *pacer   // nil: nothing is held back
-	picked   []int    // the parts of the message that is being broadcast
+	choice *Choice  // nil: everything, in the words of the broadcast
+	name   string   // Choice.text
+	within *chooser // what is outside of it is left out; nil: nothing is
+	plain  *queue
+	others [variants]atomic.Pointer[queue] // the same messages otherwise; nil: nobody takes them so yet
+	groups []*group                        // its connections, by shard; nil: none
+	pacer  *pacer                          // nil: nothing is held back
+	picked []int                           // the parts of the message that is being broadcast
 
 	served atomic.Uint64 // of plain: the last message that a pass has offered
 }
 
-func newSelection(choice *Choice, cfg *Config, shards int) *selection {
+func newSelection(choice *Choice, shards int) *selection {
 	s := &selection{choice: choice, pacer: newPacer(choice), plain: newQueue(webSocket), groups: make([]*group, shards)}
 	if choice != nil {
 		s.within = newChooser(choice.Within)
 	}
-	if cfg.Compression {
-		s.deflated = newQueue(webSocket)
-	}
-	if cfg.Events {
-		s.events = newQueue(eventStream)
-	}
 	return s
+}
+
+// queue is that of a variant, which begins with this call if there is none. The caller
+// must hold Hub.mu.
+func (s *selection) queue(as variant) *queue {
+	if as == asPlain {
+		return s.plain
+	}
+	q := s.others[as].Load()
+	if q == nil {
+		q = newQueue(as.wire())
+		s.others[as].Store(q)
+	}
+	return q
+}
+
+// read is the queue of a variant that connections read, or nil. The caller must hold
+// Hub.mu.
+func (s *selection) read(as variant) *queue {
+	if q := s.others[as].Load(); q != nil && q.conns > 0 {
+		return q
+	}
+	return nil
 }
 
 // conns is how many connections it has.
 func (s *selection) conns() int {
 	n := s.plain.conns
-	if s.deflated != nil {
-		n += s.deflated.conns
-	}
-	if s.events != nil {
-		n += s.events.conns
+	for as := range s.others {
+		if q := s.others[as].Load(); q != nil {
+			n += q.conns
+		}
 	}
 	return n
 }
@@ -57,51 +72,39 @@ func (s *selection) conns() int {
 func (s *selection) append(op Opcode, id string, payload []byte, d *deflater, maxFrame int) {
 	s.plain.tight = s.served.Load() == s.plain.head.Load().seq
 	s.plain.append(byte(op), id, payload, maxFrame)
-	if s.deflated != nil && s.deflated.conns > 0 {
-		s.deflated.tight = s.plain.tight
+	if q := s.read(asDeflated); q != nil {
+		q.tight = s.plain.tight
 		first, small := d.deflate(byte(op), payload)
-		s.deflated.append(first, id, small, maxFrame)
+		q.append(first, id, small, maxFrame)
 	}
-	if s.events != nil && s.events.conns > 0 {
-		s.events.tight = s.plain.tight
-		s.events.append(byte(op), id, payload, maxFrame)
+	if q := s.read(asEvent); q != nil {
+		q.tight = s.plain.tight
+		q.append(byte(op), id, payload, maxFrame)
 	}
 }
 
 // place is the end of the queues.
 func (s *selection) place() place {
 	p := place{plain: s.plain.newest()}
-	if s.deflated != nil {
-		p.deflated = s.deflated.newest()
+	if q := s.others[asDeflated].Load(); q != nil {
+		p.deflated = q.newest()
 	}
 	return p
 }
 
-// limits are where a pass ends, in each queue of a selection.
+// limits are where a pass ends, in the queue of each variant of a selection.
 type limits struct {
-	plain, deflated, events mark
-	latest                  uint64 // all numbers of Hub.latest up to it are before
-}
-
-// of is the limit in a queue of the selection.
-func (l *limits) of(q *queue, s *selection) mark {
-	switch q {
-	case s.plain:
-		return l.plain
-	case s.deflated:
-		return l.deflated
-	}
-	return l.events
+	of     [variants]mark
+	latest uint64 // all numbers of Hub.latest up to it are before
 }
 
 func (s *selection) limits(h *Hub) (l limits) {
 	l.latest = h.counted.Load() // first
-	l.plain = *s.plain.head.Load()
-	if q := s.deflated; q != nil {
-		l.deflated = *q.head.Load()
-	}
-	if q := s.events; q != nil {
-		l.events = *q.head.Load()
+	l.of[asPlain] = *s.plain.head.Load()
+	for as := range s.others {
+		if q := s.others[as].Load(); q != nil {
+			l.of[as] = *q.head.Load()
+		}
 	}
 	return l
 }

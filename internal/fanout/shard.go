@@ -139,8 +139,8 @@ func (s *shard) pass() {
 	s.passed = passed
 	h.room.Broadcast()
 	h.lag.Unlock()
-	if oldest != 0 && h.cfg.Served != nil {
-		h.cfg.Served(time.Duration(now() - oldest))
+	if oldest != 0 && h.cfg().Served != nil {
+		h.cfg().Served(time.Duration(now() - oldest))
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *shard) serve(g *group, served int) int {
 		}
 	}
 	clear(s.serving) // for the collector
-	g.selection.served.Store(limits.plain.seq)
+	g.selection.served.Store(limits.of[asPlain].seq)
 	return served
 }
 

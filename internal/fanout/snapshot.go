@@ -16,17 +16,6 @@ type snapshot struct {
 	behind  string   // the ID of the message behind which a client goes on that has all of it
 }
 
-// variant is how the frames of a page are for the connection. The caller must hold c.mu.
-func (c *Conn) variant() variant {
-	switch {
-	case c.wire == eventStream:
-		return asEvent
-	case c.queue == c.group.selection.deflated:
-		return asDeflated
-	}
-	return asPlain
-}
-
 // snapshot is the newest of all that a connection wants, as of now. The caller must
 // hold c.mu and h.mu.
 func (h *Hub) snapshot(c *Conn) *snapshot {
@@ -83,7 +72,7 @@ func (s *snapshot) next(c *Conn) []byte {
 	if b == nil { // others began elsewhere
 		return s.render(c, asPlain, min(s.until, l.page.end(s.after+1)), most)
 	}
-	as := c.variant()
+	as := c.takes
 	p := &b.closing(s.closing(l, b.last))[as]
 	if *p == nil {
 		*p = s.render(c, as, b.last, math.MaxInt)
@@ -105,7 +94,7 @@ func (s *snapshot) closing(l *latest, number uint64) string {
 // hold c.mu and h.mu.
 func (s *snapshot) render(c *Conn, as variant, until uint64, most int) []byte {
 	h := c.hub
-	w := wrapper{wrap: &h.cfg.Wrap, out: h.chosen.payload[:0]}
+	w := wrapper{wrap: &h.cfg().Wrap, out: h.chosen.payload[:0]}
 	id := s.add(&w, &h.latest, until, most)
 	if !w.begun {
 		return nil
@@ -120,7 +109,7 @@ func (s *snapshot) render(c *Conn, as variant, until uint64, most int) []byte {
 	if as == asDeflated {
 		first, payload = h.deflater.deflate(first, payload)
 	}
-	maxFrame := h.cfg.MaxFrame
+	maxFrame := h.cfg().MaxFrame
 	return c.wire.append(make([]byte, 0, c.wire.size(id, payload, maxFrame)), first, id, payload, maxFrame)
 }
 

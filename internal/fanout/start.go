@@ -26,6 +26,7 @@ func (h *Hub) begin(c *Conn, start *Start) {
 	switch {
 	case start.ResumeFrom != "" && h.history.enabled():
 		at, ok := h.history.find(start.ResumeFrom, now)
+		ok = ok && (start.Choice == nil || at.end.plain.seq >= h.inParts) // or what it wants cannot be told
 		paced := c.group.selection.pacer != nil && !start.NoLatest && h.latest.enabled()
 		switch {
 		case ok && !paced && start.WithLatest && h.latest.enabled():
@@ -58,17 +59,29 @@ func (h *Hub) begin(c *Conn, start *Start) {
 // goOn lets a connection read what came after a message. The caller must hold c.mu and
 // h.mu.
 func (h *Hub) goOn(c *Conn, at seen) {
-	if s := c.group.selection; s == h.all && at.whole() && c.wire == webSocket { // of events nothing is kept
-		c.cur, c.complete = at.end.of(c.queue, s), 0
+	if c.group.selection == h.all && at.whole() && h.keepsAll(at, c.takes) {
+		c.cur, c.complete = at.end.of(c.takes), 0
 		return
 	}
 	c.past = h.replay(c, at)
 }
 
+// keepsAll reports whether a queue of everything holds all behind a message. The caller
+// must hold h.mu.
+func (h *Hub) keepsAll(at seen, as variant) bool {
+	switch as {
+	case asPlain:
+		return true
+	case asDeflated:
+		return at.end.deflated.chunk != nil && at.end.plain.seq >= h.unbroken
+	}
+	return false // of events nothing is kept
+}
+
 // replay is what is in the history behind a message. The caller must hold c.mu and
 // h.mu.
 func (h *Hub) replay(c *Conn, at seen) *replay {
-	return &replay{at: at, last: h.history.newest, chooser: newChooser(c.group.selection.choice)}
+	return &replay{of: h.history, at: at, last: h.history.newest, chooser: newChooser(c.group.selection.choice)}
 }
 
 // pastBytes is how much is made at a time of what a connection gets before its queue:
@@ -77,7 +90,7 @@ const pastBytes = 63 << 10
 
 // pastBytes is less where a client is to get nothing old.
 func (h *Hub) pastBytes() int {
-	if h.cfg.SlowConsumer == OnlyLatest {
+	if h.cfg().SlowConsumer == OnlyLatest {
 		return freshBytes
 	}
 	return pastBytes
@@ -86,6 +99,7 @@ func (h *Hub) pastBytes() int {
 // replay is the part of a history that a connection wants. It reads the frames of
 // everything where they are.
 type replay struct {
+	of      *history
 	at      seen
 	last    *entry
 	chooser *chooser
@@ -121,7 +135,7 @@ func (r *replay) message(c *Conn, frames []byte, seen int) []byte {
 		c.shard.count.deliveries.Add(1)
 		return append(frames, message...)
 	}
-	cfg := &c.hub.cfg
+	cfg := c.hub.cfg()
 	r.payload = appendPayload(r.payload[:0], message)
 	if r.chooser == nil && seen == 0 {
 		c.shard.count.deliveries.Add(1)

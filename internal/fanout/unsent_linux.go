@@ -11,7 +11,7 @@ import "golang.org/x/sys/unix"
 const maxUnsent = 128 << 10
 
 func (h *Hub) maxUnsent() int {
-	if h.cfg.SlowConsumer == OnlyLatest {
+	if h.cfg().SlowConsumer == OnlyLatest {
 		return freshBytes
 	}
 	return maxUnsent

@@ -8,7 +8,7 @@ func (c *Conn) serve(g *group, limits *limits, now int64) {
 	if c.group != g { // it has chosen anew
 		return
 	}
-	limit := limits.of(c.queue, g.selection)
+	limit := limits.of[c.takes]
 	if c.blocked {
 		c.enforce(limit)
 		return
@@ -138,10 +138,10 @@ func (c *Conn) write(p []byte) error {
 // step is how much catchUp takes and TLS seals at a time, a message more or less: what
 // they hold DropOldest cannot drop, and a Close frame must wait for.
 func (h *Hub) step() int {
-	if h.cfg.SlowConsumer == OnlyLatest {
+	if h.cfg().SlowConsumer == OnlyLatest {
 		return freshBytes
 	}
-	return int(min(64<<10, h.cfg.QueueBytes/4))
+	return int(min(64<<10, h.cfg().QueueBytes/4))
 }
 
 // freshBytes is how much is given to the socket of a slow client at a time, and how

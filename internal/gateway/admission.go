@@ -9,28 +9,43 @@ import (
 )
 
 // admission keeps a gateway within its limits, at the price of a map access a
-// handshake.
+// handshake. Its fields are guarded by mu.
 type admission struct {
+	mu     sync.Mutex
 	limits Admission
-	rate   *rate.Limiter
+	rate   *rate.Limiter // nil: no limit
 
-	mu    sync.Mutex
 	all   int // connections, with those whose handshake is under way
 	perIP map[netip.Prefix]int
 }
 
-func newAdmission(limits Admission) *admission {
-	a := &admission{limits: limits, perIP: make(map[netip.Prefix]int)}
-	if limits.HandshakeRate > 0 {
-		a.rate = rate.NewLimiter(rate.Limit(limits.HandshakeRate), limits.HandshakeRate)
+func newAdmission() *admission { return &admission{perIP: make(map[netip.Prefix]int)} }
+
+// bound sets other limits. Those who are in stay, even if there are more than there
+// may be.
+func (a *admission) bound(limits Admission) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if limits.HandshakeRate != a.limits.HandshakeRate {
+		a.rate = nil
+		if limits.HandshakeRate > 0 {
+			a.rate = rate.NewLimiter(rate.Limit(limits.HandshakeRate), limits.HandshakeRate)
+		}
 	}
-	return a
+	a.limits = limits
 }
 
-// places are those that a route has for connections.
+// boundPlaces sets how many a route has.
+func (a *admission) boundPlaces(p *places, most int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.most = most
+}
+
+// places are those that a route has for connections. They are guarded by admission.mu.
 type places struct {
 	most  int // zero: no limit
-	taken int // guarded by admission.mu
+	taken int
 }
 
 // refusal is why a request gets no connection.

@@ -17,7 +17,7 @@ import (
 	"github.com/iotcast/iotcast/internal/token"
 )
 
-// guard decides who may connect to a route.
+// guard decides who may connect to a route, by terms of it.
 type guard struct {
 	*shared
 	path      string
@@ -28,8 +28,8 @@ type guard struct {
 	pace      time.Duration                                   // the least that a visitor may ask for
 	watch     *Watch                                          // nil: clients cannot choose
 	keeps     bool                                            // there is a history
-	places    places
-	strangers strangers
+	places    *places
+	strangers *strangers
 	observer  Observer
 	log       *slog.Logger
 }
@@ -58,10 +58,10 @@ func (g *guard) visitor(req *http.Request) *visitor {
 	v := &visitor{
 		guard: g, req: req,
 		id: uuid.Must(uuid.NewV7()), // unique, and in the order of connecting
-		ip: sourceIP(req, g.cfg.TrustedProxies),
+		ip: sourceIP(req, g.cfg().TrustedProxies),
 	}
 	v.info = Info{
-		ID: idOf(g.cfg.NodeID, v.id), Gateway: g.cfg.Label, Path: g.path,
+		ID: idOf(g.node, v.id), Gateway: g.label, Path: g.path,
 		SourceIP: v.ip.String(), UserAgent: req.UserAgent(), ConnectedAt: time.Now().UTC(),
 	}
 	v.info.LastActiveAt = v.info.ConnectedAt
@@ -77,7 +77,7 @@ func (g *guard) visitor(req *http.Request) *visitor {
 // left.
 func (v *visitor) decide() (*verdict, *refusal) {
 	g := v.guard
-	if refused := g.admission.enter(&g.places, v.ip); refused != nil {
+	if refused := g.admission.enter(g.places, v.ip); refused != nil {
 		return nil, refused
 	}
 	refused := v.authorise()
@@ -88,7 +88,7 @@ func (v *visitor) decide() (*verdict, *refusal) {
 		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
 	}
 	if refused != nil {
-		g.admission.leave(&g.places, v.ip)
+		g.admission.leave(g.places, v.ip)
 		return nil, refused
 	}
 	return &verdict{v}, nil
@@ -122,7 +122,7 @@ func (v *visitor) authorise() *refusal {
 
 // askOthers asks what may take a while: who made the token, and the handler.
 func (v *visitor) askOthers() *refusal {
-	ctx, cancel := context.WithTimeout(v.req.Context(), v.guard.cfg.Admission.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(v.req.Context(), v.guard.cfg().Admission.HandshakeTimeout)
 	defer cancel()
 	if refused := v.authenticate(ctx); refused != nil {
 		return refused

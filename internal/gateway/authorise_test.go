@@ -155,7 +155,7 @@ func TestTokenWithinLeeway(t *testing.T) {
 	if early := time.Until(time.Unix(expired, 0).Add(12 * time.Second)); early > 0 {
 		t.Errorf("closed %v before its end", early)
 	}
-	g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
+	_, _ = g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
 	if got := <-messages; got != "still here<nil>" {
 		t.Error(got)
 	}

@@ -20,7 +20,7 @@ type Connection struct {
 	conn   *fanout.Conn
 	ip     netip.Addr
 	agent  unique.Handle[identity]
-	claims token.Claims   // only where a handler may ask
+	claims token.Claims   // of its token
 	within *fanout.Choice // what its token lets it get; nil: everything
 	pace   time.Duration  // one message of a device in that time; 0: all
 }
@@ -38,7 +38,7 @@ type Info struct {
 
 	ConnectedAt, LastActiveAt time.Time
 
-	Claims             token.Claims // of its token; only where a handler may ask
+	Claims             token.Claims // of its token
 	CertificateSubject string       // of the client's certificate, where TLS asks for one; of a Request only
 }
 

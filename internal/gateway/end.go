@@ -21,6 +21,7 @@ const (
 var (
 	errShutdown = errors.New("server is shutting down")
 	errRestart  = errors.New("service restart: connect again")
+	errRemoved  = errors.New("route removed")
 	errExpired  = errors.New("token expired")
 )
 
@@ -43,6 +44,7 @@ const (
 	reasonClient   = "closed_by_client"
 	reasonServer   = "closed_by_server"
 	reasonShutdown = "shutdown"
+	reasonRemoved  = "route_removed"
 	reasonLost     = "connection_lost"
 )
 
@@ -50,7 +52,7 @@ const (
 func Reasons() []string {
 	return []string{
 		reasonSlow, reasonIdle, reasonLifetime, reasonNoPong, reasonTooBig, reasonUTF8, reasonProtocol,
-		reasonExpired, reasonClient, reasonServer, reasonShutdown, reasonLost,
+		reasonExpired, reasonClient, reasonServer, reasonShutdown, reasonRemoved, reasonLost,
 	}
 }
 
@@ -69,6 +71,7 @@ var causes = []struct {
 	{fanout.ErrLost, End{abnormalClosure, reasonLost}},
 	{errShutdown, End{fanout.GoingAway, reasonShutdown}},
 	{errRestart, End{serviceRestart, reasonShutdown}},
+	{errRemoved, End{fanout.GoingAway, reasonRemoved}},
 	{errExpired, End{statusTokenExpired, reasonExpired}},
 	{errDisconnect, End{normalClosure, reasonServer}},
 }

@@ -77,7 +77,7 @@ func TestEvents(t *testing.T) {
 		c.Routes[0].Events = true
 		c.Routes[0].AllowedOrigins = []string{"http://dashboard.example.com"}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	all := listenTo(t, g, "/a", http.Header{"Origin": {"http://dashboard.example.com"}})
 	one := listenTo(t, g, "/a?device_id=pump&heartbeat=1s", nil)
 	one.wants("", `{"messages":[],"watch":{"device_ids":["pump"],"topics":[]}}`)
@@ -87,8 +87,8 @@ func TestEvents(t *testing.T) {
 	one.wants("", `{"messages":[]}`)
 
 	// Lines stand in fields of their own, what is binary is left out.
-	r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("a\r\n\nb\rc\n"), ID: "bad\nid"})
-	r.Broadcast(fanout.Message{Opcode: fanout.Binary, Payload: []byte{0xff}})
+	_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("a\r\n\nb\rc\n"), ID: "bad\nid"})
+	_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Binary, Payload: []byte{0xff}})
 	all.wants("", "a\n\nb\nc\n")
 	for n := range 20 {
 		send(r, reading(10+n, pump, alarm), reading(100+n, boiler, events))
@@ -173,7 +173,7 @@ func TestEventsAnswerWhoNamesNothing(t *testing.T) {
 	if _, data := required.event(); !strings.HasPrefix(data, `{"messages":[],"error":{"code":"watch","message":"neither devices nor topics`) {
 		t.Errorf("got %s", data)
 	}
-	text := send(g.routes["/a"], reading(1, boiler, events))
+	text := send(g.Routes()["/a"], reading(1, boiler, events))
 	plain.wants("1", text)
 	anew.wants("1", text)
 }

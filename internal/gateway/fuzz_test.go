@@ -236,7 +236,7 @@ func bystand(f *testing.F, g *Gateway, path string) func(*testing.T) {
 	n := 0
 	return func(t *testing.T) {
 		n++
-		g.Routes()[path].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, n)})
+		_, _ = g.Routes()[path].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, n)})
 		if _, p, err := c.Read(t.Context()); err != nil || string(p) != fmt.Sprint(n) {
 			t.Fatalf("the bystander read %q, want %d: %v", p, n, err)
 		}

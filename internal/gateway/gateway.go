@@ -4,109 +4,107 @@
 //
 // A request passes gateway.go, route.go, authorise.go (with address.go and
 // admission.go) and handshake.go, and becomes a Connection. Each file stands on
-// those below it: shared.go is what the routes of a gateway have in common, and
-// set.go finds what there is.
+// those below it: shared.go is what the routes of a gateway have in common, terms.go
+// what holds on a route now, and set.go finds what there is. change.go changes it.
 package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/iotcast/iotcast/internal/access"
-	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway/viewer"
 	"github.com/iotcast/iotcast/internal/listen"
 )
 
-// Gateway is a listener with its routes. It lives as long as the process;
-// streams come and go beneath it.
+// Gateway is a listener with its routes. Streams come and go beneath it, and its
+// configuration can change while its connections stay; see [Set.Prepare].
 type Gateway struct {
 	*shared
+	observe Observe
 	log     *slog.Logger
-	routes  map[string]*Route
-	pages   map[string]http.Handler
 	unknown Observer // of requests that find no route
+	table   atomic.Pointer[table]
+	front   atomic.Pointer[front]
+	closing sync.Once
+}
 
-	listener *listen.Listener
-	server   *http.Server
-	served   sync.WaitGroup
-	closing  sync.Once
-	ending   atomic.Bool // it is to stop listening
+// table is what a gateway serves now, by path. It is never written to: another takes its
+// place.
+type table struct {
+	routes map[string]*Route
+	pages  map[string]http.Handler
 }
 
 // Start binds the address and begins to accept connections.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
-	log = log.With("gateway", cfg.Label)
-	l, err := listen.TCP(cfg.Address, listenConfig(cfg.Routes), log)
+	l, err := bind(&cfg, log)
 	if err != nil {
 		return nil, fmt.Errorf("binding websocket_gateways %q %w", cfg.Label, err)
 	}
-	g := &Gateway{
-		shared:   &shared{cfg: cfg, admission: newAdmission(cfg.Admission)},
-		log:      log,
-		routes:   make(map[string]*Route),
-		unknown:  observe(cfg.Label, ""),
-		listener: l,
-	}
-	for _, rc := range cfg.Routes {
-		g.routes[rc.Path] = newRoute(g.shared, rc, observe(cfg.Label, rc.Path), log)
-	}
-	if cfg.Viewer != "" {
-		g.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, g.Paths(), cfg.Broker)
-	}
-	g.server = &http.Server{
-		Handler:           g,
-		ReadHeaderTimeout: cfg.Admission.HandshakeTimeout,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    cfg.Admission.MaxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		Protocols:         http1(),
-	}
-	if d := cfg.Admission.HandshakeTimeout; d > 0 {
-		// Against who sends a body and takes its time, or does not read the page. A
-		// handshake has no body, and a connection limits of its own.
-		g.server.ReadTimeout, g.server.WriteTimeout = 2*d, 2*d
-	}
-	var accepted net.Listener = l
-	if cfg.TLS != nil {
-		accepted = tls.NewListener(fanout.ForTLS(l), cfg.TLS)
-	}
-	g.served.Go(func() {
-		if err := g.server.Serve(accepted); !g.ending.Load() {
-			g.failed.Store(&err)
-			g.log.Error("Gateway stopped listening", "error", err)
-		}
-	})
-	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
+	g := newGateway(cfg, observe, log)
+	g.configure(cfg)
+	g.serve(l)
 	return g, nil
 }
 
-// listenConfig leaves the kernel's keep-alive out where our pings find dead peers:
-// it would cost each handshake four system calls.
-func listenConfig(routes []RouteConfig) *net.ListenConfig {
-	for _, r := range routes {
-		if r.Limits.PingInterval == 0 {
-			return new(net.ListenConfig)
-		}
+// newGateway makes one that does not listen yet, and has no routes.
+func newGateway(cfg Config, observe Observe, log *slog.Logger) *Gateway {
+	g := &Gateway{
+		shared:  &shared{label: cfg.Label, node: cfg.NodeID, admission: newAdmission()},
+		observe: observe,
+		log:     log.With("gateway", cfg.Label),
+		unknown: observe(cfg.Label, ""),
 	}
-	return &net.ListenConfig{KeepAlive: -1}
+	g.table.Store(new(table))
+	return g
 }
 
-// http1 keeps browsers from choosing HTTP/2 over TLS, where a WebSocket handshake
-// is another one (RFC 8441).
-func http1() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetHTTP1(true)
-	return p
+// configure has the gateway go on with another configuration, but for its front. It
+// returns the routes that are not among its routes any more, which must be closed, and
+// the terms that nothing begins by any more.
+func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
+	g.config.Store(&cfg)
+	g.admission.bound(cfg.Admission)
+	old, now := g.table.Load().routes, &table{routes: make(map[string]*Route)}
+	for _, rc := range cfg.Routes {
+		r := old[rc.Path]
+		if r == nil {
+			r = newRoute(g.shared, rc, g.observe(cfg.Label, rc.Path), g.log)
+		} else {
+			before = append(before, r.configure(rc))
+		}
+		now.routes[rc.Path] = r
+	}
+	for path, r := range old {
+		if now.routes[path] == nil {
+			gone = append(gone, r)
+		}
+	}
+	if cfg.Viewer != "" {
+		now.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, now.paths(), cfg.Broker)
+	}
+	g.table.Store(now)
+	return gone, before
+}
+
+// serve begins to accept connections, as the configuration has it.
+func (g *Gateway) serve(l *listen.Listener) {
+	cfg := g.cfg()
+	g.failed.Store(nil)
+	g.front.Store(newFront(cfg, l, g, func(err error) {
+		g.failed.Store(&err)
+		g.log.Error("Gateway stopped listening", "error", err)
+	}, g.log))
+	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 }
 
 // ServeHTTP answers every request to the gateway. Paths match as they are
@@ -116,11 +114,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.URL.RawPath != "" {
 		path = ""
 	}
-	if r, ok := g.routes[path]; ok {
+	now := g.table.Load()
+	if r, ok := now.routes[path]; ok {
 		r.ServeHTTP(w, req)
 		return
 	}
-	if page, ok := g.pages[path]; ok {
+	if page, ok := now.pages[path]; ok {
 		page.ServeHTTP(w, req)
 		return
 	}
@@ -129,33 +128,29 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // Addr is the address that the gateway listens on.
-func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+func (g *Gateway) Addr() net.Addr { return g.front.Load().listener.Addr() }
 
 // Label is the name by which outputs find the gateway.
-func (g *Gateway) Label() string { return g.cfg.Label }
+func (g *Gateway) Label() string { return g.label }
 
 // Bindings say what service accounts may do on the gateway.
-func (g *Gateway) Bindings() access.Bindings { return g.cfg.Bindings }
+func (g *Gateway) Bindings() access.Bindings { return g.cfg().Bindings }
 
 // Paths are the paths of the routes, sorted.
-func (g *Gateway) Paths() []string {
-	paths := make([]string, 0, len(g.routes))
-	for p := range g.routes {
-		paths = append(paths, p)
-	}
-	slices.Sort(paths)
-	return paths
-}
+func (g *Gateway) Paths() []string { return g.table.Load().paths() }
 
-// Routes are the routes of the gateway.
-func (g *Gateway) Routes() map[string]*Route { return g.routes }
+func (t *table) paths() []string { return slices.Sorted(maps.Keys(t.routes)) }
+
+// Routes are the routes of the gateway, by path.
+func (g *Gateway) Routes() map[string]*Route { return g.table.Load().routes }
 
 // Accepts reports whether the gateway accepts connections: it listens, and has
 // file descriptors for them.
-func (g *Gateway) Accepts() bool { return g.Err() == nil && g.listener.Accepts() }
+func (g *Gateway) Accepts() bool { return g.Err() == nil && g.front.Load().listener.Accepts() }
 
-// AcceptFailed is how often a connection could not be accepted.
-func (g *Gateway) AcceptFailed() int64 { return g.listener.Failed() }
+// AcceptFailed is how often a connection could not be accepted, by the listener that
+// there is now.
+func (g *Gateway) AcceptFailed() int64 { return g.front.Load().listener.Failed() }
 
 // Close stops accepting, closes every connection as Config.Shutdown says, after
 // all that was broadcast to it, and returns when they are gone or, by force,
@@ -163,13 +158,14 @@ func (g *Gateway) AcceptFailed() int64 { return g.listener.Failed() }
 func (g *Gateway) Close(ctx context.Context) { g.closing.Do(func() { g.close(ctx) }) }
 
 func (g *Gateway) close(ctx context.Context) {
-	g.ending.Store(true)
-	_ = g.listener.Close()
+	f := g.front.Load()
+	if !f.leaving.Load() { // or its socket is another's by now
+		f.close()
+	}
 	var routes sync.WaitGroup
-	for _, r := range g.routes {
-		routes.Go(func() { r.close(ctx) })
+	for _, r := range g.Routes() {
+		routes.Go(func() { r.shutDown(ctx) })
 	}
 	routes.Wait()
-	_ = g.server.Close()
-	g.served.Wait()
+	_ = f.server.Close()
 }

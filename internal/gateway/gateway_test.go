@@ -96,7 +96,7 @@ func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id := res.Header.Get(headerConnectionID); len(strings.TrimPrefix(id, g.cfg.NodeID+"-")) != 36 {
+	if id := res.Header.Get(headerConnectionID); len(strings.TrimPrefix(id, g.node+"-")) != 36 {
 		t.Fatalf("connection ID %q", id)
 	}
 	t.Cleanup(func() { _ = c.CloseNow() })
@@ -106,10 +106,10 @@ func dial(t *testing.T, g *Gateway, path string) *websocket.Conn {
 func TestBroadcastReachesItsRouteOnly(t *testing.T) {
 	g, events := start(t, nil)
 	a, b := dial(t, g, "/a"), dial(t, g, "/b/c")
-	if n := g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("for a")}); n != 1 {
+	if n, err := g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("for a")}); n != 1 || err != nil {
 		t.Fatal(n)
 	}
-	g.Routes()["/b/c"].Broadcast(fanout.Message{Opcode: fanout.Binary, Payload: []byte("for b")})
+	_, _ = g.Routes()["/b/c"].Broadcast(fanout.Message{Opcode: fanout.Binary, Payload: []byte("for b")})
 	for c, want := range map[*websocket.Conn]string{a: "text for a", b: "binary for b"} {
 		typ, p, err := c.Read(t.Context())
 		if err != nil {
@@ -149,7 +149,7 @@ func TestCompressionIsNegotiated(t *testing.T) {
 		}
 		c.SetReadLimit(-1)
 		for _, text := range []string{"short", strings.Repeat("a long message, ", 10_000)} {
-			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(text)})
+			_, _ = g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(text)})
 			if _, p, err := c.Read(t.Context()); err != nil || string(p) != text {
 				t.Fatalf("%+v: %d bytes, %v", tc, len(p), err)
 			}
@@ -179,7 +179,7 @@ func TestPingsAreAnsweredWhileMessagesFlow(t *testing.T) {
 	answered := make(chan struct{}, pings)
 	go func() {
 		for i := range 2000 {
-			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(fmt.Sprint(i))})
+			_, _ = g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(fmt.Sprint(i))})
 			if i%(2000/pings) == 0 {
 				<-answered
 			}
@@ -259,7 +259,7 @@ func TestClientsThatBreakRules(t *testing.T) {
 				t.Errorf("got %v, want status %d", err, tc.status)
 			}
 			events.waitFor(t, "main/a "+tc.reason)
-			g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
+			_, _ = g.Routes()["/a"].Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("still here")})
 			if _, p, err := bystander.Read(t.Context()); err != nil || string(p) != "still here" {
 				t.Errorf("%q %v", p, err)
 			}

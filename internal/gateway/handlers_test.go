@@ -118,7 +118,7 @@ func TestResume(t *testing.T) {
 	g, _ := start(t, func(c *Config) { c.Routes[0].History = History{Bounds: fanout.History{MaxMessages: 2}} })
 	r := g.Routes()["/a"]
 	for i := range 4 {
-		r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, i), ID: fmt.Sprint("id", i)})
+		_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, i), ID: fmt.Sprint("id", i)})
 	}
 	for from, want := range map[string]string{
 		"?last_event_id=id1":    "2 3 live",
@@ -157,7 +157,7 @@ func TestResumeWaitsForAHistoryThatIsBeingFilled(t *testing.T) {
 	go func() {
 		for i := range 4 {
 			time.Sleep(10 * time.Millisecond)
-			r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, i), ID: fmt.Sprint("id", i)})
+			_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, i), ID: fmt.Sprint("id", i)})
 		}
 	}()
 	c := dial(t, g, "/a?last_event_id=id1")

@@ -62,7 +62,7 @@ func TestResumeWaitsForANodeThatIsBehind(t *testing.T) {
 	go func() {
 		for _, id := range []string{"1", "2"} {
 			time.Sleep(10 * time.Millisecond) // the other node is ahead
-			r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(id), ID: id})
+			_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(id), ID: id})
 		}
 	}()
 	c := dial(t, g, "/a?last_event_id=1")

@@ -32,7 +32,7 @@ func TestLastValuesSayWhereToGoOn(t *testing.T) {
 		c.Routes[0].History.Bounds.MaxMessages = 2
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 10}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	send(r, reading(1, pump, alarm))
 	for n := 2; n < 10; n++ {
 		send(r, reading(n, boiler, events))
@@ -78,7 +78,7 @@ func TestResumeWithLatest(t *testing.T) {
 		live(c)
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 10}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	send(r, reading(1, pump, alarm))
 	for n := 2; n < 5; n++ {
 		send(r, reading(n, boiler, events))

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -14,63 +16,64 @@ import (
 	"github.com/iotcast/iotcast/internal/origin"
 )
 
-// Route is one path of a gateway, with all connections that are open on it.
+// Route is one path of a gateway, with all connections that are open on it. They stay
+// when its terms change.
 type Route struct {
-	RouteConfig
 	*shared
-	guard    guard
-	hub      *fanout.Hub
-	observer Observer
-	log      *slog.Logger
-	started  time.Time
-	selects  bool // what is broadcast is taken apart
+	path      string
+	now       atomic.Pointer[terms]
+	places    places
+	strangers strangers
+	hub       *fanout.Hub
+	observer  Observer
+	log       *slog.Logger
+	started   time.Time
+	removed   atomic.Bool
 }
 
 func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
-	log = log.With("path", rc.Path)
-	return &Route{
-		RouteConfig: rc,
-		shared:      s,
-		guard: guard{
-			shared: s, path: rc.Path, origins: rc.AllowedOrigins, tokens: rc.Tokens, connect: rc.Handlers.Connect,
-			events: rc.Events, watch: rc.Watch, keeps: rc.History.Bounds != fanout.History{}, pace: rc.MinInterval, places: places{most: rc.MaxConnections}, observer: observer, log: log,
-		},
-		observer: observer,
-		log:      log,
-		started:  time.Now(),
-		selects:  rc.Watch != nil || rc.Latest.MaxKeys > 0 || rc.MinInterval > 0,
-		hub: fanout.NewHub(fanout.Config{
-			Limits:       rc.Limits,
-			MaxFrame:     maxFrame,
-			CloseTimeout: closeTimeout,
-			Compression:  rc.Compression,
-			History:      rc.History.Bounds,
-			Latest:       rc.Latest,
-			Wrap:         wrap,
-			Heartbeat:    heartbeat,
-			Events:       rc.Events,
-			Gap:          gapMessage,
-			Served:       observer.Served,
-			Received:     observer.Received,
-		}),
-	}
+	r := &Route{shared: s, path: rc.Path, places: places{most: rc.MaxConnections}, observer: observer, log: log.With("path", rc.Path), started: time.Now()}
+	r.hub = fanout.NewHub(r.hubConfig(&rc))
+	r.now.Store(r.newTerms(rc))
+	return r
 }
 
 // Broadcast sends a message to every connection of the route, keeps it for those
 // that resume, and returns how many connections there are. It does not wait for
-// sockets.
-func (r *Route) Broadcast(m fanout.Message) int {
-	if r.selects {
-		m.Parts = parts(m.Payload)
+// sockets. The error is that of Err.
+func (r *Route) Broadcast(m fanout.Message) (int, error) {
+	n := r.hub.Broadcast(m)
+	if n == fanout.Closed {
+		return 0, r.gone()
 	}
-	return r.hub.Broadcast(m)
+	return n, nil
+}
+
+// Err is why no connection can be opened any more, nil while one can.
+func (r *Route) Err() error {
+	if r.removed.Load() {
+		return r.gone()
+	}
+	return r.shared.Err()
+}
+
+// Removed reports whether the route is not there any more. There may be another in its
+// place.
+func (r *Route) Removed() bool { return r.removed.Load() }
+
+func (r *Route) gone() error {
+	return fmt.Errorf("path %s of gateway %q is not there any more (see websocket_gateways in the root config)", r.path, r.label)
 }
 
 // Keeps reports whether the route has a history, so that a message is not lost
 // while nobody is connected.
 func (r *Route) Keeps() bool { return r.hub.Keeps() }
 
-// WaitForConnection returns once a connection is open, or with ctx's error.
+// MessageBytes is the size of the largest message that may wait for a connection.
+func (r *Route) MessageBytes() int64 { return r.now.Load().Limits.QueueBytes }
+
+// WaitForConnection returns once a connection is open or the route is removed, or with
+// ctx's error.
 func (r *Route) WaitForConnection(ctx context.Context) error { return r.hub.WaitForConnection(ctx) }
 
 // WaitForQueues returns when another size bytes make no connection a slow one, or
@@ -78,7 +81,7 @@ func (r *Route) WaitForConnection(ctx context.Context) error { return r.hub.Wait
 func (r *Route) WaitForQueues(ctx context.Context, size int) { r.hub.WaitForQueues(ctx, size) }
 
 // Bindings say what service accounts may do on the route.
-func (r *Route) Bindings() access.Bindings { return r.cfg.Bindings }
+func (r *Route) Bindings() access.Bindings { return r.cfg().Bindings }
 
 // Connections is how many connections are open on the route.
 func (r *Route) Connections() int { return r.hub.Len() }
@@ -86,14 +89,23 @@ func (r *Route) Connections() int { return r.hub.Len() }
 // Stats is what the route has broadcast since the gateway started.
 func (r *Route) Stats() fanout.Stats { return r.hub.Stats() }
 
-func (r *Route) close(ctx context.Context) {
+// remove closes the connections of a route that is not to be there any more. It must be
+// out of the table, and removed.
+func (r *Route) remove(ctx context.Context) {
+	r.hub.Close(ctx, fanout.GoingAway, errRemoved)
+}
+
+// shutDown closes them with the gateway.
+func (r *Route) shutDown(ctx context.Context) {
 	code, cause := uint16(fanout.GoingAway), errShutdown
-	if r.cfg.Shutdown.Restart {
+	end := r.cfg().Shutdown
+	if end.Restart {
 		code, cause = serviceRestart, errRestart
 	}
-	if over := r.cfg.Shutdown.Drain; over > 0 {
-		r.hub.Drain(ctx, over, code, cause)
+	if end.Drain > 0 {
+		r.hub.Drain(ctx, end.Drain, code, cause)
 	}
+	r.removed.Store(true)
 	r.hub.Close(ctx, code, cause)
 }
 
@@ -101,20 +113,22 @@ func (r *Route) close(ctx context.Context) {
 // handshake, so that net/http's goroutine and buffers are free, and leaves the
 // reading to another.
 func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	visitor := r.guard.visitor(req)
+	t := r.terms()
+	defer t.leave()
+	visitor := t.guard.visitor(req)
 	v, refused := visitor.decide()
 	if refused == nil {
-		if refused = r.open(w, v); refused == nil {
+		if refused = r.open(w, v, t); refused == nil {
 			return
 		}
-		r.admission.leave(&r.guard.places, v.ip)
+		r.admission.leave(&r.places, v.ip)
 	}
 	r.observer.Handshake(refused.status, refused.reason)
 	r.log.Debug("Handshake refused", "source_ip", visitor.info.SourceIP, "status", refused.status, "reason", refused.reason)
 	if refused.text == "" { // the library has answered
 		return
 	}
-	if origin.Allowed(req, r.guard.origins) {
+	if origin.Allowed(req, t.AllowedOrigins) {
 		share(w.Header(), req)
 	}
 	switch refused.status {
@@ -128,17 +142,14 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // open upgrades the connection and starts it.
-func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
-	r.awaitHistory(v.req.Context(), v.start.ResumeFrom)
+func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
+	r.awaitHistory(v.req.Context(), v.start.ResumeFrom, &t.History)
 	c := &Connection{
-		id: v.id, home: r, ip: v.ip, within: v.within, pace: v.pace,
+		id: v.id, home: r, ip: v.ip, within: v.within, pace: v.pace, claims: v.info.Claims,
 		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
-	if r.Handlers.Message != nil || r.Handlers.Disconnect != nil {
-		c.claims = v.info.Claims
-	}
 	client := fanout.Client{
-		Start: v.start, Peer: (*peer)(c), WantsMessages: r.Handlers.Message != nil || r.Watch != nil,
+		Start: v.start, Peer: (*peer)(c),
 		Attached: func(conn *fanout.Conn) {
 			c.conn = conn
 			r.connections.add(c)
@@ -148,11 +159,11 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 	if v.events {
 		answer, status = openEvents, http.StatusOK
 	}
-	if refused := answer(w, v, v.info.ID, door{r.hub, r.Compression, client}); refused != nil {
+	if refused := answer(w, v, v.info.ID, door{r.hub, t.Compression, client}); refused != nil {
 		return refused
 	}
 	if v.info.Claims != nil {
-		if at, ok := r.Tokens.Verifier.Until(v.info.Claims); ok {
+		if at, ok := t.Tokens.Verifier.Until(v.info.Claims); ok {
 			c.conn.CloseAt(at, statusTokenExpired, errExpired)
 		}
 	}
@@ -162,8 +173,8 @@ func (r *Route) open(w http.ResponseWriter, v *verdict) *refusal {
 
 // awaitHistory waits for a message from which a client resumes and which the
 // history may get yet: soon after the start, or if another node was ahead.
-func (r *Route) awaitHistory(ctx context.Context, resumeFrom string) {
-	left := max(r.History.WarmUp-time.Since(r.started), r.History.ResumeWait)
+func (r *Route) awaitHistory(ctx context.Context, resumeFrom string, h *History) {
+	left := max(h.WarmUp-time.Since(r.started), h.ResumeWait)
 	if resumeFrom == "" || left <= 0 {
 		return
 	}
@@ -174,19 +185,21 @@ func (r *Route) awaitHistory(ctx context.Context, resumeFrom string) {
 
 // describe implements home.
 func (r *Route) describe(info *Info, id uuid.UUID) {
-	info.ID, info.Gateway, info.Path = idOf(r.cfg.NodeID, id), r.cfg.Label, r.Path
+	info.ID, info.Gateway, info.Path = idOf(r.node, id), r.label, r.path
 }
 
 // handle implements home: it hands a client's message to the handler, and what
 // comes back to the client.
 func (r *Route) handle(c *Connection, m Message) {
-	if r.watch(c, m) || r.Handlers.Message == nil {
+	t := r.terms()
+	defer t.leave()
+	if r.watch(t, c, m) || t.Handlers.Message == nil {
 		return
 	}
 	m.ID = uuid.Must(uuid.NewV7()).String()
-	ctx, cancel := context.WithTimeout(context.Background(), r.Handlers.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), t.Handlers.Timeout)
 	defer cancel()
-	replies, err := r.Handlers.Message(ctx, c, m)
+	replies, err := t.Handlers.Message(ctx, c, m)
 	if err != nil {
 		r.observer.HandlerFailed(onMessage)
 		r.log.Error("on_message failed, its client gets no answer", "connection_id", c.ID(), "message_id", m.ID, "error", err)
@@ -201,10 +214,10 @@ func (r *Route) handle(c *Connection, m Message) {
 // ended implements home.
 func (r *Route) ended(c *Connection, end End) {
 	r.connections.remove(c)
-	r.admission.leave(&r.guard.places, c.ip)
+	r.admission.leave(&r.places, c.ip)
 	r.observer.Closed(end.Reason)
 	info := c.Info()
-	if r.cfg.AccessLog {
+	if r.cfg().AccessLog {
 		level := slog.LevelInfo
 		if end.Reason == reasonSlow {
 			level = slog.LevelWarn
@@ -212,12 +225,14 @@ func (r *Route) ended(c *Connection, end End) {
 		r.log.Log(context.Background(), level, "Connection closed", "connection_id", info.ID, "code", end.Code, "reason", end.Reason,
 			"source_ip", info.SourceIP, "user_agent", info.UserAgent, "open_for", c.conn.OpenFor().Round(time.Millisecond).String(), "dropped", c.conn.Dropped())
 	}
-	if r.Handlers.Disconnect == nil {
+	t := r.terms()
+	defer t.leave()
+	if t.Handlers.Disconnect == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.Handlers.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), t.Handlers.Timeout)
 	defer cancel()
-	if err := r.Handlers.Disconnect(ctx, c, end); err != nil {
+	if err := t.Handlers.Disconnect(ctx, c, end); err != nil {
 		r.observer.HandlerFailed(onDisconnect)
 		r.log.Error("on_disconnect failed", "connection_id", info.ID, "error", err)
 	}

@@ -3,16 +3,22 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 )
 
-// Set is the gateways of a process, by label.
+// Set is the gateways of a process, by label. They may change while it runs.
 type Set struct {
-	gateways map[string]*Gateway
+	gateways atomic.Pointer[map[string]*Gateway] // never written to
+
+	ending   sync.WaitGroup  // of what changes have left behind
+	breakOff context.Context // ends it at once
+	cancel   context.CancelFunc
 }
 
 type setKey struct{}
@@ -22,55 +28,63 @@ var Key any = setKey{}
 
 // NewSet returns the set of the given gateways.
 func NewSet(gateways ...*Gateway) *Set {
-	s := &Set{gateways: make(map[string]*Gateway)}
+	s, all := new(Set), make(map[string]*Gateway)
 	for _, g := range gateways {
-		s.gateways[g.Label()] = g
+		all[g.Label()] = g
 	}
+	s.gateways.Store(&all)
+	s.breakOff, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
+func (s *Set) all() map[string]*Gateway { return *s.gateways.Load() }
+
 // All are the gateways, sorted by label.
 func (s *Set) All() []*Gateway {
-	all := make([]*Gateway, 0, len(s.gateways))
-	for _, label := range s.labels() {
-		all = append(all, s.gateways[label])
+	gateways := s.all()
+	all := make([]*Gateway, 0, len(gateways))
+	for _, label := range slices.Sorted(maps.Keys(gateways)) {
+		all = append(all, gateways[label])
 	}
 	return all
-}
-
-func (s *Set) labels() []string {
-	labels := make([]string, 0, len(s.gateways))
-	for l := range s.gateways {
-		labels = append(labels, l)
-	}
-	slices.Sort(labels)
-	return labels
 }
 
 // Route finds a route. The error for an unknown gateway or path lists those
 // that there are.
 func (s *Set) Route(label, path string) (*Route, error) {
-	g, ok := s.gateways[label]
+	if g, ok := s.all()[label]; ok {
+		if r, ok := g.Routes()[path]; ok {
+			return r, nil
+		}
+	}
+	paths := make(map[string][]string)
+	for label, g := range s.all() {
+		paths[label] = g.Paths()
+	}
+	return nil, missing(label, path, paths)
+}
+
+// missing says which route is not among the paths of the gateways, nil if it is.
+func missing(label, path string, gateways map[string][]string) error {
+	paths, ok := gateways[label]
 	switch {
-	case !ok && len(s.gateways) == 0:
-		return nil, fmt.Errorf("gateway %.100q does not exist: this process has none, add it to websocket_gateways in the root config", label)
+	case !ok && len(gateways) == 0:
+		return fmt.Errorf("gateway %.100q does not exist: this process has none, add it to websocket_gateways in the root config", label)
 	case !ok:
-		return nil, fmt.Errorf("gateway %.100q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(s.labels()))
+		return fmt.Errorf("gateway %.100q does not exist: there is %s (see websocket_gateways in the root config)", label, quoted(slices.Sorted(maps.Keys(gateways))))
+	case !slices.Contains(paths, path):
+		return fmt.Errorf("path %.100q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(paths))
 	}
-	r, ok := g.routes[path]
-	if !ok {
-		return nil, fmt.Errorf("path %.100q does not exist on gateway %q: there is %s (see its routes in the root config)", path, label, quoted(g.Paths()))
-	}
-	return r, nil
+	return nil
 }
 
 // MessageBytes is the size of the largest message that every route can hold for a
 // connection, 0 if there is none.
 func (s *Set) MessageBytes() int64 {
 	least := int64(0)
-	for _, g := range s.gateways {
-		for _, r := range g.routes {
-			if limit := r.Limits.QueueBytes; least == 0 || limit < least {
+	for _, g := range s.all() {
+		for _, r := range g.Routes() {
+			if limit := r.MessageBytes(); least == 0 || limit < least {
 				least = limit
 			}
 		}
@@ -86,19 +100,30 @@ func quoted(names []string) string {
 	return strings.Join(q, ", ")
 }
 
-// Close closes all gateways; see [Gateway.Close].
+// Close closes all gateways; see [Gateway.Close]. Nothing may change them any more.
 func (s *Set) Close(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, g := range s.gateways {
+	for _, g := range s.all() {
 		all.Go(func() { g.Close(ctx) })
 	}
 	all.Wait()
+	defer context.AfterFunc(ctx, s.cancel)()
+	ended := make(chan struct{})
+	go func() {
+		s.ending.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		s.cancel()
+	case <-ctx.Done(): // a handler may hang
+	}
 }
 
 // IsNode reports whether a gateway of this process has the name.
 func (s *Set) IsNode(id string) bool {
-	for _, g := range s.gateways {
-		if g.cfg.NodeID == id {
+	for _, g := range s.all() {
+		if g.node == id {
 			return true
 		}
 	}
@@ -112,8 +137,8 @@ func (s *Set) Connection(id string) (*Connection, bool) {
 	if err != nil || u.String() != own { // no other spelling of it
 		return nil, false
 	}
-	for _, g := range s.gateways {
-		if g.cfg.NodeID != node {
+	for _, g := range s.all() {
+		if g.node != node {
 			continue
 		}
 		if c, ok := g.connections.find(u); ok {
@@ -127,7 +152,7 @@ func (s *Set) Connection(id string) (*Connection, bool) {
 // IDs, which is that of connecting.
 func (s *Set) Connections() []*Connection {
 	var all []*Connection
-	for _, g := range s.gateways {
+	for _, g := range s.all() {
 		all = append(all, g.connections.all()...)
 	}
 	slices.SortFunc(all, func(a, b *Connection) int { return strings.Compare(a.ID(), b.ID()) })
@@ -136,6 +161,6 @@ func (s *Set) Connections() []*Connection {
 
 // Gateway finds a gateway by its label.
 func (s *Set) Gateway(label string) (*Gateway, bool) {
-	g, ok := s.gateways[label]
+	g, ok := s.all()[label]
 	return g, ok
 }

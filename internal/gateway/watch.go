@@ -396,15 +396,15 @@ func duration(query url.Values, name string, least, most time.Duration) (time.Du
 }
 
 // watch lets a connection choose anew, if that is what its message is for.
-func (r *Route) watch(c *Connection, m Message) bool {
-	if r.Watch == nil {
+func (r *Route) watch(t *terms, c *Connection, m Message) bool {
+	if t.Watch == nil {
 		return false
 	}
-	asked, ok, err := watched(m, r.Handlers.Message != nil)
+	asked, ok, err := watched(m, t.Handlers.Message != nil)
 	if !ok {
 		return false
 	}
-	if err == nil && asked.empty() && r.Watch.Required {
+	if err == nil && asked.empty() && t.Watch.Required {
 		err = errRequired
 	}
 	r.observer.Watched(err == nil)
@@ -412,7 +412,7 @@ func (r *Route) watch(c *Connection, m Message) bool {
 		_ = c.conn.Send(fanout.Text, refusalOf(err)) // or it has ended
 		return true
 	}
-	wants := r.Watch.wants(asked, c.within)
+	wants := t.Watch.wants(asked, c.within)
 	_ = c.conn.Choose(paced(wants, c.pace), inForce(wants))
 	return true
 }

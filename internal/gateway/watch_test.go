@@ -27,7 +27,7 @@ func reading(n int, device, topic string) envelope.Message {
 // send broadcasts an envelope, which it returns.
 func send(r *Route, readings ...envelope.Message) string {
 	text := envelope.AppendEnvelope(nil, envelope.DeviceFormat, readings)
-	r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: text, ID: readings[len(readings)-1].EventID})
+	_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: text, ID: readings[len(readings)-1].EventID})
 	return string(text)
 }
 
@@ -108,7 +108,7 @@ func live(c *Config) {
 
 func TestWatch(t *testing.T) {
 	g, observed := start(t, live)
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	all := watchFrom(t, g, "/a", "")
 	one := watchFrom(t, g, "/a?device_id=boiler,nobody", "")
 	filter := watchFrom(t, g, "/a?topic="+url.QueryEscape("$devices/+/events/alarm/#"), "")
@@ -135,7 +135,7 @@ func TestWatch(t *testing.T) {
 
 	// What is no envelope goes to those only who get everything.
 	for _, text := range []string{"no JSON", `{"messages":[{"details":{"device_id":"pump","device_id":"x"}}]}`} {
-		r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(text)})
+		_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte(text)})
 		one.wants(text)
 	}
 	filter.gets("6")
@@ -153,7 +153,7 @@ func TestWatchWithinClaim(t *testing.T) {
 		c.Routes[0].Tokens = &Tokens{Verifier: verifier(t), Optional: true}
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 100}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	token := func(devices any) string {
 		return sign(t, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "devices": devices})
 	}
@@ -229,7 +229,7 @@ func TestWatchRequired(t *testing.T) {
 		c.Routes[0].Watch.Required = true
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 100}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	send(r, reading(1, boiler, events), reading(2, pump, alarm))
 	p := watchFrom(t, g, "/a?last_event_id=1", "")
 	send(r, reading(3, boiler, events))
@@ -248,7 +248,7 @@ func TestWatchRequired(t *testing.T) {
 // not concern it is passed over.
 func TestResumeWhatIsWatched(t *testing.T) {
 	g, _ := start(t, live)
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	send(r, reading(1, boiler, events), reading(2, pump, alarm), reading(3, boiler, events), reading(4, pump, alarm))
 	send(r, reading(5, boiler, events))
 	send(r, reading(6, pump, alarm))
@@ -274,7 +274,7 @@ func TestLatest(t *testing.T) {
 		live(c)
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 3}
 	})
-	r := g.routes["/a"]
+	r := g.Routes()["/a"]
 	send(r, reading(1, "a", "x"), reading(2, boiler, events), reading(3, pump, alarm), reading(4, boiler, events), reading(5, "", "x"))
 	p := watchFrom(t, g, "/a", "")
 	p.gets("1", "3", "4")
@@ -305,7 +305,7 @@ func TestLatestAtAnInterval(t *testing.T) {
 		c.Routes[0].MinInterval = time.Hour
 		c.Routes[0].Latest = fanout.Latest{MaxKeys: 3}
 	})
-	send(g.routes["/a"], reading(1, pump, alarm), reading(2, boiler, events))
+	send(g.Routes()["/a"], reading(1, pump, alarm), reading(2, boiler, events))
 	watchFrom(t, g, "/a", "").gets("1", "2")
 }
 
@@ -324,7 +324,7 @@ func TestIntervals(t *testing.T) {
 	})
 	const many = 500
 	for path, query := range map[string]string{"/a": "", "/b/c": "?interval=20ms&device_id=pump,boiler"} {
-		r := g.routes[path]
+		r := g.Routes()[path]
 		p := watchFrom(t, g, path+query, "")
 		if query != "" {
 			p.read()

@@ -78,8 +78,8 @@ func TestWatchRefusals(t *testing.T) {
 		}
 	}
 	observed.waitFor(t, "main/a watched false")
-	send(g.routes["/a"], reading(1, boiler, events))
-	send(g.routes["/a"], reading(2, pump, alarm))
+	send(g.Routes()["/a"], reading(1, boiler, events))
+	send(g.Routes()["/a"], reading(2, pump, alarm))
 	p.gets("2") // its choice is as it was
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -39,7 +40,7 @@ type output struct {
 	opcode        fanout.Opcode
 	noConnections string
 	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
-	route         *gateway.Route
+	route         atomic.Pointer[gateway.Route]
 	place         *order.Output
 
 	noRecipient *service.MetricCounter
@@ -85,7 +86,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 	// An output resource is made before the gateways are: it finds its route when
 	// it connects. The output of a stream is made after them, and fails at once.
 	if _, ok := res.GetGeneric(gateway.Key); ok {
-		if o.route, err = o.findRoute(); err != nil {
+		if _, err = o.currentRoute(); err != nil {
 			return nil, err
 		}
 	}
@@ -98,9 +99,17 @@ func (o *output) findRoute() (*gateway.Route, error) {
 	if !ok {
 		return nil, errors.New("this process has no websocket_gateways: run the config with iotcast, or with a binary that uses plugins.Options")
 	}
-	route, err := set.(*gateway.Set).Route(o.gateway, o.path)
-	if err != nil {
-		return nil, err
+	return set.(*gateway.Set).Route(o.gateway, o.path)
+}
+
+// currentRoute is the route as it is now: routes come, go and change while the process
+// runs.
+func (o *output) currentRoute() (route *gateway.Route, err error) {
+	if route = o.route.Load(); route == nil || route.Removed() {
+		if route, err = o.findRoute(); err != nil {
+			return nil, err
+		}
+		o.route.Store(route)
 	}
 	if !route.Bindings().Allows(o.account, access.Broadcaster) {
 		return nil, fmt.Errorf("%s %q lacks the role %s on gateway %q: add it to access_bindings there", fieldAccount, o.account, access.Broadcaster, o.gateway)
@@ -109,13 +118,12 @@ func (o *output) findRoute() (*gateway.Route, error) {
 }
 
 // Connect implements service.BatchOutput.
-func (o *output) Connect(context.Context) (err error) {
-	if o.route == nil {
-		if o.route, err = o.findRoute(); err != nil {
-			return err
-		}
+func (o *output) Connect(context.Context) error {
+	route, err := o.currentRoute()
+	if err != nil {
+		return err
 	}
-	if err := o.route.Err(); err != nil {
+	if err := route.Err(); err != nil {
 		return err
 	}
 	o.place.Ready(true)
@@ -125,7 +133,7 @@ func (o *output) Connect(context.Context) (err error) {
 // ConnectionTest implements service.ConnectionTestable: the route is there, and
 // its gateway listens.
 func (o *output) ConnectionTest(context.Context) service.ConnectionTestResults {
-	route, err := o.findRoute()
+	route, err := o.currentRoute()
 	if err == nil {
 		err = route.Err()
 	}
@@ -147,12 +155,16 @@ func (o *output) ConnectionTest(context.Context) service.ConnectionTestResults {
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	turn, done := o.place.Take(batch)
 	defer done()
-	if o.route.Err() != nil {
+	route, err := o.currentRoute()
+	switch {
+	case err != nil: // it may be there again later, and a fallback has the batch meanwhile
+		return err
+	case route.Err() != nil && !route.Removed():
 		o.place.Ready(false)
 		return service.ErrNotConnected
 	}
 	var rejected *service.BatchError
-	pace := pace{route: o.route}
+	pace := pace{route: route}
 	for i, m := range batch {
 		if err := m.GetError(); err != nil {
 			// What failed in the pipeline is not what clients expect. It must not
@@ -163,7 +175,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 				Error("A message failed before it could be broadcast and is given up: handle it with reject_errored, switch or catch")
 			continue
 		}
-		out, err := o.message(m)
+		out, err := o.message(m, route)
 		if err != nil {
 			o.rejected.Incr(1)
 			err = permanent.Error(err)
@@ -177,11 +189,11 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			continue
 		}
 		pace.wait(ctx, out)
-		if err := o.broadcast(ctx, turn, out); err != nil {
-			o.noteSent(batch[:i])
+		if err := o.broadcast(ctx, turn, route, out); err != nil {
+			o.noteSent(batch[:i], route)
 			return err
 		}
-		o.trace(m, out)
+		o.trace(m, route, out)
 	}
 	if rejected != nil {
 		return rejected
@@ -190,13 +202,13 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 }
 
 // noteSent is for the part of a batch that is sent when the rest is not.
-func (o *output) noteSent(batch service.MessageBatch) {
+func (o *output) noteSent(batch service.MessageBatch, route *gateway.Route) {
 	for i, m := range batch {
 		turn := order.Of(batch[i:])
 		if turn == nil || m.GetError() != nil {
 			continue
 		}
-		if out, err := o.message(m); err == nil && out.ID != "" {
+		if out, err := o.message(m, route); err == nil && out.ID != "" {
 			turn.NoteSent(o.place, out.ID)
 		}
 	}
@@ -204,7 +216,7 @@ func (o *output) noteSent(batch service.MessageBatch) {
 
 // message is what to broadcast for a Benthos message. It fails for one that can
 // never be sent.
-func (o *output) message(m *service.Message) (out fanout.Message, err error) {
+func (o *output) message(m *service.Message, route *gateway.Route) (out fanout.Message, err error) {
 	out.Opcode = o.opcode
 	if out.Payload, err = m.AsBytes(); err != nil {
 		return out, fmt.Errorf("reading the message to broadcast: %w", err)
@@ -213,7 +225,7 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 		// Clients would have to fail their connections (RFC 6455, section 8.1).
 		return out, fmt.Errorf("the message is not UTF-8, and %s is text", fieldMessageType)
 	}
-	if limit := o.route.Limits.QueueBytes; int64(len(out.Payload)) > limit {
+	if limit := route.MessageBytes(); int64(len(out.Payload)) > limit {
 		return out, fmt.Errorf("the message has %d bytes, and queue_bytes of gateway %q lets %d wait for a connection", len(out.Payload), o.gateway, limit)
 	}
 	if o.eventID == nil {
@@ -231,25 +243,29 @@ func (o *output) message(m *service.Message) (out fanout.Message, err error) {
 }
 
 // trace notes the broadcast in the message's span.
-func (o *output) trace(m *service.Message, out fanout.Message) {
+func (o *output) trace(m *service.Message, route *gateway.Route, out fanout.Message) {
 	span := trace.SpanFromContext(m.Context())
 	if !span.IsRecording() {
 		return
 	}
 	span.AddEvent("broadcast", trace.WithAttributes(
 		attribute.String("gateway", o.gateway), attribute.String("path", o.path), attribute.String("event_id", out.ID),
-		attribute.Int("bytes", len(out.Payload)), attribute.Int("connections", o.route.Connections()),
+		attribute.Int("bytes", len(out.Payload)), attribute.Int("connections", route.Connections()),
 	))
 }
 
-func (o *output) broadcast(ctx context.Context, turn *order.Turn, m fanout.Message) error {
-	for o.route.Broadcast(m) == 0 {
-		if o.route.Keeps() {
+func (o *output) broadcast(ctx context.Context, turn *order.Turn, route *gateway.Route, m fanout.Message) error {
+	for {
+		n, err := route.Broadcast(m)
+		if err != nil || n > 0 {
+			return err
+		}
+		if route.Keeps() {
 			return nil // for those that come back
 		}
 		switch o.noConnections {
 		case noConnectionsWait:
-			if err := o.wait(ctx, turn); err != nil {
+			if err := o.wait(ctx, turn, route); err != nil {
 				return fmt.Errorf("waiting for a connection on path %s: %w", o.path, err)
 			}
 		case noConnectionsReject:
@@ -259,20 +275,19 @@ func (o *output) broadcast(ctx context.Context, turn *order.Turn, m fanout.Messa
 			return nil
 		}
 	}
-	return nil
 }
 
-// wait returns when a connection is open, or with an error when the stream is to
+// wait returns when a connection is open, or the route is removed, or with an error when the stream is to
 // end: the input's, if it tells, since Benthos does not end an output that is
 // busy.
-func (o *output) wait(ctx context.Context, turn *order.Turn) error {
+func (o *output) wait(ctx context.Context, turn *order.Turn, route *gateway.Route) error {
 	if turn == nil {
-		return o.route.WaitForConnection(ctx)
+		return route.WaitForConnection(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(turn.Ended(), cancel)()
-	return o.route.WaitForConnection(ctx)
+	return route.WaitForConnection(ctx)
 }
 
 // Close implements service.BatchOutput. The connections stay: they belong to

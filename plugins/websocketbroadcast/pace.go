@@ -23,7 +23,7 @@ const readingTime = time.Second
 // wait returns when the next message may be sent. It does not wait for the first
 // ones, which fit, nor longer than readingTime altogether.
 func (p *pace) wait(ctx context.Context, m fanout.Message) {
-	if p.bytes += int64(len(m.Payload)); p.bytes <= p.route.Limits.QueueBytes {
+	if p.bytes += int64(len(m.Payload)); p.bytes <= p.route.MessageBytes() {
 		return
 	}
 	if p.until.IsZero() {

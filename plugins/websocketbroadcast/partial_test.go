@@ -85,7 +85,7 @@ func TestRestOfABatchComesAgain(t *testing.T) {
 	leave := onRead(func() string {
 		expect(client, `"one"`)
 		_ = client.Close(websocket.StatusNormalClosure, "")
-		for deadline := time.Now().Add(10 * time.Second); out.route.Connections() > 0; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); out.route.Load().Connections() > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("the connection is still open")
 			}

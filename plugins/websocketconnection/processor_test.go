@@ -38,7 +38,7 @@ websocket_gateways:
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stop)
+	t.Cleanup(stop.Close)
 	ws, res, err := websocket.Dial(t.Context(), "ws://"+address+"/a", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package websocketgateways
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -42,7 +43,7 @@ func TestClusterFields(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parse(root, nil); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+		if _, err := parse(root, newParts(nil, slog.New(slog.DiscardHandler))); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", yaml, err, want)
 		}
 	}

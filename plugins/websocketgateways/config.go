@@ -1,11 +1,11 @@
 // Package websocketgateways is the top-level field websocket_gateways: it
-// starts the gateways of a process and keeps them for its outputs.
+// starts the gateways of a process, keeps them for its outputs, and changes them while
+// it runs.
 package websocketgateways
 
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -79,82 +79,67 @@ const (
 	errNoRoute   = "routes needs at least one path, such as /telemetry"
 )
 
-// parsed is a gateway as it is configured, with what must run for it.
-type parsed struct {
-	gateway.Config
-	processors []*service.OwnedProcessor
-}
-
-// parse reads and checks the field: lints can be switched off.
-func parse(root *service.ParsedConfig, log *slog.Logger) (all []*parsed, err error) {
+// parse reads and checks the field: lints can be switched off. What must run for the
+// gateways is among the parts.
+func parse(root *service.ParsedConfig, p *parts) (all []gateway.Config, err error) {
 	list, err := root.FieldObjectList(fieldGateways)
 	if err != nil {
 		return nil, err
 	}
 	labels := map[string]bool{}
 	for i, conf := range list {
-		p := new(parsed)
-		if err := p.parse(conf, log); err != nil {
-			return nil, fmt.Errorf("%s[%d] %q: %w", fieldGateways, i, p.Label, err)
+		cfg, err := parseGateway(conf, p)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d] %q: %w", fieldGateways, i, cfg.Label, err)
 		}
-		if labels[p.Label] {
+		if labels[cfg.Label] {
 			return nil, errors.New(errSameLabel)
 		}
-		labels[p.Label] = true
-		all = append(all, p)
+		labels[cfg.Label] = true
+		all = append(all, cfg)
 	}
 	return all, nil
 }
 
-func (p *parsed) parse(conf *service.ParsedConfig, log *slog.Logger) (err error) {
-	for name, to := range map[string]*string{fieldLabel: &p.Label, fieldAddress: &p.Address, fieldViewer: &p.Viewer, fieldNodeID: &p.NodeID} {
+func parseGateway(conf *service.ParsedConfig, p *parts) (cfg gateway.Config, err error) {
+	for name, to := range map[string]*string{fieldLabel: &cfg.Label, fieldAddress: &cfg.Address, fieldViewer: &cfg.Viewer, fieldNodeID: &cfg.NodeID} {
 		if *to, err = conf.FieldString(name); err != nil {
-			return err
+			return cfg, err
 		}
 	}
-	if p.AccessLog, err = conf.FieldBool(fieldAccessLog); err != nil {
-		return err
+	p = p.within(cfg.Label)
+	if cfg.AccessLog, err = conf.FieldBool(fieldAccessLog); err != nil {
+		return cfg, err
 	}
-	if err := parseAdmission(conf, &p.Config); err != nil {
-		return err
+	if err := parseAdmission(conf, &cfg); err != nil {
+		return cfg, err
 	}
-	if p.Shutdown, err = parseShutdown(conf); err != nil {
-		return err
+	if cfg.Shutdown, err = parseShutdown(conf); err != nil {
+		return cfg, err
 	}
-	if p.Bindings, err = parseBindings(conf); err != nil {
-		return err
+	if cfg.Bindings, err = parseBindings(conf); err != nil {
+		return cfg, err
 	}
-	if p.TLS, err = parseTLS(conf, log); err != nil {
-		return err
+	if cfg.TLS, err = p.tls(conf); err != nil {
+		return cfg, err
 	}
-	tokens, err := parseTokens(conf)
+	tokens, err := p.tokens(conf)
 	if err != nil {
-		return err
+		return cfg, err
 	}
 	routes, err := conf.FieldObjectList(fieldRoutes)
 	if err != nil {
-		return err
+		return cfg, err
 	}
 	for _, r := range routes {
-		rc, err := parseRoute(layered{route: r, gateway: conf})
+		rc, err := parseRoute(layered{route: r, gateway: conf}, tokens, p)
 		if err != nil {
-			return fmt.Errorf("route %q: %w", rc.Path, err)
+			return cfg, fmt.Errorf("route %q: %w", rc.Path, err)
 		}
-		if rc.Tokens, err = parseTokens(r); err != nil {
-			return fmt.Errorf("route %q: %w", rc.Path, err)
-		}
-		if rc.Tokens == nil {
-			rc.Tokens = tokens
-		}
-		if rc.Watch != nil && rc.Watch.Claim != "" && rc.Tokens == nil {
-			return fmt.Errorf("route %q: %s.%s names a claim of tokens, and there are no tokens: add a key to them", rc.Path, fieldWatch, fieldClaim)
-		}
-		if rc.Handlers, err = p.parseHandlers(r); err != nil {
-			return fmt.Errorf("route %q: %w", rc.Path, err)
-		}
-		p.Routes = append(p.Routes, rc)
+		cfg.Routes = append(cfg.Routes, rc)
 	}
-	return check(&p.Config)
+	err = check(&cfg)
+	return cfg, err
 }
 
 func check(cfg *gateway.Config) error {

@@ -1,6 +1,6 @@
 package websocketgateways
 
-const description = `Listeners for WebSocket connections. They live as long as the process: streams that broadcast to them come and go while the connections stay open.
+const description = `Listeners for WebSocket connections. They live as long as the process: streams that broadcast to them come and go while the connections stay open. After the config has changed, SIGHUP or ` + "`-w`" + ` applies what is different here, and only the connections of routes that are gone end: see [a gateway that changes while it runs](../reload.md).
 
 == Metadata of handlers
 
@@ -22,7 +22,7 @@ All have the labels ` + "`gateway` and `path`" + `, unless it says otherwise.
 
 | Metric | Type | Meaning |
 |---|---|---|
-| ` + "`websocket_gateway_up`" + ` | gauge | 1 while the gateway accepts connections; 0 while it cannot, since the process has no file descriptor left, and once its listener has failed. Label ` + "`gateway`" + ` only |
+| ` + "`websocket_gateway_up`" + ` | gauge | 1 while the gateway accepts connections; 0 while it cannot, since the process has no file descriptor left, once its listener has failed, and once it is not configured any more. Label ` + "`gateway`" + ` only |
 | ` + "`websocket_accept_failed`" + ` | counter | how often a connection could not be accepted for want of file descriptors or memory, each try counted: once a second while that lasts. Label ` + "`gateway`" + ` only |
 | ` + "`websocket_connections`" + ` | gauge | connections that are open |
 | ` + "`websocket_handshakes`" + ` | counter | requests for a connection, by the HTTP ` + "`status`" + ` of the answer and the ` + "`reason`" + ` of a refusal. The path is empty for requests that find no route |
@@ -73,7 +73,8 @@ The reasons of ` + "`websocket_closed`" + `, with the close code that the client
 | ` + "`idle_timeout`" + ` | 1001 | see ` + "`idle_timeout`" + ` |
 | ` + "`max_lifetime`" + ` | 1001 | see ` + "`max_lifetime`" + ` |
 | ` + "`ping_timeout`" + ` | 1001 | the client did not answer a ping: see ` + "`ping_interval`" + ` |
-| ` + "`shutdown`" + ` | 1001 | this process ended |
+| ` + "`shutdown`" + ` | 1001 | this process ended, or the gateway is not configured any more |
+| ` + "`route_removed`" + ` | 1001 | the route is not configured any more |
 | ` + "`slow_consumer`" + ` | 1013 | more than ` + "`queue_bytes`" + ` waited for it |
 | ` + "`protocol_error`" + ` | 1002 | the client sent frames that no client may send |
 | ` + "`invalid_utf8`" + ` | 1007 | the client sent a text message that is not UTF-8 |

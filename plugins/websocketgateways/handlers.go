@@ -71,7 +71,7 @@ func handlerFields() []*service.ConfigField {
 type processors []*service.OwnedProcessor
 
 // parseHandlers makes the handlers of a route.
-func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, err error) {
+func parseHandlers(conf *service.ParsedConfig, p *parts) (h gateway.Handlers, err error) {
 	if h.Timeout, err = duration.Of(conf, fieldHandlerTimeout); err != nil {
 		return h, err
 	}
@@ -86,15 +86,13 @@ func (p *parsed) parseHandlers(conf *service.ParsedConfig) (h gateway.Handlers, 
 		if !conf.Contains(name) {
 			continue
 		}
-		ps, err := conf.FieldProcessorList(name)
+		ps, err := p.processors(conf, name)
 		if err != nil {
 			return h, fmt.Errorf("%s: %w", name, err)
 		}
-		if len(ps) == 0 {
-			continue
+		if len(ps) > 0 {
+			use(ps)
 		}
-		p.processors = append(p.processors, ps...)
-		use(ps)
 	}
 	return h, nil
 }

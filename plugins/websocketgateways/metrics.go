@@ -2,6 +2,7 @@ package websocketgateways
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -122,19 +123,11 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 	quit := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
-		seen, failed := map[*gateway.Route]fanout.Stats{}, map[*gateway.Gateway]int64{}
+		reading := reading{metrics: m, failed: map[*gateway.Gateway]int64{}, routes: map[*gateway.Route]counted{}}
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			for _, g := range set.All() {
-				m.up.Set(up(g), g.Label())
-				n := g.AcceptFailed()
-				m.acceptFailed.Incr(n-failed[g], g.Label())
-				failed[g] = n
-				for path, r := range g.Routes() {
-					seen[r] = m.add(g.Label(), path, r, seen[r])
-				}
-			}
+			reading.take(set.All())
 			select {
 			case <-tick.C:
 			case <-quit:
@@ -143,6 +136,61 @@ func (m *metrics) export(set *gateway.Set) (stop func()) {
 		}
 	})
 	return func() { close(quit); done.Wait() }
+}
+
+// reading is what was read of gateways and routes the last time.
+type reading struct {
+	*metrics
+	failed map[*gateway.Gateway]int64
+	routes map[*gateway.Route]counted
+}
+
+type counted struct {
+	gateway, path string
+	stats         fanout.Stats
+}
+
+// take reads what there is now. The gauges of what is gone go to zero, for a metric
+// cannot be taken back; what has come in its place has its own values after that.
+func (r *reading) take(all []*gateway.Gateway) {
+	here := map[*gateway.Route]counted{}
+	for _, g := range all {
+		for path, route := range g.Routes() {
+			here[route] = counted{g.Label(), path, r.routes[route].stats}
+		}
+	}
+	for route, before := range r.routes {
+		if _, ok := here[route]; ok {
+			continue
+		}
+		before.stats = r.add(before.gateway, before.path, route, before.stats)
+		if route.Connections() > 0 { // they are about to end
+			here[route] = before
+			continue
+		}
+		for _, gauge := range []*service.MetricGauge{r.connections, r.queued, r.latest, r.history} {
+			gauge.Set(0, before.gateway, before.path)
+		}
+	}
+	for g := range r.failed {
+		if !slices.Contains(all, g) {
+			r.up.Set(0, g.Label())
+			delete(r.failed, g)
+		}
+	}
+	for _, g := range all {
+		r.up.Set(up(g), g.Label())
+		n := g.AcceptFailed()
+		r.acceptFailed.Incr(max(0, n-r.failed[g]), g.Label()) // another listener begins at 0
+		r.failed[g] = n
+	}
+	r.routes = here
+	for route, now := range here {
+		if !route.Removed() {
+			now.stats = r.add(now.gateway, now.path, route, now.stats)
+			here[route] = now
+		}
+	}
 }
 
 func up(g *gateway.Gateway) int64 {

@@ -79,10 +79,12 @@ func historyField() *service.ConfigField {
 		Description("What to keep in memory for clients that come back. A client that connects with the query parameter `last_event_id`, the `event_id` of the last message that it has seen, gets all that came since, and then what is live, with neither gap nor repeat. One that starts anew with `rewind=5m` gets what there is of the last five minutes; without a history that is refused with 400. Where the history does not reach back so far, the first message that it gets is `{\"messages\":[],\"gap\":{\"reason\":\"history\"}}`, and then all that there is. Nothing is kept unless at least one of the bounds is set. The frames are shared with the connections, so a history costs what it holds, and not more. A message whose `event_id` is in the history already, since the source has sent it again, is counted in `websocket_repeated` and not sent again.")
 }
 
-func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
+// parseRoute reads a route, for which the tokens are the gateway's.
+func parseRoute(l layered, tokens *gateway.Tokens, p *parts) (rc gateway.RouteConfig, err error) {
 	if rc.Path, err = l.route.FieldString(fieldPath); err != nil {
 		return rc, err
 	}
+	p = p.within(rc.Path)
 	if rc.MaxConnections, err = intField(l.route, fieldMaxConnections); err != nil {
 		return rc, err
 	}
@@ -92,9 +94,22 @@ func parseRoute(l layered) (rc gateway.RouteConfig, err error) {
 	if err := parseLive(l.route, &rc); err != nil {
 		return rc, err
 	}
-	if err = parseSettings(l, &rc); err == nil && rc.Limits.SlowConsumer == fanout.OnlyLatest && rc.Latest.MaxKeys == 0 {
-		err = fmt.Errorf("%s: latest needs the newest messages to be kept: add %s: {} to the route", fieldSlowConsumer, fieldLatest)
+	if err := parseSettings(l, &rc); err != nil {
+		return rc, err
 	}
+	if rc.Limits.SlowConsumer == fanout.OnlyLatest && rc.Latest.MaxKeys == 0 {
+		return rc, fmt.Errorf("%s: latest needs the newest messages to be kept: add %s: {} to the route", fieldSlowConsumer, fieldLatest)
+	}
+	if rc.Tokens, err = p.tokens(l.route); err != nil {
+		return rc, err
+	}
+	if rc.Tokens == nil {
+		rc.Tokens = tokens
+	}
+	if rc.Watch != nil && rc.Watch.Claim != "" && rc.Tokens == nil {
+		return rc, fmt.Errorf("%s.%s names a claim of tokens, and there are no tokens: add a key to them", fieldWatch, fieldClaim)
+	}
+	rc.Handlers, err = parseHandlers(l.route, p)
 	return rc, err
 }
 

@@ -10,15 +10,16 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/fanout"
+	"github.com/iotcast/iotcast/internal/gateway"
 )
 
-func parseAll(t *testing.T, yaml string) ([]*parsed, error) {
+func parseAll(t *testing.T, yaml string) ([]gateway.Config, error) {
 	t.Helper()
 	conf, err := service.NewConfigSpec().Field(Field()).ParseYAML(yaml, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parse(conf, slog.New(slog.DiscardHandler))
+	return parse(conf, newParts(nil, slog.New(slog.DiscardHandler)))
 }
 
 // TestRoutes: what a route does not set it has from its gateway.

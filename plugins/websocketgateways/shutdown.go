@@ -52,7 +52,7 @@ func parseShutdown(conf *service.ParsedConfig) (s gateway.Shutdown, err error) {
 
 // longestDrain is how long closing the gateways may take before the last of their
 // connections is told.
-func longestDrain(all []*parsed) (longest time.Duration) {
+func longestDrain(all []gateway.Config) (longest time.Duration) {
 	for _, p := range all {
 		longest = max(longest, p.Shutdown.Drain)
 	}

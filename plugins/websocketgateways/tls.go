@@ -9,6 +9,8 @@ import (
 	"github.com/iotcast/iotcast/plugins/internal/tlsconfig"
 )
 
+const fieldTLS = "tls"
+
 func tlsField() *service.ConfigField { return tlsconfig.Field() }
 
 // parseTLS reads the field tls of a gateway, and the files that it names; nil

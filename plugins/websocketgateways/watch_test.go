@@ -1,6 +1,7 @@
 package websocketgateways
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestLiveFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		if all, err := parse(conf, nil); err != nil {
+		if all, err := parse(conf, newParts(nil, slog.New(slog.DiscardHandler))); err != nil {
 			got = err.Error()
 		} else {
 			r := all[0].Routes[0]
