@@ -70,12 +70,12 @@ var topLevel = sync.OnceValue(func() []*service.ConfigField {
 // Benthos has no hook for the end of the process. Prefer Run, which closes the
 // connections properly; with service.RunCLI they break off when it exits, and
 // lint --skip-env-var-check ends with 1 although nothing is wrong.
-func Options() []service.CLIOptFunc { return new(process).options() }
+func Options() []service.CLIOptFunc { return newProcess().options() }
 
 // Run runs Benthos' command line with Options and more, until it ends, then
 // closes every WebSocket connection and returns the exit code.
 func Run(ctx context.Context, more ...service.CLIOptFunc) (code int) {
-	p := new(process)
+	p := newProcess()
 	defer p.stop()
 	defer func() {
 		if err := takenMetric(recover()); err != nil {
@@ -121,13 +121,16 @@ func takenMetric(panicked any) error {
 
 // process is what lives as long as the process: longer than any stream.
 type process struct {
-	mode  httpguard.Mode
-	ready readiness.Checks
-	watch *watch // of the main config, or nil
+	mode   httpguard.Mode
+	ready  readiness.Checks
+	watch  *watch        // of the main config, or nil
+	launch chan struct{} // closed when streams mode has made the streams of its files
 
 	mu      sync.Mutex
 	cleanup []func()
 }
+
+func newProcess() *process { return &process{launch: make(chan struct{})} }
 
 // requestTimeout is for the requests to an API that are under way.
 const requestTimeout = time.Second
@@ -139,6 +142,7 @@ func (p *process) options() []service.CLIOptFunc {
 		service.CLIOptCustomRunFlags(nil, p.prepare),
 		service.CLIOptAddTeeLogger(slog.New(outcomes{func() *watch { return p.watch }})),
 		service.CLIOptOnConfigParse(p.start),
+		service.CLIOptOnStreamStart(p.launched),
 	}
 }
 
@@ -231,6 +235,7 @@ func (p *process) start(root *service.ParsedConfig) error {
 	}
 	p.atStop(within(requestTimeout, connected.Close))
 	if management != nil {
+		managed.Launch = p.launch
 		managed.Connections, managed.MaxMessageBytes = connected.Directory, connected.MaxMessageBytes
 		if managed.Streams, err = p.streams(root, api); err != nil {
 			return err
@@ -253,6 +258,13 @@ func (p *process) directory(management *managementapi.API, fixed registry.Config
 	}
 	p.atStop(management.Close)
 	return management.Open(fixed)
+}
+
+// launched comes after start, and after the streams of files. In a binary of somebody else it may not come: they may have a
+// hook of their own.
+func (p *process) launched(*service.RunningStreamSummary) error {
+	close(p.launch)
+	return nil
 }
 
 // streams are those of this process, for its triggers; nil where there are none.

@@ -60,9 +60,10 @@ type Config struct {
 	Connections     connections.Directory // of this process, or of a cluster
 	MaxMessageBytes int                   // that may be sent to a connection
 
-	Streams         Streams // nil: this process has none, so there are no triggers
-	TriggerTemplate []byte  // what the stream of a trigger is made of; nil: the usual
-	BrokerURL       string  // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
+	Streams         Streams         // nil: this process has none, so there are no triggers
+	Launch          <-chan struct{} // closed when Streams are there; nil: they are asked from time to time
+	TriggerTemplate []byte          // what the stream of a trigger is made of; nil: the usual
+	BrokerURL       string          // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
 
 	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }

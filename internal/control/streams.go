@@ -38,8 +38,8 @@ type Streams interface {
 }
 
 const (
-	// pollEvery is how often it is looked whether streams mode is there.
-	pollEvery = 20 * time.Millisecond
+	// pollEvery is how often it is looked whether streams mode is there, where nobody tells it.
+	pollEvery = time.Second
 	// retryEvery is how often a stream is tried again that could not be made.
 	retryEvery = 5 * time.Second
 	// connectTimeout is how long an answer waits for a trigger to reach its MQTT broker.
@@ -54,9 +54,10 @@ type triggerStreams struct {
 	streams Streams // nil: this process has none
 	maker   stream.Maker
 	kind    *kind[*triggers.Trigger]
-	retry   time.Duration
-	connect time.Duration
+	launch  <-chan struct{} // closed when streams mode is there
 	log     *slog.Logger
+
+	poll, retry, connect time.Duration
 
 	up    atomic.Bool // streams mode is there, and all have been tried
 	ended sync.WaitGroup
@@ -72,7 +73,8 @@ func newTriggerStreams(cfg Config, log *slog.Logger) *triggerStreams {
 		template = stream.Template
 	}
 	return &triggerStreams{
-		streams: cfg.Streams, retry: cmp.Or(cfg.retry, retryEvery), connect: cmp.Or(cfg.connect, connectTimeout), log: log, stop: func() {}, failed: map[string]string{},
+		streams: cfg.Streams, launch: cfg.Launch, log: log, stop: func() {}, failed: map[string]string{},
+		poll: cmp.Or(cfg.retry, pollEvery), retry: cmp.Or(cfg.retry, retryEvery), connect: cmp.Or(cfg.connect, connectTimeout),
 		maker: stream.Maker{Template: template, Broker: cfg.BrokerURL, Password: cfg.Directory.ProcessPassword()},
 	}
 }
@@ -104,8 +106,15 @@ func (s *triggerStreams) start() {
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.ended.Go(func() {
+		// Before, streams of files come, which have their IDs by right, and the API is not to be called while it is put together.
+		select {
+		case <-s.launch:
+		case <-time.After(s.poll):
+		case <-ctx.Done():
+			return
+		}
 		for _, err := s.streams.Running(ctx); err != nil; _, err = s.streams.Running(ctx) {
-			if !pause(ctx, pollEvery) {
+			if !pause(ctx, s.poll) {
 				return
 			}
 		}
@@ -299,7 +308,7 @@ func (s *triggerStreams) end(ctx context.Context, e *entry[*triggers.Trigger], r
 func (s *triggerStreams) leave(ctx context.Context, old, now *entry[*triggers.Trigger]) {
 	from, err1 := stream.RuleOf(old.resource.Rule)
 	to, err2 := stream.RuleOf(now.resource.Rule)
-	if err1 == nil && err2 == nil && s.maker.Apart(from, to) {
+	if err1 == nil && err2 == nil && s.maker.Here() && from.User() != to.User() {
 		s.forget(ctx, old.resource)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
 	stream "github.com/iotcast/iotcast/internal/triggers"
 )
@@ -62,7 +63,7 @@ func (s triggerService) Create(ctx context.Context, r *triggers.CreateTriggerReq
 	if err := s.k.streams.available(); err != nil {
 		return nil, err
 	}
-	if err := mayUse(ctx, nil, r.Rule); err != nil {
+	if err := s.checkUse(ctx, nil, r.Rule); err != nil {
 		return nil, err
 	}
 	id, end := s.k.triggers.choose(r.Name)
@@ -83,7 +84,7 @@ func (s triggerService) Update(ctx context.Context, r *triggers.UpdateTriggerReq
 		if err := merge(r.UpdateMask, r, e.resource, "name", "description", "labels", "rule"); err != nil {
 			return err
 		}
-		return mayUse(ctx, old, e.resource.Rule)
+		return s.checkUse(ctx, old, e.resource.Rule)
 	})
 }
 
@@ -102,18 +103,19 @@ func (s triggerService) setStatus(ctx context.Context, id string, to triggers.Tr
 	})
 }
 
-// update changes a trigger. Its answer comes when the trigger is connected, or does not seem to become so.
+// update changes a trigger. Where that starts it, the answer comes when it is connected, or does not seem to become so.
 func (s triggerService) update(ctx context.Context, id string, change func(*entry[*triggers.Trigger]) error) (*operation.Operation, error) {
 	if err := s.k.streams.available(); err != nil {
 		return nil, err
 	}
-	active := false
+	starts := false
 	op, err := s.k.triggers.update(ctx, id, func(e *entry[*triggers.Trigger]) (proto.Message, error) {
+		before := clone(e.resource)
 		err := change(e)
-		active = e.resource.Status == triggers.Trigger_ACTIVE
+		starts = e.resource.Status == triggers.Trigger_ACTIVE && (before.Status != e.resource.Status || !proto.Equal(before.Rule, e.resource.Rule))
 		return e.resource, err
 	})
-	if err == nil && active {
+	if err == nil && starts {
 		s.k.streams.await(ctx, id)
 	}
 	return op, err
@@ -203,11 +205,13 @@ func violationsOf(r stream.Rule) (all []*violation) {
 	return all
 }
 
-// mayUse fails unless the caller may see what a rule listens to, and may act as its service account. Old is the rule before, if
-// there is one: what it uses, somebody has asked for who might. A rule that cannot be is refused later.
-func mayUse(ctx context.Context, old, now *triggers.Trigger_Rule) error {
+// checkUse fails unless a rule listens to somebody who is there, and the caller may see what it listens to and may act as its
+// service account. Old is the rule before, if there is one: what it uses, somebody has asked for who might. A rule that cannot
+// be is refused later.
+func (s triggerService) checkUse(ctx context.Context, old, now *triggers.Trigger_Rule) error {
+	stream.Complete(now)
 	r, err := stream.RuleOf(now)
-	if err != nil {
+	if err != nil || len(violationsOf(r)) > 0 {
 		return nil
 	}
 	before := stream.Rule{Action: new(triggers.GatewayWebsocketBroadcast)}
@@ -215,11 +219,25 @@ func mayUse(ctx context.Context, old, now *triggers.Trigger_Rule) error {
 		before = was
 	}
 	this := callOf(ctx)
-	if source := r.User(); source != before.User() && !this.may(access.ViewerOfAll, source) {
-		return denied(this.account, access.ViewerOfAll, source)
+	if source := r.User(); source != before.User() || r.Source != before.Source {
+		if !this.may(access.ViewerOfAll, source) {
+			return denied(this.account, access.ViewerOfAll, source)
+		}
+		if s.k.streams.maker.Here() && !s.k.isThere(r) {
+			return status.Errorf(codes.NotFound, "%s: there is no such registry or broker: make it first, as the trigger is to log in as %.64q", r.Path, source)
+		}
 	}
 	if account := r.Action.ServiceAccountId; account != "" && account != before.Action.ServiceAccountId && !this.may(access.ServiceAccountsUser, account) {
 		return denied(this.account, access.ServiceAccountsUser, account)
 	}
 	return nil
+}
+
+// isThere reports whether the directory has whom a rule listens to.
+func (k *keeper) isThere(r stream.Rule) bool {
+	p, ok := k.directory.Principal(r.User())
+	if r.Source == iotcore.Broker {
+		return ok && p.Role == registry.BrokerRole
+	}
+	return ok && p.Role == registry.RegistryRole
 }

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
@@ -145,6 +146,7 @@ func newOffice(t *testing.T, change ...func(*Config)) *office {
 	o := &office{fakeStreams: newFakeStreams()}
 	o.desk = newDesk(t, append([]func(*Config){func(c *Config) {
 		c.Streams, c.BrokerURL, c.retry = o.fakeStreams, "tcp://127.0.0.1:1883", 5*time.Millisecond
+		c.Fixed = registry.Config{Registries: []registry.Registry{{ID: "home"}}, Brokers: []registry.Broker{{ID: "factory"}, {ID: "b"}}}
 	}}, change...)...)
 	o.await()
 	return o
@@ -477,9 +479,16 @@ func TestAnotherRegistry(t *testing.T) {
 	o.names(t, o.config("one"), "user: factory", "broker_id: factory")
 	o.names(t, farewell, "user: home", "registry_id: home", "clean_session: true", "client_id: iotcast-one", "drop: {}")
 	farewell = ""
-	if err := o.setRule("one", deviceRule("factory", "", "/telemetry")); err != nil || farewell != "" {
+	again := brokerRule("factory")
+	again.GetIotBrokerMessage().MqttTopic = "hall/#"
+	if err := o.setRule("one", again); err != nil || farewell != "" {
 		t.Errorf("%v, %s", err, farewell)
 	}
+	// Who is not there cannot log in.
+	wants(t, o.setRule("one", brokerRule("home")), codes.NotFound, "rule.iot_broker_message", `"home"`)
+	wants(t, o.setRule("one", deviceRule("factory", events, "/telemetry")), codes.NotFound, "rule.iot_message", `"factory"`)
+	_, err := o.service().Create(t.Context(), &triggers.CreateTriggerRequest{Name: "two", Rule: brokerRule("nowhere")})
+	wants(t, err, codes.NotFound, "nowhere")
 }
 
 // TestCallerWhoLeaves: the stream and the state stay together.
@@ -592,6 +601,7 @@ func TestWithoutStreams(t *testing.T) {
 
 // TestWhoMayUseWhat: a trigger sends as a service account, and shows what a registry receives.
 func TestWhoMayUseWhat(t *testing.T) {
+	s := triggerService{k: &keeper{streams: new(triggerStreams)}}
 	allowed := map[string][]string{}
 	ctx := context.WithValue(t.Context(), callKey{}, &call{account: "me", may: func(role string, resources ...string) bool {
 		return slices.ContainsFunc(resources, func(id string) bool { return slices.Contains(allowed[role], id) })
@@ -601,20 +611,20 @@ func TestWhoMayUseWhat(t *testing.T) {
 		r.GetIotMessage().GetGatewayWebsocketBroadcast().ServiceAccountId = account
 		return r
 	}
-	wants(t, mayUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ViewerOfAll, `"home"`)
+	wants(t, s.checkUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ViewerOfAll, `"home"`)
 	allowed[access.ViewerOfAll] = []string{"home"}
-	wants(t, mayUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ServiceAccountsUser, `"sender"`)
+	wants(t, s.checkUse(ctx, nil, as("home", "sender")), codes.PermissionDenied, `"me"`, access.ServiceAccountsUser, `"sender"`)
 	allowed[access.ServiceAccountsUser] = []string{"sender"}
 	for _, err := range []error{
-		mayUse(ctx, nil, as("home", "sender")), mayUse(ctx, nil, as("home", "")),
-		mayUse(ctx, as("other", "somebody"), as("other", "somebody")), // it has been so before
+		s.checkUse(ctx, nil, as("home", "sender")), s.checkUse(ctx, nil, as("home", "")),
+		s.checkUse(ctx, as("other", "somebody"), as("other", "somebody")), // it has been so before
 	} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	wants(t, mayUse(ctx, as("home", "sender"), as("home", "somebody")), codes.PermissionDenied, `"somebody"`)
-	wants(t, mayUse(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
+	wants(t, s.checkUse(ctx, as("home", "sender"), as("home", "somebody")), codes.PermissionDenied, `"somebody"`)
+	wants(t, s.checkUse(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
 }
 
 // TestTriggersInADocument: an import makes streams, and an ID may be chosen, as that of the original.

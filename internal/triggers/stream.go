@@ -67,11 +67,16 @@ func (m Maker) Farewell(t *api.Trigger) ([]byte, error) {
 	return encode(object("input", child(s.doc.Content[0], "input"), "output", object("drop", object())))
 }
 
-// Apart reports whether two rules have a session each, and not one for both: those of the MQTT broker of this process belong
-// to who has logged in.
-func (m Maker) Apart(a, b Rule) bool {
+// Here reports whether triggers log in to the MQTT broker of this process, each as its registry or broker, to whom its session
+// belongs.
+func (m Maker) Here() bool {
 	s, err := m.parse()
-	return err == nil && m.Broker != "" && child(s.input, "urls") == nil && a.User() != b.User()
+	return err == nil && m.Broker != "" && child(s.input, "urls") == nil && !named(s.input)
+}
+
+// named reports whether a template says who logs in.
+func named(input *yaml.Node) bool {
+	return child(input, "user") != nil || child(input, "password") != nil
 }
 
 // stream is a config as a document in which a trigger's own fields are set, wherever its input and output stand, and all else
@@ -147,7 +152,7 @@ func (m Maker) connect(input *yaml.Node, r Rule) {
 		url, user, password = m.Broker, r.User(), m.Password
 	}
 	set(input, "urls", list(url))
-	if child(input, "user") == nil && child(input, "password") == nil {
+	if !named(input) {
 		setText(input, "user", user)
 		setText(input, "password", password)
 	}
