@@ -216,7 +216,7 @@ func (c *iotcast) get(path string) string {
 func TestReloadSettings(t *testing.T) {
 	t.Parallel()
 	const one, two = "a-secret-of-32-bytes-or-more-than-that", "another-secret-of-32-bytes-or-more"
-	c := runReloading(t, "routes: [ { path: /a } ]\ntokens: { secret: "+one+" }")
+	c := runReloading(t, "routes: [ { path: /a, on_message: [ { mapping: 'root = deleted()' } ] } ]\ntokens: { secret: "+one+" }")
 	open, status := c.dial(c.url("/a"), nil, bearerHeader(jwt(one, time.Hour)))
 	if open == nil {
 		t.Fatal(status)
@@ -229,7 +229,7 @@ func TestReloadSettings(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}
-	// Tokens, and a handler that there was none of: the open connection has its claims.
+	// Tokens, and another handler: the open connection has its claims.
 	c.apply(c.gatewayAt("routes: [ { path: /a, on_message: [ { mapping: 'root = {\"one\": metadata(\"websocket_claims\").sub}' } ] } ]\ntokens: { secret: " + two + " }"))
 	answers("old token", bearerHeader(jwt(one, time.Hour)), http.StatusUnauthorized)
 	answers("new token", bearerHeader(jwt(two, time.Hour)), http.StatusSwitchingProtocols)

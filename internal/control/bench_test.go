@@ -86,16 +86,8 @@ func BenchmarkRestore(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		cfg, err := Restored(store, registry.Config{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		directory, err := registry.New(cfg)
-		if err != nil {
-			b.Fatal(err)
-		}
+		directory := restored(b, store)
 		b.StopTimer()
-		cfg = registry.Config{}
 		b.ReportMetric(float64(heap()-before)/n, "B/device")
 		runtime.KeepAlive(directory)
 		if err := store.Close(); err != nil {
@@ -103,6 +95,19 @@ func BenchmarkRestore(b *testing.B) {
 		}
 		b.StartTimer()
 	}
+}
+
+func restored(b *testing.B, store *state.Store) *registry.Directory {
+	b.Helper()
+	cfg, err := Restored(store, registry.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := registry.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return d
 }
 
 func heap() int64 {

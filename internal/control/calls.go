@@ -183,10 +183,14 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	case reads(method) || method == unknown, code == codes.OK && sends(method):
 		level = slog.LevelDebug
 	}
-	attributes := []any{"method", short(method), "service_account_id", this.caller(), "code", code.String()}
+	attributes := []any{"method", short(method)}
+	if this.account != "" || c.verifier == nil { // else nobody knows
+		attributes = append(attributes, "service_account_id", this.caller())
+	}
+	attributes = append(attributes, "code", code.String())
 	for _, name := range idFields {
 		if id := this.ids[name]; id != "" {
-			attributes = append(attributes, name, id)
+			attributes = append(attributes, name, id[:min(len(id), maxLogged)])
 		}
 	}
 	attributes = append(attributes, "remote_address", callerOf(ctx).remote)
@@ -195,6 +199,9 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	}
 	c.log.Log(ctx, level, c.name, attributes...)
 }
+
+// maxLogged is how much of an ID the log has: who writes it may have made it up.
+const maxLogged = 64
 
 // short is a method without its package: RegistryService/Create.
 func short(method string) string {

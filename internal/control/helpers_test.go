@@ -175,7 +175,7 @@ func (d *desk) registry(name string) *devices.Registry {
 	return must(d.t, new(devices.Registry))(d.registries.Create(d.t.Context(), &devices.CreateRegistryRequest{FolderId: "home", Name: name}))
 }
 
-func (d *desk) device(registryID, name string) *devices.Device {
+func (d *desk) device(registryID, name string) {
 	d.t.Helper()
-	return must(d.t, new(devices.Device))(d.devices.Create(d.t.Context(), &devices.CreateDeviceRequest{RegistryId: registryID, Name: name}))
+	must(d.t, new(devices.Device))(d.devices.Create(d.t.Context(), &devices.CreateDeviceRequest{RegistryId: registryID, Name: name}))
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -35,14 +36,14 @@ func TestRecordsOutliveTheStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "here")
 	s := mustOpen(t, dir)
 	for i := range 3 {
-		if err := s.Write(put(Devices, "r/boiler", fmt.Sprint("boiler ", i))); err != nil {
+		if err := s.Write(put("r/boiler", fmt.Sprint("boiler ", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Write(put(Devices, "r/late", "late")); !errors.Is(err, errClosed) {
+	if err := s.Write(put("r/late", "late")); !errors.Is(err, errClosed) {
 		t.Fatalf("writing to a closed store: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, fileName))
@@ -61,7 +62,7 @@ func TestRecordsOutliveTheStore(t *testing.T) {
 func TestWalkByPrefixAndKey(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	for _, key := range []string{"a/1", "a/2", "a/3", "ab/1", "b/1"} {
-		if err := s.Write(put(Devices, key, key)); err != nil {
+		if err := s.Write(put(key, key)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,7 +102,7 @@ func TestRefusedChangesAreAlone(t *testing.T) {
 				if i%3 == 1 {
 					return refused
 				}
-				if err := put(Devices, key, key)(tx); err != nil || i%3 == 0 {
+				if err := put(key, key)(tx); err != nil || i%3 == 0 {
 					return err
 				}
 				return refused
@@ -184,7 +185,7 @@ func sample(t testing.TB) []byte {
 	err := s.Write(func(tx *Tx) error {
 		for i := range 300 {
 			key := fmt.Sprintf("r/%03d", i)
-			if err := errors.Join(put(Devices, key, strings.Repeat(key, 20))(tx), tx.Name(Devices, "r", key, key)); err != nil {
+			if err := errors.Join(put(key, strings.Repeat(key, 20))(tx), tx.Name(Devices, "r", key, key)); err != nil {
 				return err
 			}
 		}
@@ -234,7 +235,7 @@ func TestDamagedFilesAreRefusedAndKept(t *testing.T) {
 			} else if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "damaged") {
 				t.Errorf("the error names neither the file nor what is wrong: %v", err)
 			}
-			if now, _ := os.ReadFile(path); string(now) != string(content) {
+			if now, _ := os.ReadFile(path); !bytes.Equal(now, content) {
 				t.Error("the file was changed")
 			}
 		})
@@ -246,9 +247,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add(uint32(0), []byte{0})
 	f.Add(uint32(4096+16), []byte{0xff, 0xff})
 	f.Add(uint32(3*4096), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
-	f.Fuzz(func(t *testing.T, at uint32, bytes []byte) {
+	f.Fuzz(func(t *testing.T, at uint32, damage []byte) {
 		content := append([]byte{}, good...)
-		copy(content[int(at)%len(content):], bytes)
+		copy(content[int(at)%len(content):], damage)
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, fileName), content, 0o600); err != nil {
 			t.Fatal(err)
@@ -268,7 +269,7 @@ func BenchmarkWrite(b *testing.B) {
 				all.Go(func() {
 					for i := c; i < b.N; i += callers {
 						key := fmt.Sprintf("r/%08d", i)
-						if err := s.Write(put(Devices, key, strings.Repeat(key, 20))); err != nil {
+						if err := s.Write(put(key, strings.Repeat(key, 20))); err != nil {
 							b.Error(err)
 						}
 					}
