@@ -70,7 +70,7 @@ func (a *connectionAPI) must(want int, account, method, path, body string) map[s
 func TestConnectionAPI(t *testing.T) {
 	t.Parallel()
 	cast := newIotcast(t)
-	api := &connectionAPI{t, freeAddress(t)}
+	api, managed := &connectionAPI{t, freeAddress(t)}, &connectionAPI{t, freeAddress(t)}
 	cast.launch("streams", "-o", writeFile(t, root(cast.gateway, cast.http,
 		"access_bindings:",
 		"  - { service_account_id: dashboard, roles: [ api-gateway.viewer ] }",
@@ -79,7 +79,8 @@ func TestConnectionAPI(t *testing.T) {
 connection_api:
   address: %q
   tokens: { secret: %q, audiences: [ iotcast ] }
-`, api.address, tokenSecret)))
+management_api: { address: %q }
+`, api.address, tokenSecret, managed.address)))
 	cast.waitLog("Launching")
 	cast.waitReady()
 
@@ -113,6 +114,15 @@ connection_api:
 	if got := other.waitMessages(1); got[0].text != "all" {
 		t.Errorf("%+v", got)
 	}
+
+	// The management API has the same, without tokens for whoever reaches it.
+	managed.must(200, "", "GET", "/connections/"+one.id, "")
+	if list := managed.must(200, "", "GET", "/connections?path=/telemetry", ""); len(list["connections"].([]any)) != 2 {
+		t.Error(list)
+	}
+	extra := connectGo(t, cast.url("/alarms"))
+	managed.must(200, "", "DELETE", "/connections/"+extra.id, "")
+	extra.waitClosed(1000)
 
 	api.must(200, "backend", "DELETE", "/connections/"+one.id, "")
 	one.waitClosed(1000)

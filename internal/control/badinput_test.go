@@ -253,6 +253,11 @@ func FuzzREST(f *testing.F) {
 			f.Add("GET", path, "")
 		}
 	}
+	for _, body := range []string{`{"path":"/a","data":"QQ==","type":"TEXT"}`, `{"path":{},"data":1}`, `{"connectionId":"x"}`, `null`} {
+		f.Add("POST", "/apigateways/websocket/v1/gateways/main:broadcast", body)
+		f.Add("POST", "/apigateways/websocket/v1/connections/x:send", body)
+	}
+	f.Add("GET", "/apigateways/websocket/v1/connections?pageSize=1&path=/a&pageToken=x;y", "")
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		if !fit(method, path) {
 			t.Skip()

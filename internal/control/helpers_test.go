@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/iotcast/iotcast/internal/connections"
+	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 )
@@ -46,7 +48,7 @@ type desk struct {
 // newDesk starts an API. Change changes its config.
 func newDesk(t testing.TB, change ...func(*Config)) *desk {
 	t.Helper()
-	d := &desk{t: t, dir: t.TempDir(), cfg: Config{Address: "127.0.0.1:0"}, log: new(bytes.Buffer)}
+	d := &desk{t: t, dir: t.TempDir(), cfg: Config{Address: "127.0.0.1:0", Connections: connections.Local(gateway.NewSet()), MaxMessageBytes: 128 << 10}, log: new(bytes.Buffer)}
 	for _, one := range change {
 		one(&d.cfg)
 	}

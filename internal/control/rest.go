@@ -104,8 +104,10 @@ func (c *calls) rest(next http.Handler) http.Handler {
 		}
 		// The library decodes the values of fields itself.
 		r.URL.Path, r.URL.RawPath = colons.Replace(r.URL.EscapedPath()), ""
-		if route := routeTo(c.routes, r.Method, r.URL.Path); route != nil {
-			nothing(r, route.Body)
+		if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+			if route := routeTo(c.routes, r.Method, r.URL.Path); route != nil {
+				nothing(r, route.Body)
+			}
 		}
 		answer := &answer{ResponseWriter: w}
 		next.ServeHTTP(answer, r)
@@ -115,9 +117,6 @@ func (c *calls) rest(next http.Handler) http.Handler {
 
 // nothing is an empty object where a method has a body, and an empty body where it has none.
 func nothing(r *http.Request, hasBody bool) {
-	if r.Method != http.MethodPost && r.Method != http.MethodPatch {
-		return
-	}
 	const most = 16 // with some white space
 	text := []byte{}
 	if r.ContentLength != 0 {

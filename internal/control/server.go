@@ -1,8 +1,10 @@
-// Package control is the management API: the services of the original, from its own published types, over gRPC and REST.
+// Package control is the management API: the services of the original, from its own published types, over gRPC and REST. The
+// part of it that is about connections is an API of its own, too: connection_api.
 //
-// A request passes server.go (the listener and the guard of HTTP), calls.go (who calls, what for, how it ended), access.go
-// (whether they may) and validate.go (whether it can be meant), and comes to one of the services, a file each. What these
-// keep is in kind.go, by credentials.go, pages.go and operations.go.
+// A request passes front.go (what no program sends), calls.go (who calls, what for, how it ended), rest.go (REST made of gRPC),
+// access.go (whether they may) and validate.go (whether it can be meant), and comes to one of the services, a file each, or to
+// a method of no published type, by plain.go. What the services keep is in kind.go, by credentials.go, pages.go and
+// operations.go.
 package control
 
 import (
@@ -55,8 +57,8 @@ type Config struct {
 	Fixed     registry.Config     // what stands in the config file
 	Broker    Broker              // nil: there is no MQTT broker in this process
 
-	Connections     connections.Directory
-	MaxMessageBytes int // that may be sent to connections
+	Connections     connections.Directory // of this process, or of a cluster
+	MaxMessageBytes int                   // that may be sent to a connection
 
 	Streams         Streams         // nil: this process has none, so there are no triggers
 	Launch          <-chan struct{} // closed when Streams are there; nil: they are asked from time to time

@@ -76,7 +76,7 @@
 //   - conn.go is a connection, policy.go its limits; writer.go writes to it,
 //     receive.go reads from it, inbox.go hands over what it sent
 //   - shard.go, loop.go, poller_linux.go and engine.go are the goroutines
-//   - hub.go ties them together
+//   - hub.go ties them together, configure.go changes what they go by
 //
 // Locks are taken in this order: Conn.mu, Hub.mu, then one of shard.mu, loop.mu and
 // poller.mu. Hub.lag is taken with none of them held.

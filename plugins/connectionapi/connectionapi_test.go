@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"go.uber.org/goleak"
 
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/reserve"
@@ -110,12 +111,42 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// TestManaged: the management API has the same connections, those of other nodes among them, whether connection_api listens
+// or not.
+func TestManaged(t *testing.T) {
+	const other = `{"status":200,"connections":[{"id":"b-1","gateway":"main","path":"/a","source_ip":"","user_agent":"","connected_at":"2026-01-02T03:04:05Z","last_active_at":"2026-01-02T03:04:05Z"}]}`
+	ready := new(readiness.Checks)
+	api, err := connectionapi.Start(parse(t, `
+connection_api:
+  max_message_bytes: 7
+  forward: [ { mapping: 'root = "`+strings.ReplaceAll(other, `"`, `\"`)+`"' } ]
+  nodes: [ b ]
+`), ready, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close(t.Context())
+	found, unreachable, err := api.Directory.List(t.Context(), connections.Query{Gateways: []string{"main"}, Limit: 10})
+	if err != nil || len(unreachable) != 0 || len(found) != 1 || found[0].ID != "b-1" || api.MaxMessageBytes != 7 {
+		t.Errorf("%v without %v (%v), of %d bytes", found, unreachable, err, api.MaxMessageBytes)
+	}
+	bare, err := connectionapi.Start(withoutField(t), ready, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close(t.Context())
+	if found, _, err := bare.Directory.List(t.Context(), connections.Query{Limit: 10}); err != nil || len(found) != 0 || bare.MaxMessageBytes != 128<<10 {
+		t.Errorf("%v (%v), of %d bytes", found, err, bare.MaxMessageBytes)
+	}
+}
+
 func withoutField(t *testing.T) *service.ParsedConfig {
 	t.Helper()
 	root, err := service.NewConfigSpec().Field(service.NewStringField("other").Default("")).ParseYAML(``, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	root.Resources().SetGeneric(gateway.Key, gateway.NewSet())
 	return root
 }
 

@@ -88,12 +88,12 @@ func bindingsField() *service.ConfigField {
 			Example("operator").
 			LintRule(`root = if this == "" { [ "`+errNoAccount+`" ] }`),
 		service.NewStringListField(fieldRoles).
-			Description("What the account may do. `viewer` sees everything; `editor` changes registries, devices, brokers and triggers besides, and publishes; `admin` may do all, which takes in streams and the state as a whole. `iot.devices.writer` publishes. `iam.serviceAccounts.user` makes triggers that act as a service account, and comes beside `editor`. The `api-gateway.…` roles are for connections, on all gateways.").
+			Description("What the account may do. `viewer` sees everything; `editor` changes registries, devices, brokers and triggers besides, and publishes; `admin` may do all, which takes in streams and the state as a whole. `iot.devices.writer` publishes. `iam.serviceAccounts.user` makes triggers that act as a service account, and comes beside `editor`. The `api-gateway.…` roles are for connections, beside those that a gateway itself gives; `viewer` and `editor` hold them.").
 			Example([]string{access.EditorOfAll, access.ServiceAccountsUser}).
 			LintRule(fmt.Sprintf(`root = if this.type() == "string" && !%q.split(" ").contains(this) { [ "role %%s does not exist: there is %s".format(this) ] }`,
 				strings.Join(known, " "), strings.Join(known, ", "))),
 		service.NewStringListField(fieldResources).
-			Description("On what the roles hold: IDs of registries, which stand for their devices, too, of devices, brokers, triggers, or, for `iam.serviceAccounts.user`, service accounts. With none, they hold on all.").
+			Description("On what the roles hold: IDs of registries, which stand for their devices, too, of devices, brokers, triggers, labels of gateways, or, for `iam.serviceAccounts.user`, service accounts. With none, they hold on all.").
 			Default([]any{}).
 			Example([]string{"my-registry"}),
 	).
