@@ -627,6 +627,25 @@ func TestWhoMayUseWhat(t *testing.T) {
 	wants(t, s.checkUse(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
 }
 
+// TestPagesOfLongIDs: a token holds the ID, and is accepted.
+func TestPagesOfLongIDs(t *testing.T) {
+	o := newOffice(t)
+	id := o.trigger(strings.Repeat("a", 50)).Id
+	must(t, new(triggers.Trigger))(o.service().Pause(t.Context(), &triggers.PauseTriggerRequest{TriggerId: id}))
+	var all []string
+	token := ""
+	for range 2 {
+		page, err := o.service().ListOperations(t.Context(), &triggers.ListTriggerOperationsRequest{TriggerId: id, PageSize: 1, PageToken: token})
+		if err != nil || len(page.Operations) != 1 {
+			t.Fatalf("%v (%v)", page, err)
+		}
+		all, token = append(all, page.Operations[0].Description), page.NextPageToken
+	}
+	if !slices.Equal(all, []string{"Pause trigger", "Create trigger"}) || token != "" {
+		t.Errorf("operations %v", all)
+	}
+}
+
 // TestTriggersInADocument: an import makes streams, and an ID may be chosen, as that of the original.
 func TestTriggersInADocument(t *testing.T) {
 	o := newOffice(t)

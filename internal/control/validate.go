@@ -54,10 +54,11 @@ func invalid(all ...*violation) error {
 }
 
 // lenient are fields of which the options ask more than is needed here: a folder and a service account have a meaning of
-// their own in the original only, what is not said of a batch has a default, and a fingerprint is one of SHA-256.
+// their own in the original only, what is not said of a batch has a default, a fingerprint is one of SHA-256, and a
+// page token, which is ours, may be longer.
 func lenient(field protoreflect.Name) bool {
 	switch field {
-	case "folder_id", "service_account_id", "cutoff", "fingerprint":
+	case "folder_id", "service_account_id", "cutoff", "fingerprint", "page_token":
 		return true
 	}
 	return false
