@@ -26,9 +26,9 @@ func mustOpen(t testing.TB, dir string) *Store {
 	return s
 }
 
-func put(kind Kind, key, value string) func(*Tx) error {
+func put(key, value string) func(*Tx) error {
 	return func(tx *Tx) error {
-		return tx.Put(kind, key, Record{Resource: []byte(value), Private: []byte("secret of " + value)})
+		return tx.Put(Devices, key, Record{Resource: []byte(value), Private: []byte("secret of " + value)})
 	}
 }
 
