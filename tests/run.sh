@@ -212,7 +212,7 @@ fuzz() {
   targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' .)
   while IFS=: read -r file target; do
     target=${target#func }
-    case $target in FuzzChoices | FuzzOrder | FuzzPage) time=$model_time ;; *) time=$fuzz_time ;; esac
+    case $target in FuzzChoices | FuzzOrder | FuzzPage | FuzzOpen | FuzzChanges) time=$model_time ;; *) time=$fuzz_time ;; esac
     printf '%s %s\n' "$file" "$target"
     go test -vet=off -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 1x "$(dirname "$file")"
   done <<<"$targets"
