@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -12,32 +11,9 @@ import (
 // The commands of docs/commands.md, as they stand there.
 func TestCommandsPage(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/commands.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &walkthrough{t: t, dir: t.TempDir(), http: freeAddress(t)}
-	api, mqtt, gateway := freeAddress(t), freeAddress(t), freeAddress(t)
-	elsewhere := strings.NewReplacer(
-		"127.0.0.1:8080", gateway, "mqtt_broker: {}", "mqtt_broker: { address: \""+mqtt+"\" }",
-		"management_api: #", "http: { address: \""+w.http+"\" }\nmanagement_api:\n  address: \""+api+"\" #",
-	)
-	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
-		w.blocks = append(w.blocks, elsewhere.Replace(m[1]))
-	}
-	program, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	if err := os.Symlink(program, filepath.Join(bin, "iotcast")); err != nil {
-		t.Fatal(err)
-	}
-	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "IOTCAST_ENDPOINT="+api, "IOTCAST_MQTT_URL=tcp://"+mqtt)
+	w := openWalkthrough(t, "commands.md")
 	w.write("root.yaml", w.block("yaml", "state_dir: state"))
-	cast := &iotcast{t: t, http: w.http, gateway: gateway}
-	cast.process = w.start(w.block("sh", "iotcast streams"), "iotcast streams")
-	cast.waitReady()
+	cast := w.cast()
 
 	mustName(t, w.run(w.block("sh", "iotcast registry create")), "id: home\n", "id: boiler\n", "id: telemetry\n", "boiler  boiler  home")
 	c := connectGo(t, cast.url("/telemetry"))

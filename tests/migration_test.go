@@ -1,119 +1,19 @@
 package tests
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
-
-// walkthrough is the example of docs/migration.md, in a directory and at addresses of its own.
-type walkthrough struct {
-	t      *testing.T
-	dir    string
-	env    []string
-	blocks []string // what is fenced, in order, with its language in the first line
-	http   string   // of Benthos' API
-	page   string   // host:port
-}
-
-func openWalkthrough(t *testing.T) *walkthrough {
-	t.Helper()
-	text, err := os.ReadFile("../docs/migration.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &walkthrough{t: t, dir: t.TempDir(), http: freeAddress(t), page: freeAddress(t)}
-	api, mqtt, secure, gateway := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	port := func(address string) string { return address[strings.LastIndex(address, ":")+1:] }
-	elsewhere := strings.NewReplacer(
-		"127.0.0.1:4195", w.http, "127.0.0.1:4196", api, "127.0.0.1:1883", mqtt, "127.0.0.1:8883", secure, "127.0.0.1:8080", gateway, "127.0.0.1:8000", w.page,
-		"-p 8883", "-p "+port(secure), "--directory page 8000", "--directory page "+port(w.page),
-	)
-	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
-		w.blocks = append(w.blocks, elsewhere.Replace(m[1]))
-	}
-	program, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	if err := os.Symlink(program, filepath.Join(bin, "iotcast")); err != nil {
-		t.Fatal(err)
-	}
-	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "IOTCAST_ENDPOINT="+api)
-	return w
-}
-
-// block is the only one in this language that contains text.
-func (w *walkthrough) block(language, text string) string {
-	w.t.Helper()
-	var found []string
-	for _, b := range w.blocks {
-		if body, ok := strings.CutPrefix(b, language+"\n"); ok && strings.Contains(body, text) {
-			found = append(found, body)
-		}
-	}
-	if len(found) != 1 {
-		w.t.Fatalf("docs/migration.md has %d blocks in %s with %q, want one", len(found), language, text)
-	}
-	return found[0]
-}
-
-func (w *walkthrough) shell(ctx context.Context, script string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "bash", "-euc", script)
-	cmd.Dir, cmd.Env = w.dir, w.env
-	return cmd
-}
-
-func (w *walkthrough) try(script string) (printed string, err error) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
-	defer cancel()
-	out, err := w.shell(ctx, script).CombinedOutput()
-	return string(out), err
-}
-
-func (w *walkthrough) run(script string) (printed string) {
-	w.t.Helper()
-	printed, err := w.try(script)
-	if err != nil {
-		w.t.Fatalf("%s%v\n%s", script, err, printed)
-	}
-	return printed
-}
-
-// start starts what runs until it is ended. The command must be the last one of the script.
-func (w *walkthrough) start(script, command string) *process {
-	w.t.Helper()
-	i := strings.LastIndex(script, command)
-	if i < 0 {
-		w.t.Fatalf("no %q in:\n%s", command, script)
-	}
-	return start(w.t, command, w.shell(context.Background(), script[:i]+"exec "+script[i:])) // exec: to end it, and not the shell
-}
-
-func (w *walkthrough) write(name, content string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-}
 
 // The example of the migration page, as it stands there: a device with its certificate, a subscriber, and a page,
 // with a trigger that the command line has made.
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	const device, registry = "areqjd6un3afc3cefcvm", "arenou2oj4ct42eq8g3n"
-	w := openWalkthrough(t)
+	w := openWalkthrough(t, "migration.md")
 
 	w.run(w.block("sh", "openssl req"))
 	w.write("root.yaml", w.block("yaml", "management_api"))

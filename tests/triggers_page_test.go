@@ -1,9 +1,7 @@
 package tests
 
 import (
-	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,34 +10,9 @@ import (
 // The commands of docs/triggers.md, as they stand there.
 func TestTriggersPage(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/triggers.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &walkthrough{t: t, dir: t.TempDir(), http: freeAddress(t)}
-	api, mqtt, gateway := freeAddress(t), freeAddress(t), freeAddress(t)
-	_, port, _ := net.SplitHostPort(mqtt)
-	elsewhere := strings.NewReplacer(
-		"127.0.0.1:4196", api, "127.0.0.1:8080", gateway, "mqtt_broker: {}", "mqtt_broker: { address: \""+mqtt+"\" }",
-		"management_api: #", "http: { address: \""+w.http+"\" }\nmanagement_api:\n  address: \""+api+"\" #",
-		"mosquitto_pub", "mosquitto_pub -p "+port,
-	)
-	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
-		w.blocks = append(w.blocks, elsewhere.Replace(m[1]))
-	}
-	program, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	if err := os.Symlink(program, filepath.Join(bin, "iotcast")); err != nil {
-		t.Fatal(err)
-	}
-	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "API=http://"+api)
+	w := openWalkthrough(t, "triggers.md")
 	w.write("root.yaml", w.block("yaml", "state_dir: state"))
-	cast := &iotcast{t: t, http: w.http, gateway: gateway}
-	cast.process = w.start(w.block("sh", "iotcast streams"), "iotcast streams")
-	cast.waitReady()
+	cast := w.cast()
 
 	made := w.run(w.block("sh", `"name": "telemetry"`))
 	mustName(t, strings.ReplaceAll(made, `": `, `":`), `"id":"telemetry"`, `"size":"10"`, `"cutoff":"1s"`, `"status":"ACTIVE"`)
