@@ -126,6 +126,8 @@ type process struct {
 	watch  *watch        // of the main config, or nil
 	launch chan struct{} // closed when streams mode has made the streams of its files
 
+	launchOnce sync.Once
+
 	mu      sync.Mutex
 	cleanup []func()
 }
@@ -185,85 +187,115 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
-	fixed, err := iotregistries.FromConfig(root)
-	if err != nil {
-		return err
-	}
-	management, err := managementapi.FromConfig(root)
-	if err != nil {
-		return err
-	}
-	directory, err := p.directory(management, fixed)
-	if err != nil {
-		return err
-	}
-	api, stopAPI, err := httpguard.Start(root, p.mode, management.Callers(), p.ready.Err)
-	if err != nil {
-		return err
-	}
-	p.atStop(within(requestTimeout, stopAPI))
-	if directory != nil {
-		root.Resources().SetGeneric(registry.Key, directory)
-	}
-	cfg, enabled, err := mqttbroker.FromConfig(root)
-	if err != nil {
-		return err
-	}
-	broker := ""
-	managed := control.Config{Directory: directory, Fixed: fixed}
-	if enabled {
-		cfg.Directory = directory
-		b, err := devbroker.Start(cfg, logging.New(root.Resources().Logger()))
-		if err != nil {
+	s := parts{ParsedConfig: root, log: logging.New(root.Resources().Logger())}
+	for _, step := range []func(*parts) error{p.startState, p.startGuard, p.startBroker, p.startGateways, p.startAPIs, p.startWatch} {
+		if err := step(&s); err != nil {
 			return err
 		}
-		p.atStop(func() { _ = b.Close() })
-		managed.Broker = b
-		if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
-			broker = a.String()
-			managed.BrokerURL = "tcp://" + reachable(a)
-		}
-	}
-	gateways, err := websocketgateways.Start(root, broker)
-	if err != nil {
-		return err
-	}
-	p.atStop(gateways.Close)
-	connected, err := connectionapi.Start(root, &p.ready, management != nil)
-	if err != nil {
-		return err
-	}
-	p.atStop(within(requestTimeout, connected.Close))
-	if management != nil {
-		managed.Launch = p.launch
-		managed.Connections, managed.MaxMessageBytes = connected.Directory, connected.MaxMessageBytes
-		if managed.Streams, err = p.streams(root, api); err != nil {
-			return err
-		}
-		if err := management.Serve(managed, &p.ready); err != nil {
-			return err
-		}
-		p.atStop(management.Close) // before what it manages
-	}
-	if p.watch != nil {
-		p.atStop(p.watch.start(logging.New(root.Resources().Logger()), gateways, api))
 	}
 	return nil
 }
 
-// directory is who takes part; nil if that is not asked for.
-func (p *process) directory(management *managementapi.API, fixed registry.Config) (*registry.Directory, error) {
-	if management == nil {
-		return iotregistries.Directory(fixed)
+// parts are what the steps of start make, for those that follow.
+type parts struct {
+	*service.ParsedConfig
+	log        *slog.Logger
+	management *managementapi.API // nil: there is none
+	managed    control.Config     // what it manages
+	api        http.Handler       // of Benthos, without the guard
+	mqtt       string             // address of the MQTT broker in this process; empty: it has none over TCP
+	gateways   *websocketgateways.Gateways
+}
+
+// startState finds out who takes part: whom the config names, and whom the management API has kept.
+func (p *process) startState(s *parts) (err error) {
+	if s.managed.Fixed, err = iotregistries.FromConfig(s.ParsedConfig); err != nil {
+		return err
 	}
-	p.atStop(management.Close)
-	return management.Open(fixed)
+	if s.management, err = managementapi.FromConfig(s.ParsedConfig); err != nil {
+		return err
+	}
+	if s.management == nil {
+		s.managed.Directory, err = iotregistries.Directory(s.managed.Fixed)
+	} else {
+		p.atStop(s.management.Close)
+		s.managed.Directory, err = s.management.Open(s.managed.Fixed)
+	}
+	if s.managed.Directory != nil {
+		s.Resources().SetGeneric(registry.Key, s.managed.Directory)
+	}
+	return err
+}
+
+// startGuard puts the guard before Benthos' HTTP API.
+func (p *process) startGuard(s *parts) (err error) {
+	var stop func(context.Context)
+	if s.api, stop, err = httpguard.Start(s.ParsedConfig, p.mode, s.management.Callers(), p.ready.Err); err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, stop))
+	return nil
+}
+
+func (p *process) startBroker(s *parts) error {
+	cfg, enabled, err := mqttbroker.FromConfig(s.ParsedConfig)
+	if !enabled || err != nil {
+		return err
+	}
+	cfg.Directory = s.managed.Directory
+	b, err := devbroker.Start(cfg, s.log)
+	if err != nil {
+		return err
+	}
+	p.atStop(func() { _ = b.Close() })
+	s.managed.Broker = b
+	if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
+		s.mqtt, s.managed.BrokerURL = a.String(), "tcp://"+reachable(a)
+	}
+	return nil
+}
+
+func (p *process) startGateways(s *parts) (err error) {
+	if s.gateways, err = websocketgateways.Start(s.ParsedConfig, s.mqtt); err != nil {
+		return err
+	}
+	p.atStop(s.gateways.Close)
+	return nil
+}
+
+// startAPIs starts the connection API and the management API, as far as they are asked for.
+func (p *process) startAPIs(s *parts) error {
+	connected, err := connectionapi.Start(s.ParsedConfig, &p.ready, s.management != nil)
+	if err != nil {
+		return err
+	}
+	p.atStop(within(requestTimeout, connected.Close))
+	if s.management == nil {
+		return nil
+	}
+	s.managed.Launch = p.launch
+	s.managed.Connections, s.managed.MaxMessageBytes = connected.Directory, connected.MaxMessageBytes
+	if s.managed.Streams, err = p.streams(s.ParsedConfig, s.api); err != nil {
+		return err
+	}
+	if err := s.management.Serve(s.managed, &p.ready); err != nil {
+		return err
+	}
+	p.atStop(s.management.Close) // before what it manages
+	return nil
+}
+
+func (p *process) startWatch(s *parts) error {
+	if p.watch != nil {
+		p.atStop(p.watch.start(s.log, s.gateways, s.api))
+	}
+	return nil
 }
 
 // launched comes after start, and after the streams of files. In a binary of somebody else it may not come: they may have a
 // hook of their own.
 func (p *process) launched(*service.RunningStreamSummary) error {
-	close(p.launch)
+	p.launchOnce.Do(func() { close(p.launch) }) // a stream that is made anew starts, too
 	return nil
 }
 
