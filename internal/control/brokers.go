@@ -6,6 +6,8 @@ import (
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/iotcast/iotcast/internal/state"
 )
 
 // brokerService is yandex.cloud.iot.broker.v1.BrokerService.
@@ -23,7 +25,7 @@ func (s brokerService) List(_ context.Context, r *brokers.ListBrokersRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	all, next, err := s.k.brokers.list("", p, func(one *brokers.Broker) bool { return r.FolderId == "" || r.FolderId == one.FolderId })
+	all, next, err := s.k.brokers.list("", p, func(_ *state.Tx, one *brokers.Broker) bool { return r.FolderId == "" || r.FolderId == one.FolderId })
 	return &brokers.ListBrokersResponse{Brokers: all, NextPageToken: next}, err
 }
 
@@ -105,7 +107,7 @@ func (s brokerService) DeletePassword(ctx context.Context, r *brokers.DeleteBrok
 	return s.k.brokers.deletePassword(ctx, r.BrokerId, r.PasswordId)
 }
 
-func (s brokerService) ListOperations(_ context.Context, r *brokers.ListBrokerOperationsRequest) (*brokers.ListBrokerOperationsResponse, error) {
-	all, next, err := s.k.operationsOf(r.BrokerId, r.PageSize, r.PageToken, r.Filter)
+func (s brokerService) ListOperations(ctx context.Context, r *brokers.ListBrokerOperationsRequest) (*brokers.ListBrokerOperationsResponse, error) {
+	all, next, err := operationsOf(ctx, s.k.brokers, r.BrokerId, r.PageSize, r.PageToken, r.Filter)
 	return &brokers.ListBrokerOperationsResponse{Operations: all, NextPageToken: next}, err
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -61,20 +63,47 @@ func (c *calls) known(next http.Handler) http.Handler {
 			who.account, who.err = c.authenticate(r.Context(), r.Header)
 		}
 		ctx := context.WithValue(r.Context(), callerKey{}, who)
-		verb, path := r.Method, r.URL.EscapedPath()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		method := c.methodOf(r)
+		if who.err != nil && !open(method) { // before a body is read that nobody answers for
+			refuseUnknown(w, r.WithContext(ctx), who.err)
+		} else {
+			next.ServeHTTP(w, r.WithContext(ctx))
+		}
 		if who.reached.Load() {
 			return
-		}
-		method := unknown
-		if route := routeTo(c.routes, verb, colons.Replace(path)); route != nil {
-			method = route.Method
 		}
 		if who.refused == nil {
 			who.refused, who.status = status.Error(codes.Canceled, "the request broke off"), httpStatus(codes.Canceled)
 		}
 		c.record(ctx, &call{account: who.account}, method, who.refused, who.status)
 	})
+}
+
+// methodOf is what a request is for, or unknown.
+func (c *calls) methodOf(r *http.Request) string {
+	if route := routeTo(c.routes, r.Method, colons.Replace(r.URL.EscapedPath())); route != nil {
+		return route.Method
+	}
+	if methodOf(r.URL.Path) != nil {
+		return r.URL.Path
+	}
+	return unknown
+}
+
+// refuseUnknown refuses a request of nobody. Clients of gRPC are told by headers alone, as they are of errors that come before
+// any answer.
+func refuseUnknown(w http.ResponseWriter, r *http.Request, err error) {
+	s := status.Convert(err)
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		refuse(w, r, httpStatus(s.Code()), s.Code(), s.Message())
+		return
+	}
+	who := callerOf(r.Context())
+	who.refused, who.status = err, httpStatus(s.Code())
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Grpc-Status", strconv.Itoa(int(s.Code())))
+	w.Header().Set("Grpc-Message", url.PathEscape(s.Message()))
+	w.WriteHeader(http.StatusOK)
 }
 
 // call is one request, in its context.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,6 +96,19 @@ func newCertificate(field, text string) (certificate, error) {
 	return certificate{
 		Fingerprint: registry.Fingerprint(parsed), CreatedAt: now().AsTime(), Data: string(pem.EncodeToMemory(block)),
 	}, nil
+}
+
+// fingerprintOf is that of a certificate in PEM, which may have expired since it was added.
+func fingerprintOf(text string) (string, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return "", errors.New("is no certificate in PEM")
+	}
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", fmt.Errorf("is no X.509 certificate: %w", err)
+	}
+	return registry.Fingerprint(parsed), nil
 }
 
 // newPrivate are the credentials that a resource is created with.

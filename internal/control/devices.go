@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/state"
 )
 
 // deviceService is yandex.cloud.iot.devices.v1.DeviceService.
@@ -62,16 +63,16 @@ func monitoring(a devbroker.Activity) *devices.DeviceMonitoringData {
 
 func (s deviceService) List(_ context.Context, r *devices.ListDevicesRequest) (*devices.ListDevicesResponse, error) {
 	prefix, of := "", "devices "+r.GetFolderId()
-	folder := func(*devices.Device) bool { return true }
+	folder := func(*state.Tx, *devices.Device) bool { return true }
 	if id := r.GetRegistryId(); id != "" {
 		if _, err := s.k.registries.get(id); err != nil {
 			return nil, err
 		}
 		prefix, of = id+"/", "devices of "+id
 	} else if id := r.GetFolderId(); id != "" {
-		folder = func(d *devices.Device) bool {
-			e, err := s.k.registries.get(d.RegistryId)
-			return err == nil && e.resource.FolderId == id
+		folder = func(tx *state.Tx, d *devices.Device) bool {
+			e, err := s.k.registries.read(tx, d.RegistryId)
+			return err == nil && e != nil && e.resource.FolderId == id
 		}
 	}
 	p, err := pageOf(of, min(r.PageSize, maxDevicePage), r.PageToken)
@@ -178,7 +179,7 @@ func (s deviceService) DeletePassword(ctx context.Context, r *devices.DeleteDevi
 	return s.k.devices.deletePassword(ctx, r.DeviceId, r.PasswordId)
 }
 
-func (s deviceService) ListOperations(_ context.Context, r *devices.ListDeviceOperationsRequest) (*devices.ListDeviceOperationsResponse, error) {
-	all, next, err := s.k.operationsOf(r.DeviceId, r.PageSize, r.PageToken, r.Filter)
+func (s deviceService) ListOperations(ctx context.Context, r *devices.ListDeviceOperationsRequest) (*devices.ListDeviceOperationsResponse, error) {
+	all, next, err := operationsOf(ctx, s.k.devices, r.DeviceId, r.PageSize, r.PageToken, r.Filter)
 	return &devices.ListDeviceOperationsResponse{Operations: all, NextPageToken: next}, err
 }

@@ -58,6 +58,46 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
+// Two devices exchange their names, aliases and certificates in one import.
+func TestImportOfAnExchange(t *testing.T) {
+	d := newDesk(t)
+	d.registry("home")
+	one, two := selfSigned(t, "one"), selfSigned(t, "two")
+	create := func(name, alias, certificate string) {
+		t.Helper()
+		_, err := d.devices.Create(t.Context(), &devices.CreateDeviceRequest{
+			RegistryId: "home", Name: name, TopicAliases: map[string]string{alias: "$devices/{id}/"},
+			Certificates: []*devices.CreateDeviceRequest_Certificate{{CertificateData: certificate}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("one", "first/", one)
+	create("two", "second/", two)
+	_, text := d.rest(t, "GET", "/state", "")
+	marks := []string{"name: one", "name: two", "first/: $devices/one/", "second/: $devices/two/"}
+	swapped := strings.NewReplacer(marks[0], marks[1], marks[1], marks[0], marks[2], "second/: $devices/one/", marks[3], "first/: $devices/two/").Replace(text)
+	at := strings.Index(swapped, "certificates:")
+	first, second := swapped[at:], strings.LastIndex(swapped, "certificates:")
+	a, b := first[:strings.Index(first, "  - id:")], swapped[second:strings.Index(swapped, "brokers:")]
+	swapped = strings.NewReplacer(a, b, b, a).Replace(swapped)
+	if code, answer := d.rest(t, "PUT", "/state", swapped, "Content-Type", "application/yaml"); code != 200 {
+		t.Fatalf("%d %s\n%s", code, answer, swapped)
+	}
+	if topic := d.cfg.Directory.Resolve("home", "first/events"); topic != "$devices/two/events" {
+		t.Errorf("the alias stands for %q", topic)
+	}
+	got, err := d.devices.GetByName(t.Context(), &devices.GetByNameDeviceRequest{RegistryId: "home", DeviceName: "one"})
+	if err != nil || got.Id != "two" {
+		t.Errorf("one is %v (%v)", got, err)
+	}
+	d.restart()
+	if _, again := d.rest(t, "GET", "/state", ""); again != swapped {
+		t.Errorf("after a restart it is\n%s\nand was\n%s", again, swapped)
+	}
+}
+
 func TestImportsThatCannotBe(t *testing.T) {
 	d := newDesk(t)
 	filled(t, d)

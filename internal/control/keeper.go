@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 
 	brokers "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/broker/v1"
 	devices "github.com/yandex-cloud/go-genproto/yandex/cloud/iot/devices/v1"
@@ -27,6 +28,7 @@ type keeper struct {
 	brokers    *kind[*brokers.Broker]
 	triggers   *kind[*triggers.Trigger]
 	streams    *triggerStreams
+	changes    sync.RWMutex // see kind
 }
 
 // Resources that stand in the config file have this label.
@@ -45,7 +47,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	self := func(id string) string { return id }
 	k.registries = &kind[*devices.Registry]{
 		of: state.Registries, noun: "registry", idField: "registry_id", field: "iot_registries",
-		state: cfg.State, turns: all, fixed: map[string]*entry[*devices.Registry]{},
+		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*devices.Registry]{},
 		make: func() *devices.Registry { return new(devices.Registry) },
 		key:  plain, find: self, taken: taken,
 		parent: func(*devices.Registry) string { return "" },
@@ -55,7 +57,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	}
 	k.devices = &kind[*devices.Device]{
 		of: state.Devices, noun: "device", idField: "device_id", field: "iot_registries",
-		state: cfg.State, turns: all, fixed: map[string]*entry[*devices.Device]{},
+		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*devices.Device]{},
 		make: func() *devices.Device { return new(devices.Device) },
 		key:  func(id, registryID string) string { return registryID + "/" + id },
 		find: func(id string) string {
@@ -73,7 +75,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	}
 	k.brokers = &kind[*brokers.Broker]{
 		of: state.Brokers, noun: "broker", idField: "broker_id", field: "iot_brokers",
-		state: cfg.State, turns: all, fixed: map[string]*entry[*brokers.Broker]{},
+		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*brokers.Broker]{},
 		make: func() *brokers.Broker { return new(brokers.Broker) },
 		key:  plain, find: self, taken: taken,
 		parent: func(*brokers.Broker) string { return "" },
@@ -84,7 +86,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.streams = newTriggerStreams(cfg, log)
 	k.triggers = &kind[*triggers.Trigger]{
 		of: state.Triggers, noun: "trigger", idField: "trigger_id",
-		state: cfg.State, turns: newTurns(), endsFirst: true, // turns of their own: one may take seconds
+		state: cfg.State, turns: newTurns(), changes: &k.changes, endsFirst: true, // turns of their own: one may take seconds
 		make: func() *triggers.Trigger { return new(triggers.Trigger) },
 		key:  plain, find: self, taken: k.streams.taken,
 		parent: func(*triggers.Trigger) string { return "" },

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,6 +43,15 @@ type entry[T resource] struct {
 	fixed    bool // it stands in the config file, where alone it can be changed
 }
 
+// createdAt is zero for what stands in the config file.
+func (e *entry[T]) createdAt() time.Time {
+	created, ok := any(e.resource).(interface{ GetCreatedAt() *timestamppb.Timestamp })
+	if !ok || created.GetCreatedAt() == nil {
+		return time.Time{}
+	}
+	return created.GetCreatedAt().AsTime()
+}
+
 // private is what is never shown.
 type private struct {
 	Passwords    []password    `json:"passwords,omitempty"`
@@ -57,6 +67,7 @@ type kind[T resource] struct {
 	field   string // of the config file
 	state   *state.Store
 	turns   *turns
+	changes *sync.RWMutex                  // read-locked by each change, locked by an import
 	fixed   map[string]*entry[T]           // by key
 	make    func() T                       // an empty one
 	key     func(id, parent string) string // in the state
@@ -156,14 +167,15 @@ func (k *kind[T]) encode(e *entry[T]) (r state.Record, err error) {
 }
 
 // list is a page of the resources whose keys begin with prefix and which are wanted.
-func (k *kind[T]) list(prefix string, p page, wanted func(T) bool) (all []T, next string, err error) {
+// What wanted reads it must read by tx: one transaction within another may wait for a writer that waits for the first.
+func (k *kind[T]) list(prefix string, p page, wanted func(*state.Tx, T) bool) (all []T, next string, err error) {
 	entries := map[string]T{}
-	for key, e := range k.fixed {
-		if strings.HasPrefix(key, prefix) && key > p.after && wanted(e.resource) {
-			entries[key] = e.resource
-		}
-	}
 	err = k.state.Read(func(tx *state.Tx) error {
+		for key, e := range k.fixed {
+			if strings.HasPrefix(key, prefix) && key > p.after && wanted(tx, e.resource) {
+				entries[key] = e.resource
+			}
+		}
 		n := 0
 		for one, err := range tx.Walk(k.of, prefix, p.after) {
 			if err != nil {
@@ -173,7 +185,7 @@ func (k *kind[T]) list(prefix string, p page, wanted func(T) bool) (all []T, nex
 			if err != nil {
 				return err
 			}
-			if !wanted(e.resource) {
+			if !wanted(tx, e.resource) {
 				continue
 			}
 			entries[one.Key] = e.resource
@@ -265,6 +277,11 @@ func (k *kind[T]) isFixed(id string) error {
 // commit makes a change in the process, which may refuse it, and then on disk. Where the disk refuses, the process goes back.
 // To remove, it is the other way round where what is gone cannot be brought back.
 func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry[T], response proto.Message) (*operation.Operation, error) {
+	k.changes.RLock()
+	defer k.changes.RUnlock()
+	if err := k.unchanged(id, old); err != nil {
+		return nil, err
+	}
 	ids := callOf(ctx).ids // the audit log is to name what has been made, too
 	ids[k.idField] = id
 	if e := cmpOr(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
@@ -310,6 +327,18 @@ func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry
 	}
 	tag(ctx, version)
 	return op, nil
+}
+
+// unchanged fails if an import has come before a change that was under way. The caller must hold changes.
+func (k *kind[T]) unchanged(id string, old *entry[T]) error {
+	now, err := k.get(id)
+	switch {
+	case status.Code(err) == codes.NotFound && old == nil, err == nil && old != nil && now.version == old.version:
+		return nil
+	case err != nil && status.Code(err) != codes.NotFound:
+		return err
+	}
+	return status.Errorf(codes.Aborted, "%s %q has been changed by somebody else meanwhile: read it again", k.noun, id)
 }
 
 func cmpOr[T any](a, b *T) *T {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/state"
 )
 
@@ -93,11 +94,20 @@ func keep(tx *state.Tx, op *operation.Operation, resource string) error {
 	return tx.AddOperation(op.Id, resource, text)
 }
 
-// operationsOf is a page of the operations about a resource, the newest first.
-func (k *keeper) operationsOf(resource string, size int64, token, filter string) (all []*operation.Operation, next string, err error) {
+// operationsOf is a page of the operations about a resource, the newest first: of one that was there before under the same ID,
+// only those see them who may see everything.
+func operationsOf[T resource](ctx context.Context, k *kind[T], id string, size int64, token, filter string) (all []*operation.Operation, next string, err error) {
 	if filter != "" {
 		return nil, "", invalid(wrong("filter", "is not offered: leave it out"))
 	}
+	e, err := k.get(id)
+	switch everything := callOf(ctx).may(access.ViewerOfAll); {
+	case err != nil && (status.Code(err) != codes.NotFound || !everything):
+		return nil, "", err
+	case everything:
+		e = nil
+	}
+	resource := k.about(id)
 	p, err := pageOf("operations "+resource, size, token)
 	if err != nil {
 		return nil, "", err
@@ -107,6 +117,9 @@ func (k *keeper) operationsOf(resource string, size int64, token, filter string)
 			op := new(operation.Operation)
 			if err := proto.Unmarshal(text, op); err != nil {
 				return fmt.Errorf("reading an operation of the state: %w", err)
+			}
+			if e != nil && op.CreatedAt.AsTime().Before(e.createdAt()) {
+				return nil
 			}
 			all = append(all, op)
 		}
@@ -122,8 +135,9 @@ type operationService struct {
 	k *keeper
 }
 
-// Get returns an operation. All of them are done when they are answered, so there is nothing to wait for.
-func (s operationService) Get(_ context.Context, r *operation.GetOperationRequest) (*operation.Operation, error) {
+// Get returns an operation, to who has made it or may see everything. All of them are done when they are answered, so there is
+// nothing to wait for.
+func (s operationService) Get(ctx context.Context, r *operation.GetOperationRequest) (*operation.Operation, error) {
 	op := new(operation.Operation)
 	err := s.k.state.Read(func(tx *state.Tx) error {
 		text := tx.Operation(r.OperationId)
@@ -134,6 +148,9 @@ func (s operationService) Get(_ context.Context, r *operation.GetOperationReques
 	})
 	if err != nil {
 		return nil, err
+	}
+	if this := callOf(ctx); op.CreatedBy != this.caller() && !this.may(access.ViewerOfAll) {
+		return nil, denied(this.account, access.ViewerOfAll)
 	}
 	return op, nil
 }

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/iotcast/iotcast/internal/state"
 )
 
 // registryService is yandex.cloud.iot.devices.v1.RegistryService.
@@ -34,7 +36,7 @@ func (s registryService) List(_ context.Context, r *devices.ListRegistriesReques
 	if err != nil {
 		return nil, err
 	}
-	all, next, err := s.k.registries.list("", p, func(one *devices.Registry) bool { return r.FolderId == "" || r.FolderId == one.FolderId })
+	all, next, err := s.k.registries.list("", p, func(_ *state.Tx, one *devices.Registry) bool { return r.FolderId == "" || r.FolderId == one.FolderId })
 	return &devices.ListRegistriesResponse{Registries: all, NextPageToken: next}, err
 }
 
@@ -148,8 +150,8 @@ func (s registryService) ListDeviceTopicAliases(_ context.Context, r *devices.Li
 	return &devices.ListDeviceTopicAliasesResponse{Aliases: all, NextPageToken: next}, nil
 }
 
-func (s registryService) ListOperations(_ context.Context, r *devices.ListRegistryOperationsRequest) (*devices.ListRegistryOperationsResponse, error) {
-	all, next, err := s.k.operationsOf(r.RegistryId, r.PageSize, r.PageToken, r.Filter)
+func (s registryService) ListOperations(ctx context.Context, r *devices.ListRegistryOperationsRequest) (*devices.ListRegistryOperationsResponse, error) {
+	all, next, err := operationsOf(ctx, s.k.registries, r.RegistryId, r.PageSize, r.PageToken, r.Filter)
 	return &devices.ListRegistryOperationsResponse{Operations: all, NextPageToken: next}, err
 }
 

@@ -28,7 +28,6 @@ import (
 	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
@@ -234,7 +233,16 @@ func plainRoutes(k *keeper, cfg Config) []plainRoute {
 // registerConnections tells the server of what connection_api has.
 func registerConnections(s *grpc.Server, service connectionService) {
 	websocket.RegisterConnectionServiceServer(s, service)
-	healthpb.RegisterHealthServer(s, health.NewServer())
+	healthpb.RegisterHealthServer(s, healthService{})
+}
+
+// healthService is grpc.health.v1.Health, which needs no token. It has no Watch: streams of strangers would stay for ever.
+type healthService struct {
+	healthpb.UnimplementedHealthServer
+}
+
+func (healthService) Check(context.Context, *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
 }
 
 func connectionsOf(cfg Config) connectionService {

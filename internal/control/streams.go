@@ -170,6 +170,8 @@ func (s *triggerStreams) makeAll(ctx context.Context) error {
 // make makes the stream of a trigger that has none.
 func (s *triggerStreams) make(ctx context.Context, id string) {
 	defer s.kind.turns.take(id)()
+	s.kind.changes.RLock()
+	defer s.kind.changes.RUnlock()
 	e, err := s.kind.get(id)
 	if err != nil || e.resource.Status != triggers.Trigger_ACTIVE {
 		s.settle(id, nil)
@@ -289,6 +291,46 @@ func (s *triggerStreams) change(ctx context.Context, old, now *entry[*triggers.T
 		s.settle(id, s.streams.Create(ctx, id, before))
 	}
 	return err
+}
+
+// possible tells which trigger of an import could not be started.
+func (s *triggerStreams) possible(all []difference[*triggers.Trigger]) error {
+	if err := s.available(); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	running, err := s.streams.Running(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.now == nil {
+			continue
+		}
+		id := c.now.resource.Id
+		config, err := s.maker.Stream(c.now.resource, c.now.private.Unsubscribe)
+		if err == nil {
+			err = s.streams.Check(ctx, config)
+		}
+		if err == nil && running[id] && (c.old == nil || !s.has(running, c.old)) {
+			err = streamsapi.ErrExists
+		}
+		if err != nil {
+			return status.Errorf(codes.InvalidArgument, "trigger %q: %s", id, status.Convert(refusedStream(id, err)).Message())
+		}
+	}
+	return nil
+}
+
+// follow makes a trigger what it is after an import. One that cannot be started is tried again, as after a restart.
+func (s *triggerStreams) follow(ctx context.Context, c difference[*triggers.Trigger]) {
+	err := s.apply(context.WithoutCancel(ctx), c.old, c.now)
+	if err == nil || c.now == nil {
+		return
+	}
+	id := c.now.resource.Id
+	s.log.Error("The trigger cannot be started, and is tried again", "trigger_id", id, "error", err)
+	s.settle(id, err)
 }
 
 // end ends a trigger for good, and makes the MQTT broker forget its session, which would go on collecting messages that nobody

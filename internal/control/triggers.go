@@ -17,6 +17,7 @@ import (
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/streamsapi"
 	stream "github.com/iotcast/iotcast/internal/triggers"
 )
@@ -53,7 +54,7 @@ func (s triggerService) List(_ context.Context, r *triggers.ListTriggersRequest)
 	if err != nil {
 		return nil, err
 	}
-	all, next, err := s.k.triggers.list("", p, func(one *triggers.Trigger) bool {
+	all, next, err := s.k.triggers.list("", p, func(_ *state.Tx, one *triggers.Trigger) bool {
 		return (r.FolderId == "" || r.FolderId == one.FolderId) && (r.Filter == "" || name == one.Name)
 	})
 	return &triggers.ListTriggersResponse{Triggers: all, NextPageToken: next}, err
@@ -128,11 +129,11 @@ func (s triggerService) Delete(ctx context.Context, r *triggers.DeleteTriggerReq
 	return s.k.triggers.delete(ctx, r.TriggerId)
 }
 
-func (s triggerService) ListOperations(_ context.Context, r *triggers.ListTriggerOperationsRequest) (*triggers.ListTriggerOperationsResponse, error) {
+func (s triggerService) ListOperations(ctx context.Context, r *triggers.ListTriggerOperationsRequest) (*triggers.ListTriggerOperationsResponse, error) {
 	if err := s.k.streams.available(); err != nil {
 		return nil, err
 	}
-	all, next, err := s.k.operationsOf(s.k.triggers.about(r.TriggerId), r.PageSize, r.PageToken, r.Filter)
+	all, next, err := operationsOf(ctx, s.k.triggers, r.TriggerId, r.PageSize, r.PageToken, r.Filter)
 	return &triggers.ListTriggerOperationsResponse{Operations: all, NextPageToken: next}, err
 }
 
@@ -206,8 +207,8 @@ func violationsOf(r stream.Rule) (all []*violation) {
 }
 
 // checkUse fails unless a rule listens to somebody who is there, and the caller may see what it listens to and may act as its
-// service account. Old is the rule before, if there is one: what it uses, somebody has asked for who might. A rule that cannot
-// be is refused later.
+// service account, which is asked for whenever the rule changes: what the account sends, and where to, is by its leave. Old is
+// the rule before, if there is one. A rule that cannot be is refused later.
 func (s triggerService) checkUse(ctx context.Context, old, now *triggers.Trigger_Rule) error {
 	stream.Complete(now)
 	r, err := stream.RuleOf(now)
@@ -215,6 +216,9 @@ func (s triggerService) checkUse(ctx context.Context, old, now *triggers.Trigger
 		return nil
 	}
 	before := stream.Rule{Action: new(triggers.GatewayWebsocketBroadcast)}
+	if old = clone(old); old != nil {
+		stream.Complete(old)
+	}
 	if was, err := stream.RuleOf(old); err == nil {
 		before = was
 	}
@@ -227,7 +231,7 @@ func (s triggerService) checkUse(ctx context.Context, old, now *triggers.Trigger
 			return status.Errorf(codes.NotFound, "%s: there is no such registry or broker: make it first, as the trigger is to log in as %.64q", r.Path, source)
 		}
 	}
-	if account := r.Action.ServiceAccountId; account != "" && account != before.Action.ServiceAccountId && !this.may(access.ServiceAccountsUser, account) {
+	if account := r.Action.ServiceAccountId; account != "" && !proto.Equal(old, now) && !this.may(access.ServiceAccountsUser, account) {
 		return denied(this.account, access.ServiceAccountsUser, account)
 	}
 	return nil

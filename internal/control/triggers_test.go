@@ -624,6 +624,9 @@ func TestWhoMayUseWhat(t *testing.T) {
 		}
 	}
 	wants(t, s.checkUse(ctx, as("home", "sender"), as("home", "somebody")), codes.PermissionDenied, `"somebody"`)
+	elsewhere := as("home", "somebody")
+	elsewhere.GetIotMessage().GetGatewayWebsocketBroadcast().Path = "/elsewhere"
+	wants(t, s.checkUse(ctx, as("home", "somebody"), elsewhere), codes.PermissionDenied, `"somebody"`)
 	wants(t, s.checkUse(ctx, as("home", "sender"), as("other", "sender")), codes.PermissionDenied, `"other"`)
 }
 

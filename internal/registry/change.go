@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -68,6 +69,9 @@ func newMember(p Principal, c Credentials) (*member, error) {
 		return nil, because(ErrInvalid, err)
 	}
 	m := &member{Principal: p}
+	if n := max(len(c.PasswordHashes), len(c.Fingerprints)); n > maxCredentials {
+		return nil, because(ErrInvalid, fmt.Errorf("%v has %d passwords or certificates: it may have %d of each, since all are tried", p, n, maxCredentials))
+	}
 	for i, hash := range c.PasswordHashes {
 		if err := checkHash(hash); err != nil {
 			return nil, because(ErrInvalid, fmt.Errorf("%v: password_hashes[%d] %w", p, i, err))
@@ -179,6 +183,26 @@ func (d *Directory) Remove(id string) {
 	_ = d.told(nil, changed)
 }
 
+// Replace makes it the Directory of another config, all or nothing.
+func (d *Directory) Replace(cfg Config) error {
+	next, err := New(cfg)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	concerned := map[string]bool{}
+	for id := range d.members {
+		concerned[id] = true
+	}
+	for id, m := range next.members {
+		concerned[id] = true
+		m.remember(d.members[id])
+	}
+	d.members, d.certificates = next.members, next.certificates
+	d.mu.Unlock()
+	return d.told(nil, slices.Collect(maps.Keys(concerned)))
+}
+
 func (f *fleet) ids() []string {
 	ids := make([]string, 0, len(f.devices))
 	for id := range f.devices {
@@ -219,13 +243,7 @@ func sameID(m, other *member) error {
 // replace puts a member in the place of the one before, if there was one. The caller must hold mu and have asked free.
 func (d *Directory) replace(m *member) {
 	if old := d.members[m.ID]; old != nil {
-		for i, p := range m.passwords {
-			for _, known := range old.passwords {
-				if known.hash == p.hash {
-					m.passwords[i] = known // with what is remembered of it
-				}
-			}
-		}
+		m.remember(old)
 		d.drop(old)
 		if m.Role == DeviceRole {
 			m.fleet.aliases.remove(old.aliases)
@@ -234,6 +252,20 @@ func (d *Directory) replace(m *member) {
 	d.insert(m)
 	if m.Role == DeviceRole {
 		m.fleet.aliases.insert(m.aliases)
+	}
+}
+
+// remember takes over what is known of passwords that stay. Old may be nil.
+func (m *member) remember(old *member) {
+	if old == nil {
+		return
+	}
+	for i, p := range m.passwords {
+		for _, known := range old.passwords {
+			if known.hash == p.hash {
+				m.passwords[i] = known
+			}
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 const (
 	minPasswordChars = 14
 	maxPasswordBytes = 72 // bcrypt takes no more
+	maxCost          = 14 // about a second of CPU time
+	maxCredentials   = 10 // of a kind, of one
 )
 
 // CheckPassword tells why a password is too weak for the service, or returns nil.
@@ -59,8 +61,12 @@ func HashPassword(password string) (string, error) {
 }
 
 func checkHash(hash string) error {
-	if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil:
 		return errors.New("is not a bcrypt hash: make one with `iotcast password`")
+	case cost > maxCost:
+		return fmt.Errorf("has a cost of %d: each login would take minutes, so make one of at most %d", cost, maxCost)
 	}
 	return nil
 }
