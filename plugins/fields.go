@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,11 +19,21 @@ import (
 // gatewaysField can change while the process runs.
 const gatewaysField = "websocket_gateways"
 
+var inLine = regexp.MustCompile(`\bline \d+\b`)
+
+// lineOf is where an error of the parser is, if it says so.
+func lineOf(err error) string {
+	if line := inLine.FindString(err.Error()); line != "" {
+		return " in " + line
+	}
+	return ""
+}
+
 // fieldsOf are the top-level fields of a config, with what --set sets.
 func fieldsOf(text []byte, sets []string) (fields map[string]any, err error) {
 	text, _ = configtext.Expand(text, func(v configtext.Variable) (string, error) { return v.Value(os.LookupEnv) })
 	if err := yaml.Unmarshal(text, &fields); err != nil {
-		return nil, errors.New("it is no YAML: iotcast lint says where") // the error may show a secret
+		return nil, fmt.Errorf("it is no YAML%s: iotcast lint says what is wrong there", lineOf(err)) // the error may show a secret
 	}
 	if fields == nil {
 		fields = map[string]any{}

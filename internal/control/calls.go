@@ -95,6 +95,9 @@ func (c *calls) methodOf(r *http.Request) string {
 func refuseUnknown(w http.ResponseWriter, r *http.Request, err error) {
 	s := status.Convert(err)
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			w.Header().Set("Connection", "close") // or the answer would wait for the rest of the body
+		}
 		refuse(w, r, httpStatus(s.Code()), s.Code(), s.Message())
 		return
 	}

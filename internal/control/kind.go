@@ -316,7 +316,10 @@ func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry
 		return nil, k.refused(err)
 	}
 	if err := k.state.Write(write); err != nil {
-		return nil, errors.Join(err, k.apply(context.WithoutCancel(ctx), now, old))
+		if undo := k.apply(context.WithoutCancel(ctx), now, old); undo != nil {
+			return nil, fmt.Errorf("%w; and what was changed before could not be undone: %w", err, undo)
+		}
+		return nil, err
 	}
 	if now == nil {
 		return op, nil

@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -79,31 +80,53 @@ func (c *committer) Write(f func(*Tx) error) error {
 // again without it.
 func commit(db *bbolt.DB, batch []*change) {
 	for len(batch) > 0 {
-		var kept []*change
-		again := false
-		err := db.Update(func(tx *bbolt.Tx) error {
-			for i, one := range batch {
-				t := &Tx{tx: tx}
-				err := one.do(t)
-				if err == nil {
-					kept = append(kept, one)
-					continue
-				}
-				one.done <- err
-				if t.wrote {
-					kept = append(kept, batch[i+1:]...)
-					again = true
-					return err
-				}
-			}
-			return nil
-		})
+		var again bool
+		batch, again = attempt(db, batch)
 		if !again {
-			for _, one := range kept {
-				one.done <- err
-			}
 			return
 		}
-		batch = kept
 	}
+}
+
+// attempt writes a batch, and returns those that are to be tried again.
+func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
+	err := update(db, func(tx *bbolt.Tx) error {
+		for i, one := range batch {
+			t := &Tx{tx: tx}
+			err := one.do(t)
+			if err == nil {
+				left = append(left, one)
+				continue
+			}
+			one.done <- err
+			batch[i] = nil
+			if t.wrote {
+				left = append(left, batch[i+1:]...)
+				again = true
+				return err
+			}
+		}
+		return nil
+	})
+	if again && !errors.Is(err, errPanicked) {
+		return left, true
+	}
+	for _, one := range batch {
+		if one != nil {
+			one.done <- err
+		}
+	}
+	return nil, false
+}
+
+var errPanicked = errors.New("the state is damaged, or the program is wrong")
+
+// update is db.Update. bbolt panics at pages that are not what they should be: that ends a change, and not the process.
+func update(db *bbolt.DB, do func(*bbolt.Tx) error) (err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("%w: %v", errPanicked, why)
+		}
+	}()
+	return db.Update(do)
 }

@@ -92,7 +92,8 @@ func open(path string, options *bbolt.Options) (*bbolt.DB, error) {
 		return db, nil
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening %s: another process has it open: each needs a state_dir of its own", path)
-	case errors.Is(err, fs.ErrPermission):
+	}
+	if file := (*fs.PathError)(nil); errors.As(err, &file) { // not about what is in it
 		return nil, fmt.Errorf("opening the state: %w", err)
 	}
 	return nil, damaged(path, err)
@@ -115,7 +116,7 @@ func inspect(path string, size int64) (err error) {
 	if size == 0 { // bbolt would take it for a new one
 		return damaged(path, "it is empty")
 	}
-	db, err := open(path, &bbolt.Options{Timeout: openTimeout, ReadOnly: true})
+	db, err := open(path, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, PreLoadFreelist: true})
 	if err != nil {
 		return err
 	}
@@ -127,6 +128,11 @@ func inspect(path string, size int64) (err error) {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil || string(meta.Get(keyFormat)) != format {
 			return damaged(path, "another program, or another version, has written it")
+		}
+		// All pages, those that nobody asks for at the start among them.
+		err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return b.ForEach(func(_, _ []byte) error { return nil }) })
+		if err != nil {
+			return damaged(path, err)
 		}
 		t := &Tx{tx: tx}
 		for _, kind := range Kinds {

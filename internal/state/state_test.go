@@ -279,3 +279,14 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// Whatever ends a change ends that change alone.
+func TestPanicsEndAChange(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	if err := s.Write(func(*Tx) error { panic("damaged") }); !errors.Is(err, errPanicked) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Write(put("r/1", "1")); err != nil {
+		t.Error(err)
+	}
+}
