@@ -64,7 +64,7 @@ func (c *counter) run(ctx context.Context, url string, open func()) {
 // flood once and in order, and none is closed, and so does the one of a trigger what a device sends. RELOAD_CLIENTS=1000
 // and RELOAD_CHANGES=200 make it longer.
 func TestReloadUnderLoad(t *testing.T) {
-	clients, changes := 300, 60
+	clients, changes := 100, 30
 	if more, err := strconv.Atoi(os.Getenv("RELOAD_CLIENTS")); err == nil {
 		clients = more
 	}

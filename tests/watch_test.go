@@ -147,9 +147,7 @@ func TestWatch(t *testing.T) {
 	c.waitLog("the old one is put back")
 	eventually(t, "the old config is in use", updated)
 	eventually(t, "the old routes are there", func() bool { return c.status("/alarms", nil) == http.StatusSwitchingProtocols })
-	if status := c.status("/new", nil); status != http.StatusNotFound {
-		t.Errorf("the new route answers %d", status)
-	}
+	eventually(t, "the new route is gone", func() bool { return c.status("/new", nil) == http.StatusNotFound })
 	receive(t, c.page("/telemetry"), "five")
 	m.swap("config.yaml", base+ticking("nine", toTelemetry))
 	receive(t, ws, "nine")

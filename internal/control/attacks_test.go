@@ -121,8 +121,23 @@ func TestCredentialsAreBounded(t *testing.T) {
 		_, last = d.registries.AddPassword(t.Context(), &devices.AddRegistryPasswordRequest{RegistryId: "home", Password: goodPassword})
 	}
 	wants(t, last, codes.InvalidArgument, "home", "11")
-	expensive := "registries: [ { id: a, name: a, passwords: [ { hash: $2a$31$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm } ] } ]"
+	expensive := "registries: [ { id: a, name: a, passwords: [ { hash: $2a$31$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm } ] } ]\ndevices: []\nbrokers: []\ntriggers: []"
 	if code, text := d.rest(t, "PUT", "/state", expensive, "Content-Type", "application/yaml"); code != 400 || !strings.Contains(text, "cost of 31") {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+// What is small on the way is not unpacked.
+func TestCompressedBodies(t *testing.T) {
+	d := newDesk(t)
+	for _, header := range [][]string{
+		{"Content-Encoding", "gzip"},
+		{"Content-Encoding", "identity, gzip"},
+		{"Content-Type", "application/grpc+json", "Grpc-Encoding", "gzip"},
+		{"Content-Type", "application/grpc-web+json", "Grpc-Encoding", "gzip"},
+	} {
+		if code, text := d.rest(t, "POST", "/iot-devices/v1/registries", `{"name": "home"}`, header...); code != http.StatusUnsupportedMediaType {
+			t.Errorf("%v: %d %s", header, code, text)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,10 +79,11 @@ func TestImportOfAnExchange(t *testing.T) {
 	_, text := d.rest(t, "GET", "/state", "")
 	marks := []string{"name: one", "name: two", "first/: $devices/one/", "second/: $devices/two/"}
 	swapped := strings.NewReplacer(marks[0], marks[1], marks[1], marks[0], marks[2], "second/: $devices/one/", marks[3], "first/: $devices/two/").Replace(text)
-	at := strings.Index(swapped, "certificates:")
-	first, second := swapped[at:], strings.LastIndex(swapped, "certificates:")
-	a, b := first[:strings.Index(first, "  - id:")], swapped[second:strings.Index(swapped, "brokers:")]
-	swapped = strings.NewReplacer(a, b, b, a).Replace(swapped)
+	_, first, _ := strings.Cut(swapped, "certificates:")
+	first, rest, _ := strings.Cut(first, "  - id:")
+	_, second, _ := strings.Cut(rest, "certificates:")
+	second, _, _ = strings.Cut(second, "brokers:")
+	swapped = strings.NewReplacer(first, second, second, first).Replace(swapped)
 	if code, answer := d.rest(t, "PUT", "/state", swapped, "Content-Type", "application/yaml"); code != 200 {
 		t.Fatalf("%d %s\n%s", code, answer, swapped)
 	}
@@ -102,18 +104,31 @@ func TestImportsThatCannotBe(t *testing.T) {
 	d := newDesk(t)
 	filled(t, d)
 	_, before := d.rest(t, "GET", "/state", "")
+	whole := func(text string) string { // with what else a document has
+		for _, kind := range []string{"registries", "devices", "brokers", "triggers"} {
+			if !strings.Contains(text, kind+":") {
+				text += "\n" + kind + ": []"
+			}
+		}
+		return text
+	}
 	for name, text := range map[string]string{
+		"nothing": "", "an empty object": "{}", "one of four": "registries: []", "two documents": whole("registries: []") + "\n---\n" + whole("registries: []"),
+		"a long name":        whole("registries: [ { id: a, name: " + strings.Repeat("a", 51) + " } ]"),
+		"a status":           whole("registries: [ { id: a, name: a, status: BROKEN } ]"),
+		"an ID twice":        whole("registries: [ { id: a, name: a }, { id: a, name: b } ]"),
+		"another's print":    whole("registries: [ { id: a, name: a, certificates: [ { fingerprint: '" + strings.Repeat("ab", 32) + "', data: " + strconv.Quote(selfSigned(t, "x")) + " } ] } ]"),
 		"no YAML":            "a: [",
 		"a text":             "hello",
 		"another kind":       "functions: []",
-		"another field":      "registries: [ { id: a, name: a, color: red } ]",
-		"no name":            "registries: [ { id: a } ]",
-		"no such registry":   "devices: [ { id: a, name: a, registry_id: nowhere } ]",
-		"the same ID":        "registries: [ { id: a, name: a } ]\nbrokers: [ { id: a, name: a } ]",
-		"the same name":      "registries: [ { id: a, name: a }, { id: b, name: a } ]",
-		"no hash":            "registries: [ { id: a, name: a, passwords: [ { id: x, hash: secret } ] } ]",
-		"overlapping alias":  "registries: [ { id: r, name: r } ]\ndevices: [ { id: a, name: a, registry_id: r, topic_aliases: { x/: $devices/a/ } }, { id: b, name: b, registry_id: r, topic_aliases: { x/y/: $devices/b/ } } ]",
-		"a number as a name": "registries: [ { id: a, name: 7 } ]",
+		"another field":      whole("registries: [ { id: a, name: a, color: red } ]"),
+		"no name":            whole("registries: [ { id: a } ]"),
+		"no such registry":   whole("devices: [ { id: a, name: a, registry_id: nowhere } ]"),
+		"the same ID":        whole("registries: [ { id: a, name: a } ]\nbrokers: [ { id: a, name: a } ]"),
+		"the same name":      whole("registries: [ { id: a, name: a }, { id: b, name: a } ]"),
+		"no hash":            whole("registries: [ { id: a, name: a, passwords: [ { id: x, hash: secret } ] } ]"),
+		"overlapping alias":  whole("registries: [ { id: r, name: r } ]\ndevices: [ { id: a, name: a, registry_id: r, topic_aliases: { x/: $devices/a/ } }, { id: b, name: b, registry_id: r, topic_aliases: { x/y/: $devices/b/ } } ]"),
+		"a number as a name": whole("registries: [ { id: a, name: 7 } ]"),
 	} {
 		if code, answer := d.rest(t, "PUT", "/state", text, "Content-Type", "application/yaml"); code != 400 {
 			t.Errorf("%s: %d %s", name, code, answer)
@@ -131,7 +146,7 @@ func TestStateIsForAdministrators(t *testing.T) {
 		if code, text := d.rest(t, "GET", "/state", "", "Authorization", authorization); code != want {
 			t.Errorf("%s: %d %s", account, code, text)
 		}
-		if code, text := d.rest(t, "PUT", "/state", "{}", "Authorization", authorization); code != want {
+		if code, text := d.rest(t, "PUT", "/state", "registries: []\ndevices: []\nbrokers: []\ntriggers: []", "Content-Type", "application/yaml", "Authorization", authorization); code != want {
 			t.Errorf("%s: %d %s", account, code, text)
 		}
 	}

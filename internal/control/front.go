@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
-	"strings"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,10 +26,21 @@ func front(next http.Handler, g *guard.Guard) http.Handler {
 				"the body has the type "+kind+": send JSON with content-type application/json, or gRPC")
 			return
 		}
+		// What is small on the way may be large unpacked, and only that of gRPC is bounded then.
+		if packed := r.Header.Get("Content-Encoding"); packed != "" && packed != "identity" && !isGRPC(r) {
+			refuse(w, r, http.StatusUnsupportedMediaType, codes.InvalidArgument, "the body is compressed: send it as it is, without content-encoding")
+			return
+		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// types are those of bodies. gRPC has others, in which the library unpacks messages without bound.
+var types = []string{
+	"application/json", "application/yaml",
+	"application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpc-web+proto",
 }
 
 // foreignBody tells of a body that is neither JSON nor gRPC.
@@ -41,7 +52,7 @@ func foreignBody(r *http.Request) (kind string, bad bool) {
 	case err != nil:
 		return "that is malformed", true
 	}
-	return kind, kind != "application/json" && kind != "application/yaml" && kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") && !strings.HasPrefix(kind, "application/grpc-web")
+	return kind, !slices.Contains(types, kind)
 }
 
 // refuse answers as the services do: a google.rpc.Status in JSON.

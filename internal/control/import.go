@@ -25,7 +25,8 @@ import (
 	"github.com/iotcast/iotcast/internal/state"
 )
 
-const maxStateBytes = 256 << 20
+// maxStateBytes of a document. While it is read it takes some fifty times as much memory.
+const maxStateBytes = 64 << 20
 
 // importState makes the state what a document says, all or nothing: what can be wrong is found before, the disk gets it in one
 // piece, and so does the directory. Meanwhile nothing else is changed.
@@ -79,14 +80,9 @@ type plan struct {
 
 // plan reads a document and compares it with what there is. The caller must hold changes.
 func (k *keeper) plan(text []byte) (p plan, err error) {
-	var all snapshot
-	if err := yaml.Unmarshal(text, &all); err != nil {
-		return p, status.Errorf(codes.InvalidArgument, "the document is not the YAML that GET %s gives: %v", pathState, err)
-	}
-	for kind := range all {
-		if !slices.Contains(state.Kinds, kind) {
-			return p, invalid(wrong(string(kind), "is nothing that the state has: it has %v", state.Kinds))
-		}
+	all, err := readSnapshot(text)
+	if err != nil {
+		return p, err
 	}
 	homes, err1 := k.registries.entries(all)
 	fleet, err2 := k.devices.entries(all)
@@ -110,6 +106,29 @@ func (k *keeper) plan(text []byte) (p plan, err error) {
 		err = k.streams.possible(p.triggers)
 	}
 	return p, err
+}
+
+// readSnapshot reads a document. It must have all kinds, if only as empty lists: what is not there is removed, and a document
+// that was cut off, or is none, must not remove everything.
+func readSnapshot(text []byte) (all snapshot, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&all); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "the document is not the YAML that GET %s gives: %v", pathState, err)
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, status.Error(codes.InvalidArgument, "the document has another one behind it: give one")
+	}
+	for kind := range all {
+		if !slices.Contains(state.Kinds, kind) {
+			return nil, invalid(wrong(string(kind), "is nothing that the state has: it has %v", state.Kinds))
+		}
+	}
+	for _, kind := range state.Kinds {
+		if _, ok := all[kind]; !ok {
+			return nil, invalid(wrong(string(kind), "is missing: what is not in the document is removed, so if there are to be none, write %s: []", kind))
+		}
+	}
+	return all, nil
 }
 
 // directoryOf is who takes part by a document, and by the config file, if they can all be.
@@ -192,14 +211,24 @@ func (k *kind[T]) fromDocument(n yaml.Node) (*entry[T], error) {
 			return nil, err
 		}
 		if err := part.read(text); err != nil {
-			return nil, malformed(err)
+			return nil, fmt.Errorf("cannot be read: %s", plainText(err))
 		}
 	}
 	if e.resource.GetId() == "" || e.resource.GetName() == "" {
 		return nil, errors.New("needs an id and a name")
 	}
+	request := proto.Clone(k.request) // which says more of what can be than the resource does
+	for i := range request.ProtoReflect().Descriptor().Fields().Len() {
+		name := request.ProtoReflect().Descriptor().Fields().Get(i).Name()
+		if e.resource.ProtoReflect().Descriptor().Fields().ByName(name) == nil {
+			continue
+		}
+		if err := merge(nil, e.resource, request, string(name)); err != nil {
+			return nil, err
+		}
+	}
 	v := validator{}
-	v.message("", e.resource.ProtoReflect())
+	v.message("", request.ProtoReflect())
 	if len(v.violations) > 0 {
 		return nil, invalid(v.violations...)
 	}

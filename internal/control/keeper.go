@@ -48,8 +48,8 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.registries = &kind[*devices.Registry]{
 		of: state.Registries, noun: "registry", idField: "registry_id", field: "iot_registries",
 		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*devices.Registry]{},
-		make: func() *devices.Registry { return new(devices.Registry) },
-		key:  plain, find: self, taken: taken,
+		make: func() *devices.Registry { return new(devices.Registry) }, request: new(devices.CreateRegistryRequest),
+		key: plain, find: self, taken: taken,
 		parent: func(*devices.Registry) string { return "" },
 		apply: applied(cfg.Directory, func(r *devices.Registry, c registry.Credentials) error {
 			return cfg.Directory.PutRegistry(registryOf(r, c))
@@ -58,8 +58,8 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.devices = &kind[*devices.Device]{
 		of: state.Devices, noun: "device", idField: "device_id", field: "iot_registries",
 		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*devices.Device]{},
-		make: func() *devices.Device { return new(devices.Device) },
-		key:  func(id, registryID string) string { return registryID + "/" + id },
+		make: func() *devices.Device { return new(devices.Device) }, request: new(devices.CreateDeviceRequest),
+		key: func(id, registryID string) string { return registryID + "/" + id },
 		find: func(id string) string {
 			p, ok := cfg.Directory.Principal(id)
 			if !ok || p.Role != registry.DeviceRole {
@@ -76,8 +76,8 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.brokers = &kind[*brokers.Broker]{
 		of: state.Brokers, noun: "broker", idField: "broker_id", field: "iot_brokers",
 		state: cfg.State, turns: all, changes: &k.changes, fixed: map[string]*entry[*brokers.Broker]{},
-		make: func() *brokers.Broker { return new(brokers.Broker) },
-		key:  plain, find: self, taken: taken,
+		make: func() *brokers.Broker { return new(brokers.Broker) }, request: new(brokers.CreateBrokerRequest),
+		key: plain, find: self, taken: taken,
 		parent: func(*brokers.Broker) string { return "" },
 		apply: applied(cfg.Directory, func(b *brokers.Broker, c registry.Credentials) error {
 			return cfg.Directory.PutBroker(brokerOf(b, c))
@@ -87,8 +87,8 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.triggers = &kind[*triggers.Trigger]{
 		of: state.Triggers, noun: "trigger", idField: "trigger_id",
 		state: cfg.State, turns: newTurns(), changes: &k.changes, endsFirst: true, // turns of their own: one may take seconds
-		make: func() *triggers.Trigger { return new(triggers.Trigger) },
-		key:  plain, find: self, taken: k.streams.taken,
+		make: func() *triggers.Trigger { return new(triggers.Trigger) }, request: new(triggers.CreateTriggerRequest),
+		key: plain, find: self, taken: k.streams.taken,
 		parent: func(*triggers.Trigger) string { return "" },
 		apply:  k.streams.apply, complete: completeTrigger,
 	}

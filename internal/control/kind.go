@@ -70,6 +70,7 @@ type kind[T resource] struct {
 	changes *sync.RWMutex                  // read-locked by each change, locked by an import
 	fixed   map[string]*entry[T]           // by key
 	make    func() T                       // an empty one
+	request proto.Message                  // by which they are created
 	key     func(id, parent string) string // in the state
 	parent  func(T) string                 // the ID of what it belongs to, within which names are unique
 	find    func(id string) (key string)   // of what is there; empty if it cannot be

@@ -61,11 +61,15 @@ func malformed(err error) error {
 	return connect.NewError(connect.CodeInvalidArgument, errors.New(misread(err)))
 }
 
-// misread says what is wrong with a body. The library puts spaces of one kind or another into its texts, so that nobody
-// compares them.
+// plainText is that of an error of the library, which puts spaces of one kind or another into its texts, so that nobody compares
+// them.
+func plainText(err error) string {
+	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+}
+
+// misread says what is wrong with a body.
 func misread(err error) string {
-	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-	text = strings.Replace(text, "invalid value for bytes field", "invalid base64 for field", 1)
+	text := strings.Replace(plainText(err), "invalid value for bytes field", "invalid base64 for field", 1)
 	return fmt.Sprintf("the body is not the JSON that it must be: %.300s", text)
 }
 
@@ -135,6 +139,9 @@ func nothing(r *http.Request, hasBody bool) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
 }
 
+// maxDrained is how much of a body is read that is too large.
+const maxDrained = 4 << 20
+
 // answer is held back if it is an error.
 type answer struct {
 	http.ResponseWriter
@@ -189,6 +196,8 @@ func (a *answer) finish(r *http.Request, maxBytes int64) {
 	case body.Code == codes.Unknown:
 		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, "the request cannot be read: "+body.Message)
 	case unread && body.Code == codes.ResourceExhausted:
+		// Who has sent much more than is read sees the connection break, and not the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
 		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, tooLarge(maxBytes))
 	case unread:
 		refuse(a.ResponseWriter, r, a.status, body.Code, body.Message)

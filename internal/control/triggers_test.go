@@ -686,7 +686,7 @@ func TestTriggersInADocument(t *testing.T) {
 	if code, answer := put(without, text); code != 400 || !strings.Contains(answer, "iotcast streams") {
 		t.Errorf("without streams: %d %s", code, answer)
 	}
-	if code, answer := put(other.desk, "triggers: []"); code != 200 || len(other.ids()) > 0 {
+	if code, answer := put(other.desk, "registries: []\ndevices: []\nbrokers: []\ntriggers: []"); code != 200 || len(other.ids()) > 0 {
 		t.Errorf("%d %s, streams %v", code, answer, other.ids())
 	}
 }

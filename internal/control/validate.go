@@ -144,14 +144,21 @@ func (v *validator) field(path string, m protoreflect.Message, f protoreflect.Fi
 	}
 }
 
+// lengthOf bounds a text, also one of which its options say nothing.
+func lengthOf(f protoreflect.FieldDescriptor, r rules) bounds {
+	switch {
+	case f.Name() == "certificate_data":
+		return bounds{text: "<=32768", max: 32 << 10}
+	case r.length.text == "", f.Name() == "fingerprint", f.Name() == "page_token":
+		return bounds{text: "<=1024", max: 1024}
+	}
+	return r.length
+}
+
 func (v *validator) one(path string, f protoreflect.FieldDescriptor, value protoreflect.Value, rules rules) {
 	switch f.Kind() {
 	case protoreflect.StringKind:
-		length := rules.length
-		if lenient(f.Name()) {
-			length = bounds{}
-		}
-		v.text(path, value.String(), rules.pattern, length)
+		v.text(path, value.String(), rules.pattern, lengthOf(f, rules))
 	case protoreflect.BytesKind:
 		if n := len(value.Bytes()); !configured(f.FullName()) && !rules.length.hold(float64(n)) {
 			v.add(path, "has %d bytes, and may have %s", n, rules.length.text)
