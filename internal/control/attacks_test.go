@@ -141,3 +141,20 @@ func TestCompressedBodies(t *testing.T) {
 		}
 	}
 }
+
+// A page that is longer than any request may be.
+func TestLongPages(t *testing.T) {
+	d := newDesk(t)
+	for i := range 900 {
+		labels := map[string]string{}
+		for j := range 20 {
+			labels[fmt.Sprintf("label-%02d-%s", j, strings.Repeat("a", 40))] = strings.Repeat("b", 60)
+		}
+		if _, err := d.registries.Create(t.Context(), &devices.CreateRegistryRequest{Name: fmt.Sprint("r", i), Labels: labels}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, text := d.rest(t, "GET", "/iot-devices/v1/registries?pageSize=1000", ""); code != 200 || len(text) < 1<<21 {
+		t.Errorf("%d, %d bytes: %.200s", code, len(text), text)
+	}
+}

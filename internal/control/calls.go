@@ -45,6 +45,7 @@ type caller struct {
 	reached atomic.Bool // a method, whose interceptor records the request
 	refused error       // with this, where no method is reached
 	status  int         // of HTTP, to refused
+	large   bool        // the body has more bytes than it may have
 }
 
 type callerKey struct{}

@@ -21,10 +21,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// restOptions say how REST is made of gRPC.
-func restOptions(maxBytes int64) []vanguard.TranscoderOption {
+// maxAnswerBytes is far above a page of a thousand resources that are as long as they may be.
+const maxAnswerBytes = 64 << 20
+
+// restOptions say how REST is made of gRPC. The library has one bound for requests and answers: those of requests are bounded by
+// limited.
+func restOptions() []vanguard.TranscoderOption {
 	return []vanguard.TranscoderOption{
-		vanguard.WithDefaultServiceOptions(vanguard.WithMaxMessageBufferBytes(uint32(maxBytes))),
+		vanguard.WithDefaultServiceOptions(vanguard.WithMaxMessageBufferBytes(maxAnswerBytes)),
 		vanguard.WithCodec(func(types vanguard.TypeResolver) vanguard.Codec {
 			return strictJSON{vanguard.JSONCodec{
 				MarshalOptions:   protojson.MarshalOptions{Resolver: types},
@@ -83,6 +87,38 @@ func (c strictJSON) MarshalAppend(base []byte, m proto.Message) ([]byte, error) 
 		c.MarshalOptions.EmitUnpopulated = true
 	}
 	return c.JSONCodec.MarshalAppend(base, m)
+}
+
+// limited bounds the bodies of requests, but for those of gRPC, which has its own way.
+func (c *calls) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if kind := r.Header.Get("Content-Type"); !isGRPC(r) || strings.HasPrefix(kind, "application/grpc-web") {
+			whole := r.Body
+			r.Body = &bounded{ReadCloser: whole, left: c.maxBytes, who: callerOf(r.Context())}
+			defer func() { r.Body = whole }()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bounded is a body of which not more is read than may be.
+type bounded struct {
+	io.ReadCloser
+	left int64
+	who  *caller
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		b.who.large = true
+		return 0, errors.New("the body is too large")
+	}
+	return n, err
 }
 
 func tooLarge(maxBytes int64) string {
@@ -186,6 +222,10 @@ func (a *answer) finish(r *http.Request, maxBytes int64) {
 	case unread && who.err != nil:
 		unknown := status.Convert(who.err)
 		refuse(a.ResponseWriter, r, httpStatus(unknown.Code()), unknown.Code(), unknown.Message())
+	case who.large:
+		// Who has sent much more than is read sees the connection break, and not the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, tooLarge(maxBytes))
 	case err != nil && a.status == http.StatusMethodNotAllowed:
 		verbs := strings.FieldsFunc(a.Header().Get("Allow"), func(c rune) bool { return c == ',' || c == ' ' })
 		slices.Sort(verbs)
@@ -195,10 +235,6 @@ func (a *answer) finish(r *http.Request, maxBytes int64) {
 		refuse(a.ResponseWriter, r, a.status, codes.InvalidArgument, strings.TrimSpace(a.text.String()))
 	case body.Code == codes.Unknown:
 		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, "the request cannot be read: "+body.Message)
-	case unread && body.Code == codes.ResourceExhausted:
-		// Who has sent much more than is read sees the connection break, and not the answer.
-		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
-		refuse(a.ResponseWriter, r, http.StatusBadRequest, codes.InvalidArgument, tooLarge(maxBytes))
 	case unread:
 		refuse(a.ResponseWriter, r, a.status, body.Code, body.Message)
 	default:

@@ -161,7 +161,7 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 	)}
 	register(s.grpc)
 	c.routes, c.maxBytes = routesOf(s.grpc, plain), limit
-	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions(limit)...)
+	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc, restOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("making REST of gRPC: %w", err)
 	}
@@ -173,7 +173,7 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(bound, withHTTP2(cfg.TLS))
 	}
-	handler := c.rest(c.plain(transcoder, plain))
+	handler := c.rest(c.plain(c.limited(transcoder), plain))
 	both := new(http.Protocols)
 	both.SetHTTP1(true)
 	both.SetHTTP2(true)
@@ -183,6 +183,7 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 		Protocols:         both,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
+		WriteTimeout:      10 * time.Minute, // also of a stream, and of an import
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),

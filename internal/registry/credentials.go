@@ -56,6 +56,8 @@ func HashPassword(password string) (string, error) {
 	if err := CheckPassword(password); err != nil {
 		return "", err
 	}
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	return string(hash), err
 }
@@ -108,15 +110,23 @@ type digest [sha256.Size]byte
 // of the process, and the last right password of a hash is remembered, as a keyed digest: a fleet that connects again after
 // a restart of its network would else keep a small machine busy for minutes.
 type passwords struct {
-	key   []byte
-	slots chan struct{}
-	none  []byte // to compare with where there is no hash, so that the time does not tell who exists
+	key  []byte
+	none []byte // to compare with where there is no hash, so that the time does not tell who exists
+}
+
+// slots are for bcrypt, so that there is CPU time for the other work of the process. One is held for one hash: who has many
+// does not keep the others waiting.
+var slots = make(chan struct{}, max(1, runtime.NumCPU()/2))
+
+func compare(hash, password []byte) bool {
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	return bcrypt.CompareHashAndPassword(hash, password) == nil
 }
 
 func newPasswords() passwords {
 	p := passwords{
-		key:   make([]byte, sha256.Size),
-		slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
+		key: make([]byte, sha256.Size),
 		// Of a random password that nobody knows.
 		none: []byte("$2a$10$kkT5gBvl7XJh/DPzpPrU3u2187QcitBfXFU97ZuUNuEuZ6iivP6hm"),
 	}
@@ -135,14 +145,12 @@ func (p *passwords) match(known []*password, text []byte) *password {
 			return k
 		}
 	}
-	p.slots <- struct{}{}
-	defer func() { <-p.slots }()
 	if len(known) == 0 {
-		_ = bcrypt.CompareHashAndPassword(p.none, text)
+		compare(p.none, text)
 		return nil
 	}
 	for _, k := range known {
-		if bcrypt.CompareHashAndPassword([]byte(k.hash), text) == nil {
+		if compare([]byte(k.hash), text) {
 			k.right.Store(&sum)
 			return k
 		}
