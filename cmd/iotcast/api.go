@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/streamsapi"
 )
 
@@ -35,6 +36,11 @@ func apiFlags() []cli.Flag {
 			Name: flagAPIPasswordFile, EnvVars: []string{"IOTCAST_API_PASSWORD_FILE"},
 			Usage: "A `file` with the password, instead of the variable", Category: "iotcast",
 		},
+		&cli.StringFlag{
+			Name: flagToken, EnvVars: []string{"IOTCAST_TOKEN"}, Category: "iotcast",
+			Usage: "The `token` of an administrator, where management_api has tokens. Better set the environment variable, or name a file",
+		},
+		&cli.StringFlag{Name: flagTokenFile, EnvVars: []string{"IOTCAST_TOKEN_FILE"}, Category: "iotcast", TakesFile: true, Usage: "A `file` with the token, instead"},
 	}
 }
 
@@ -48,6 +54,14 @@ func openAPI(c *cli.Context) (*streamsapi.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--%s %w", flagAPI, err)
 	}
+	token, err := readToken(c)
+	if token == "" || user != nil || err != nil {
+		return api, err
+	}
+	if e, err := parseEndpoint(c.String(flagAPI)); err == nil && !e.secure && !guard.Loopback(e.address) {
+		return nil, fmt.Errorf("--%s %s has no TLS, and whoever is on the way could read the token: use https://", flagAPI, c.String(flagAPI))
+	}
+	api.Authorize(token)
 	return api, nil
 }
 

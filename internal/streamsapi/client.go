@@ -33,9 +33,13 @@ const (
 
 // Client is one process in streams mode.
 type Client struct {
-	base *url.URL
-	http http.Client
+	base  *url.URL
+	http  http.Client
+	token string // empty: none
 }
+
+// Authorize has each call carry a token, instead of a user's password.
+func (c *Client) Authorize(token string) { c.token = token }
 
 // New returns the client for an address such as http://127.0.0.1:4195. The user,
 // if there is one, logs in with each call.
@@ -107,6 +111,9 @@ func (c *Client) call(ctx context.Context, method, path, query string, body []by
 	if err != nil {
 		return nil, err
 	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		var inner *url.Error
@@ -135,6 +142,8 @@ func (c *Client) refusal(status int, answer string) error {
 		return &LintError{Lints: lints}
 	case text == "Stream already exists":
 		return ErrExists
+	case status == http.StatusUnauthorized && strings.Contains(text, "bearer token"):
+		return fmt.Errorf("iotcast at %s asks for a token, as management_api does: set IOTCAST_TOKEN, or IOTCAST_TOKEN_FILE (%s)", c.base.Redacted(), text)
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("iotcast at %s asks for another user name and password, those of its http_guard: set IOTCAST_API_USER, and IOTCAST_API_PASSWORD or IOTCAST_API_PASSWORD_FILE", c.base.Redacted())
 	case text == "":

@@ -283,3 +283,26 @@ func TestNoProcess(t *testing.T) {
 		}
 	}
 }
+
+// A token goes with each call, and one that is refused is named.
+func TestToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			http.Error(w, "a valid bearer token is needed: missing", http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer s.Close()
+	c, err := streamsapi.New(s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Running(t.Context()); err == nil || !strings.Contains(err.Error(), "IOTCAST_TOKEN") {
+		t.Error(err)
+	}
+	c.Authorize("secret")
+	if _, err := c.Running(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
