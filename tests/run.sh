@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 golangci_lint=v2.12.2
-fuzz_time=10000x # by number: go test takes its own time limit for a failure now and then
+fuzz_time=5000x # by number: go test takes its own time limit for a failure now and then
 model_time=1000x # of those that take a model through many steps for one input
 test_timeout=15m
 
