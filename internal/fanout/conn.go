@@ -22,7 +22,8 @@ type Conn struct {
 	mu       sync.Mutex
 	fd       int // of the socket, -1 where it cannot be written to directly (TLS) or is closed
 	blocked  bool
-	ended    bool // the socket is closed, nothing more can be done
+	ended    bool    // the socket is closed, nothing more can be done
+	takes    variant // how frames are made for it; never changed
 	cur      cursor
 	queue    *queue
 	hub      *Hub
@@ -50,7 +51,6 @@ type Conn struct {
 
 	peer      Peer
 	wire      wire    // how what it gets stands on it
-	takes     variant // the same, more exactly
 	deflate   bool    // the client may compress messages
 	listening bool    // somebody waits for what the client sends
 	deaf      bool    // what the client sends now is given up
