@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
+	"github.com/iotcast/iotcast/internal/turns"
 )
 
 // keeper keeps registries, devices and brokers: in the state, and in the directory by which the MQTT broker goes. It keeps
@@ -41,7 +42,7 @@ func fixedLabels() map[string]string { return map[string]string{labelManagedBy: 
 
 func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k := &keeper{state: cfg.State, directory: cfg.Directory, broker: cfg.Broker, fixed: cfg.Fixed}
-	all := newTurns()
+	all := new(turns.Turns)
 	taken := func(id string) bool { _, ok := cfg.Directory.Principal(id); return ok }
 	plain := func(id, _ string) string { return id }
 	self := func(id string) string { return id }
@@ -86,7 +87,7 @@ func newKeeper(cfg Config, log *slog.Logger) *keeper {
 	k.streams = newTriggerStreams(cfg, log)
 	k.triggers = &kind[*triggers.Trigger]{
 		of: state.Triggers, noun: "trigger", idField: "trigger_id",
-		state: cfg.State, turns: newTurns(), changes: &k.changes, endsFirst: true, // turns of their own: one may take seconds
+		state: cfg.State, turns: new(turns.Turns), changes: &k.changes, endsFirst: true, // turns of their own: one may take seconds
 		make: func() *triggers.Trigger { return new(triggers.Trigger) }, request: new(triggers.CreateTriggerRequest),
 		key: plain, find: self, taken: k.streams.taken,
 		parent: func(*triggers.Trigger) string { return "" },

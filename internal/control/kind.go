@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ import (
 	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
+	"github.com/iotcast/iotcast/internal/turns"
 )
 
 // resource is one of the types of the original that are kept.
@@ -66,7 +68,7 @@ type kind[T resource] struct {
 	idField string // of requests and metadata
 	field   string // of the config file
 	state   *state.Store
-	turns   *turns
+	turns   *turns.Turns                   // by ID: one change of a resource at a time
 	changes *sync.RWMutex                  // read-locked by each change, locked by an import
 	fixed   map[string]*entry[T]           // by key
 	make    func() T                       // an empty one
@@ -211,7 +213,7 @@ func (k *kind[T]) list(prefix string, p page, wanted func(*state.Tx, T) bool) (a
 func (k *kind[T]) choose(name string) (id string, end func()) {
 	id = name
 	for {
-		end = k.turns.take(id)
+		end = k.turn(id)
 		if !k.taken(id) && iotcore.ValidateID(k.idField, id) == nil {
 			return id, end
 		}
@@ -219,6 +221,12 @@ func (k *kind[T]) choose(name string) (id string, end func()) {
 		random := uuid.New()
 		id = fmt.Sprintf("%.40s-%x", name, random[:4])
 	}
+}
+
+// turn waits for the turn of a resource. The caller ends it by the function that it returns.
+func (k *kind[T]) turn(id string) (end func()) {
+	end, _ = k.turns.Take(context.Background(), id) // which waits as long as it takes
+	return end
 }
 
 // create makes a resource. The caller has its turn.
@@ -229,7 +237,7 @@ func (k *kind[T]) create(ctx context.Context, e *entry[T]) (*operation.Operation
 
 // update changes a resource. With the header if-match, it must still have that version.
 func (k *kind[T]) update(ctx context.Context, id string, change func(*entry[T]) (response proto.Message, err error)) (*operation.Operation, error) {
-	defer k.turns.take(id)()
+	defer k.turn(id)()
 	old, err := k.changeable(ctx, id)
 	if err != nil {
 		return nil, err
@@ -246,7 +254,7 @@ func (k *kind[T]) update(ctx context.Context, id string, change func(*entry[T]) 
 
 // delete removes a resource.
 func (k *kind[T]) delete(ctx context.Context, id string) (*operation.Operation, error) {
-	defer k.turns.take(id)()
+	defer k.turn(id)()
 	old, err := k.changeable(ctx, id)
 	if err != nil {
 		return nil, err
@@ -285,7 +293,7 @@ func (k *kind[T]) commit(ctx context.Context, id, parent string, old, now *entry
 	}
 	ids := callOf(ctx).ids // the audit log is to name what has been made, too
 	ids[k.idField] = id
-	if e := cmpOr(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
+	if e := cmp.Or(now, old); parent != "" && ids["registry_id"] == "" && e != nil {
 		ids["registry_id"] = parent
 	}
 	if now != nil && now.resource.GetName() == "" {
@@ -343,13 +351,6 @@ func (k *kind[T]) unchanged(id string, old *entry[T]) error {
 		return err
 	}
 	return status.Errorf(codes.Aborted, "%s %q has been changed by somebody else meanwhile: read it again", k.noun, id)
-}
-
-func cmpOr[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // write is the change on disk. Whatever may refuse it comes before anything is written.

@@ -169,7 +169,7 @@ func (s *triggerStreams) makeAll(ctx context.Context) error {
 
 // make makes the stream of a trigger that has none.
 func (s *triggerStreams) make(ctx context.Context, id string) {
-	defer s.kind.turns.take(id)()
+	defer s.kind.turn(id)()
 	s.kind.changes.RLock()
 	defer s.kind.changes.RUnlock()
 	e, err := s.kind.get(id)

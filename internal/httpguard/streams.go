@@ -20,6 +20,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/metricnames"
 	"github.com/iotcast/iotcast/internal/streamsapi"
+	"github.com/iotcast/iotcast/internal/turns"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 type streams struct {
 	linter *linter
 	names  *metricnames.Names
-	turns  turns
+	turns  turns.Turns  // by stream ID: of two changes at once, Benthos leaves a stream that runs for ever and that it no longer knows
 	check  func() error // of what /ready is to wait for; nil: nothing
 	next   http.Handler
 }
@@ -40,7 +41,7 @@ type streams struct {
 // newStreams routes with the router that Benthos routes with, so that both take a
 // path for the same.
 func newStreams(cfg Config, next http.Handler) http.Handler {
-	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), turns: turns{taken: map[string]chan struct{}{}}, check: cfg.Ready, next: next}
+	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), check: cfg.Ready, next: next}
 	router := mux.NewRouter()
 	prefixes := []string{""}
 	if cfg.RootPath != "" {
@@ -74,7 +75,7 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
-		end, err := s.turns.take(r.Context(), id)
+		end, err := s.turns.Take(r.Context(), id)
 		if err != nil { // the sender has left
 			return
 		}
@@ -85,7 +86,7 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request) {
 		}
 		s.forward(w, r, doc, id)
 	default:
-		end, err := s.turns.take(r.Context(), id)
+		end, err := s.turns.Take(r.Context(), id)
 		if err != nil {
 			return
 		}
@@ -156,7 +157,7 @@ func (s *streams) all(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	end, err := s.turns.take(r.Context(), ids...)
+	end, err := s.turns.Take(r.Context(), ids...)
 	if err != nil {
 		return
 	}
