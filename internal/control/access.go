@@ -58,7 +58,7 @@ func (c *calls) authorise(this *call, method string) error {
 func denied(account, role string, resources ...string) error {
 	on := ""
 	if len(resources) > 0 {
-		on = fmt.Sprintf(" on %q", resources[0])
+		on = fmt.Sprintf(" on %.64q", resources[0])
 	}
 	return status.Errorf(codes.PermissionDenied, "service account %q lacks the role %s%s: add it to management_api.access_bindings", account, role, on)
 }

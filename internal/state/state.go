@@ -129,10 +129,10 @@ func inspect(path string, size int64) (err error) {
 		if meta == nil || string(meta.Get(keyFormat)) != format {
 			return damaged(path, "another program, or another version, has written it")
 		}
-		// All pages, those that nobody asks for at the start among them.
-		err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return b.ForEach(func(_, _ []byte) error { return nil }) })
-		if err != nil {
-			return damaged(path, err)
+		for _, name := range [][]byte{bucketNames, bucketOperations, bucketHistory} { // the pages of the kinds are read below
+			if b := tx.Bucket(name); b != nil {
+				_ = b.ForEach(func(_, _ []byte) error { return nil })
+			}
 		}
 		t := &Tx{tx: tx}
 		for _, kind := range Kinds {
