@@ -39,6 +39,8 @@ require (
 
 require connectrpc.com/connect v1.19.1
 
+require github.com/evanw/esbuild v0.28.2
+
 require (
 	cuelang.org/go v0.17.1 // indirect
 	github.com/Jeffail/grok v1.1.0 // indirect
@@ -126,7 +128,7 @@ require (
 	golang.org/x/oauth2 v0.36.0 // indirect
 	golang.org/x/sys v0.47.0
 	golang.org/x/text v0.41.0 // indirect
-	google.golang.org/genproto/googleapis/api v0.0.0-20260401024825-9d38bb4040a9 // indirect
+	google.golang.org/genproto/googleapis/api v0.0.0-20260401024825-9d38bb4040a9
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260401024825-9d38bb4040a9
 	google.golang.org/grpc v1.80.0
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect

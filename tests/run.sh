@@ -228,6 +228,7 @@ beside 'soak' soak
 stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
 stage 'golangci-lint, with go vet' "$linter" run ./...
 stage 'reference is up to date' go run ./docs/generate -check
+stage 'pages are up to date' go run ./internal/page/bundle -check
 stage 'capacity page is up to date' go run ./docs/capacity -check
 stage 'licences' licences
 stage 'iotcast lint' lint_configs

@@ -72,3 +72,20 @@ func (g Grants) Allow(account, need string, resources ...string) bool {
 			(len(one.Resources) == 0 || slices.ContainsFunc(resources, func(id string) bool { return slices.Contains(one.Resources, id) }))
 	})
 }
+
+// Of are the roles of a service account, with those that come with them: which hold on all, and on which resources others do.
+func (g Grants) Of(account string) (all []string, restricted map[string][]string) {
+	all, restricted = []string{}, map[string][]string{}
+	for _, role := range GrantNames() {
+		if g.Allow(account, role) {
+			all = append(all, role)
+			continue
+		}
+		for _, one := range g {
+			if one.Account == account && includes(one.Role, role) {
+				restricted[role] = append(restricted[role], one.Resources...)
+			}
+		}
+	}
+	return all, restricted
+}

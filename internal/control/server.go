@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +64,8 @@ type Config struct {
 	Launch          <-chan struct{} // closed when Streams are there; nil: they are asked from time to time
 	TriggerTemplate []byte          // what the stream of a trigger is made of; nil: the usual
 	BrokerURL       string          // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
+
+	Console http.Handler // the page at /; nil: there is none
 
 	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
@@ -117,7 +120,7 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 		return nil, fmt.Errorf("trigger_template: %w", err)
 	}
 	s, err := bind(cfg, c, func(s *grpc.Server) { register(s, k, cfg) }, plainRoutes(k, cfg), func(next http.Handler) http.Handler {
-		return documented(next, managementDocument)
+		return withConsole(documented(next, managementDocument), cfg.Console)
 	})
 	if err != nil {
 		return nil, err
@@ -228,7 +231,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 
 // plainRoutes are those of the management API.
 func plainRoutes(k *keeper, cfg Config) []plainRoute {
-	return append(k.stateRoutes(), connectionsOf(cfg).extensions()...)
+	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg))
 }
 
 // registerConnections tells the server of what connection_api has.

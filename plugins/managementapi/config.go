@@ -25,6 +25,7 @@ const (
 	fieldResources        = "resources"
 	fieldStateDir         = "state_dir"
 	fieldTriggerTemplate  = "trigger_template"
+	fieldConsole          = "console"
 
 	defaultAddress = "127.0.0.1:4196"
 )
@@ -52,6 +53,10 @@ func Field() *service.ConfigField {
 			Description("A file with the stream that triggers become, for TLS to the MQTT broker, other processors, or a second output: one `iot_mqtt` and one `websocket_broadcast`, in which each trigger fills in its own fields. Where its `iot_mqtt` has no `urls`, triggers connect to `mqtt_broker` of this process, each as its registry or broker, or else to `tcp://localhost:1883` with `${IOTCAST_MQTT_USER}` and `${IOTCAST_MQTT_PASSWORD}`. It is read when the process starts. Empty means the one in [triggers](../triggers.md#the-template).").
 			Default("").
 			Example("/etc/iotcast/trigger.yaml"),
+		service.NewBoolField(fieldConsole).
+			Description("Serves the console at `/` of the address: a page that shows what flows, who is connected and what is wrong, and changes it. It has no power of its own: with `tokens` it asks for one, and shows and does what its roles allow. See [the console](../console.md).").
+			Default(false).
+			Example(true),
 	).
 		Description("The management API: registries, devices, brokers and triggers are made and changed while the process runs, and each change takes effect at once. It is the API of the original service, from its own published types, over gRPC and, on the same address, over REST; see [the management API](../management.md). `{}` starts it with the defaults.\n\n" +
 			"With it, `mqtt_broker` without `users` lets in only those that the config file or this API names.").
@@ -66,7 +71,7 @@ func Field() *service.ConfigField {
 			fieldStateDir: "/var/lib/iotcast",
 		}).
 		Default(map[string]any{
-			fieldAddress: "", fieldTLS: map[string]any{}, fieldTokens: map[string]any{}, fieldAccessBindings: []any{}, fieldStateDir: "", fieldTriggerTemplate: "",
+			fieldAddress: "", fieldTLS: map[string]any{}, fieldTokens: map[string]any{}, fieldAccessBindings: []any{}, fieldStateDir: "", fieldTriggerTemplate: "", fieldConsole: false,
 		}).
 		LintRule(`let keys = [ this.tokens.secret.or(""), this.tokens.jwks_file.or(""), this.tokens.jwks_url.or("") ].filter(k -> k != "").length() + this.tokens.public_key_files.or([]).length()
 root = if this.address.or("") == "" || $keys > 0 { [] } else if !this.address.re_match("^(?i)(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]):[0-9]+$") {

@@ -10,6 +10,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/console"
 	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
@@ -119,6 +120,11 @@ func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
 	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State, cfg.TriggerTemplate = a.address, a.verifier, a.grants, a.state, a.template
 	if cfg.TLS, err = tlsconfig.Server(a.conf, a.log); err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
+	}
+	if on, err := a.conf.FieldBool(fieldConsole); err != nil {
+		return err
+	} else if on {
+		cfg.Console = console.Handler()
 	}
 	requests := a.conf.Resources().Metrics().NewCounter("management_api_requests", "method", "code")
 	server, err := control.Start(cfg, func(method, code string) { requests.Incr(1, method, code) }, a.log)

@@ -6,7 +6,7 @@ import (
 	"embed"
 	"net/http"
 
-	"github.com/iotcast/iotcast/internal/gateway/staticfile"
+	"github.com/iotcast/iotcast/internal/staticfile"
 )
 
 // File is the name of the module that pages import. It imports EventsFile from beside it where

@@ -1,11 +1,9 @@
-// Package viewer serves the live viewer: one self-contained page that connects
-// to the routes of the gateway that serves it and draws what arrives.
+// Package viewer serves the live viewer: one self-contained page that connects to the routes of the gateway that serves it and
+// draws what arrives. Its document is made of the folder page, see internal/page/bundle.
 package viewer
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"html"
 	"net"
@@ -15,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/iotcast/iotcast/internal/gateway/client"
-	"github.com/iotcast/iotcast/internal/gateway/staticfile"
+	"github.com/iotcast/iotcast/internal/page"
 )
 
 // These pieces of the page are what render replaces; viewer_test.go asserts that
@@ -23,13 +21,7 @@ import (
 const (
 	titleSlot  = `<title>iotcast</title>`
 	configSlot = `{"title":"iotcast","routes":["/telemetry"],"publish":"mosquitto_pub"}`
-	// The page holds the client instead of importing it: it stays one document, which
-	// needs nothing else from the gateway, or from a proxy before it that lets
-	// WebSockets through.
-	importSlot = "import { connect } from './" + client.File + "';"
 )
-
-const scriptTag = `<script type="module">`
 
 //go:embed viewer.html
 var source string
@@ -54,12 +46,7 @@ func Handler(title string, routes []string, broker string) http.Handler {
 	if title == "" {
 		title = "iotcast"
 	}
-	page := render(title, routes, broker)
-	return staticfile.Handler(page, map[string]string{
-		"Content-Type":            "text/html; charset=utf-8",
-		"Content-Security-Policy": contentSecurityPolicy(page),
-		"Referrer-Policy":         "no-referrer", // the query may hold a token
-	})
+	return page.Handler(render(title, routes, broker))
 }
 
 // render puts title and routes into the page. The routes travel as JSON in a
@@ -78,10 +65,9 @@ func render(title string, routes []string, broker string) string {
 		panic(err) // strings always marshal
 	}
 	return strings.NewReplacer(
-		"\r\n", "\n", // browsers hash scripts and styles after this normalisation
 		titleSlot, "<title>"+html.EscapeString(title)+"</title>",
 		configSlot, string(config),
-	).Replace(strings.Replace(source, importSlot, client.Source, 1))
+	).Replace(source)
 }
 
 // publish is the command to publish at a broker with, without what it does anyway:
@@ -99,33 +85,4 @@ func publish(broker string) string {
 		command += " -p " + port
 	}
 	return command
-}
-
-// contentSecurityPolicy allows the page's own style and script, by their
-// hashes, the module for events, which that imports from the gateway, WebSockets, and
-// nothing else. Trusted Types turn an assignment of a
-// string to innerHTML, should one ever creep in, into an error.
-func contentSecurityPolicy(page string) string {
-	return strings.Join([]string{
-		"default-src 'none'",
-		"style-src " + hashSource(between(page, "<style>", "</style>")),
-		"script-src " + hashSource(between(page, scriptTag, "</script>")) + " 'self'",
-		"connect-src 'self' ws: wss:",
-		"img-src data:", // the icon
-		"base-uri 'none'",
-		"form-action 'none'",
-		"frame-ancestors 'self'",
-		"require-trusted-types-for 'script'",
-	}, "; ")
-}
-
-func hashSource(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-func between(s, open, end string) string {
-	_, s, _ = strings.Cut(s, open)
-	s, _, _ = strings.Cut(s, end)
-	return s
 }

@@ -1,0 +1,106 @@
+// The management API, as this page calls it. The token stands in memory alone: it is gone with the page.
+
+let token = '';
+export const useToken = value => { token = value; };
+
+// Refused is an answer that is no success: status is that of HTTP (0: there was none), fields are what is wrong with which field
+// of a request, [{ field, description }].
+export class Refused extends Error {
+  constructor(status, message, fields = []) {
+    super(message);
+    this.status = status;
+    this.fields = fields;
+  }
+}
+
+const headers = more => ({ ...(token && { authorization: `Bearer ${token}` }), ...more });
+
+async function refusal(response) {
+  const text = await response.text();
+  let answer;
+  try { answer = JSON.parse(text); } catch { /* a proxy has answered */ }
+  const fields = (answer?.details ?? []).flatMap(detail => detail.fieldViolations ?? []);
+  return new Refused(response.status, answer?.message ?? (text.slice(0, 300) || response.statusText), fields);
+}
+
+// call sends a request and returns its answer as JSON. An operation that has failed is thrown, of one that is done the
+// response is returned.
+export async function call(method, path, body, { signal, version } = {}) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method, signal, cache: 'no-store', credentials: 'omit',
+      headers: headers({ ...(body !== undefined && { 'content-type': 'application/json' }), ...(version && { 'if-match': version }) }),
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Refused(0, 'iotcast does not answer: is it running, and can this page still reach it?');
+  }
+  if (!response.ok) throw await refusal(response);
+  const answer = await response.json();
+  return answer && 'done' in answer && 'response' in answer ? answer.response : answer;
+}
+
+export const get = (path, options) => call('GET', path, undefined, options);
+export const post = (path, body = {}, options) => call('POST', path, body, options);
+export const patch = (path, body, options) => call('PATCH', path, body, options);
+export const remove = (path, options) => call('DELETE', path, undefined, options);
+
+// pages walks through a list: what of each page, as long as there are more.
+export async function* pages(path, field, options) {
+  const url = new URL(path, location.href);
+  do {
+    const page = await get(url.pathname + url.search, options);
+    yield page[field] ?? [];
+    url.searchParams.set('pageToken', page.nextPageToken ?? '');
+  } while (url.searchParams.get('pageToken'));
+}
+
+// follow reads server-sent events from a path, with the token in a header, which EventSource cannot send. It comes back by
+// itself when the stream ends. onData gets what each event holds; onState gets 'live', 'waiting' or, for good, 'refused', with
+// the error. It ends with the signal.
+export async function follow(path, { signal, onData, onState }) {
+  for (let wait = 500; !signal.aborted; wait = Math.min(2 * wait, 10_000)) {
+    try {
+      const response = await fetch(path, { signal, cache: 'no-store', credentials: 'omit', headers: headers({ accept: 'text/event-stream' }) });
+      if (!response.ok) throw await refusal(response);
+      onState?.('live');
+      wait = 500;
+      let rest = '';
+      for await (const text of texts(response.body)) {
+        const events = (rest + text).split('\n\n');
+        rest = events.pop();
+        for (const event of events) {
+          const data = event.split('\n').filter(line => line.startsWith('data: ')).map(line => line.slice(6)).join('\n');
+          if (data) onData(JSON.parse(data));
+        }
+      }
+      throw new Refused(0, 'The connection to iotcast has ended.');
+    } catch (error) {
+      if (signal.aborted) return;
+      if ([400, 401, 403, 404, 501].includes(error.status)) return onState?.('refused', error);
+      onState?.('waiting', error);
+    }
+    await new Promise(resolve => {
+      const timer = setTimeout(resolve, wait);
+      signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); }, { once: true });
+    });
+  }
+}
+
+// texts reads a body. A link that dies without a word is found out by the server's signs of life, which come each 10 s.
+async function* texts(body) {
+  const reader = body.getReader(), decoder = new TextDecoder();
+  try {
+    for (;;) {
+      let timer;
+      const silence = new Promise((_, reject) => { timer = setTimeout(() => reject(new Refused(0, 'Nothing came for 25 s.')), 25_000); });
+      const { done, value } = await Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
+      if (done) return;
+      yield decoder.decode(value, { stream: true });
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
