@@ -1,6 +1,9 @@
 package tap
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // MaxPayload is how many bytes of a payload are kept.
 const MaxPayload = 16 << 10
@@ -22,6 +25,13 @@ type Message struct {
 	Duplicate    bool
 	Stream       string // of Benthos, which is the ID of a trigger; "" outside streams mode
 	ReceivedAt   time.Time
+}
+
+// kept is the message with a copy of as much of its payload as is kept.
+func (m Message) kept(most int) Message {
+	m.PayloadBytes = max(m.PayloadBytes, len(m.Payload))
+	m.Payload = bytes.Clone(m.Payload[:min(len(m.Payload), most)])
+	return m
 }
 
 // The steps of a message's way.
@@ -57,6 +67,7 @@ type Step struct {
 	Last         *time.Time `json:"last,omitempty"`
 	NotConcerned int        `json:"not_concerned,omitempty"` // connections that had not chosen it
 	Waiting      int        `json:"waiting,omitempty"`       // whose socket is still full
+	HeldBack     int        `json:"held_back,omitempty"`     // for which an interval holds it back, or what is newer
 	Dropped      int        `json:"dropped,omitempty"`       // for which it was dropped
 	Closed       int        `json:"closed,omitempty"`        // that ended before
 

@@ -1,14 +1,33 @@
 // Package tap shows messages on their way through the process, to whoever follows. It imports nothing of Benthos, MQTT or HTTP.
+//
+// Components tell it what they do with a message, by its event ID, when [Tap.On] says that somebody follows: off, it costs
+// them an atomic load. A message that a follower wants has a way (ways.go), which collects its steps until nothing more
+// comes; then the follower gets it (follower.go). Apart from that it keeps the last message of each device (latest.go), if it
+// is asked to, and what was lost (losses.go).
+//
+// All of it is bounded, and nobody waits: what finds no room is left out, and counted for whoever followed it.
 package tap
 
 import (
-	"context"
+	"container/list"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Tap is told of messages and their steps. All of its methods may be called concurrently; of a nil Tap, On and Receives.
 type Tap struct {
 	followed, receives atomic.Bool
+
+	mu        sync.Mutex // guards what follows, and all ways and followers
+	followers map[*Follower]struct{}
+	ways      map[string]*way // by event ID, and by alias
+	order     list.List       // of *way, the oldest first
+	bytes     int             // of their payloads
+	envelopes map[string]*envelope
+	expiry    *time.Timer // of the oldest way; nil: there was none yet
+	latest    latest
+	losses    losses
 }
 
 type key struct{}
@@ -17,7 +36,9 @@ type key struct{}
 var Key any = key{}
 
 // New returns a tap that nobody follows.
-func New() *Tap { return &Tap{} }
+func New() *Tap {
+	return &Tap{followers: make(map[*Follower]struct{}), ways: make(map[string]*way), envelopes: make(map[string]*envelope)}
+}
 
 // On reports whether somebody follows, so that steps are worth noting.
 func (t *Tap) On() bool { return t != nil && t.followed.Load() }
@@ -25,56 +46,41 @@ func (t *Tap) On() bool { return t != nil && t.followed.Load() }
 // Receives reports whether somebody wants to hear of what is received.
 func (t *Tap) Receives() bool { return t != nil && t.receives.Load() }
 
-// KeepLatest has the last message of each device kept from now on.
-func (t *Tap) KeepLatest() {}
-
-// Receive begins the way of a message.
-func (t *Tap) Receive(m Message) {}
-
-// Note adds a step to the ways of messages.
-func (t *Tap) Note(s Step, eventIDs ...string) {}
-
-// Alias says that a message has another event ID from now on, too.
-func (t *Tap) Alias(eventID, alias string) {}
-
-// Envelope says of which messages an envelope is made. The id is the event ID that it is broadcast with.
-func (t *Tap) Envelope(id string, eventIDs []string) {}
-
-// NoteEnvelope adds a step to the ways of the messages of an envelope.
-func (t *Tap) NoteEnvelope(id string, s Step) {}
-
-// Lost keeps for Losses a message that is given up or rejected, whether or not anybody follows.
-func (t *Tap) Lost(m Message, s Step) {}
-
-// Losses are the last messages that were lost, the newest first.
-func (t *Tap) Losses() []Way { return nil }
-
-// Latest is the last message of each device of a registry since KeepLatest, of all registries if it is "", ordered by
-// registry and device.
-func (t *Tap) Latest(registryID string) []Message { return nil }
-
-// Filter says what to follow. An empty field asks for everything.
-type Filter struct {
-	DeviceIDs []string
-	Topics    []string // MQTT filters: a message matches if its device or its topic does, as with watch
-	Streams   []string
-	Gateway   string // with this or Path, only ways that pass there are told of
-	Path      string
-	Text      string // in the topic, the device ID or the payload, as far as it is kept; case does not matter
+// Receive begins the way of a message that an input has received.
+func (t *Tap) Receive(m Message) {
+	on := t.On()
+	if on {
+		m = m.kept(MaxPayload)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.latest.add(&m)
+	if on {
+		t.tell(&m)
+		t.begin(&m, false)
+	}
 }
 
-// Follow begins to follow. The follower must be closed.
-func (t *Tap) Follow(f Filter) *Follower { return &Follower{} }
-
-// Follower is told of messages.
-type Follower struct{}
-
-// Next waits for something to tell: messages that were received, ways that are done or will not be followed any longer, and
-// how many of both were left out since the last call for want of room. The error is ctx's.
-func (f *Follower) Next(ctx context.Context) (received []Message, ways []Way, skipped int, err error) {
-	<-ctx.Done()
-	return nil, nil, 0, ctx.Err()
+// Enter begins the way of a message which in this process begins with a broadcast: that of an envelope that came from
+// elsewhere. It is done when all broadcasts of it are.
+func (t *Tap) Enter(m Message) {
+	m = m.kept(MaxPayload)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.latest.add(&m)
+	t.tell(&m)
+	t.begin(&m, true)
 }
 
-// Close ends it.
-func (f *Follower) Close() {}
+// LeaveOut shows a message that an input has received and left out.
+func (t *Tap) LeaveOut(m Message, reason string) {
+	m = m.kept(MaxPayload)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := &way{Way: Way{Message: m, Done: true, Steps: []Step{received(&m), {Step: LeftOut, At: time.Now(), Stream: m.Stream, Reason: reason}}}}
+	for f := range t.followers {
+		if f.filter.wants(&m) {
+			f.way(w)
+		}
+	}
+}
