@@ -53,7 +53,7 @@ func (s consoleService) getOverview(ctx context.Context, w http.ResponseWriter, 
 	if s.overview == nil || *s.overview == nil {
 		return status.Error(codes.NotFound, "what flows is looked at for the console only: set management_api.console")
 	}
-	from := 0
+	from := -1 // what there is
 	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {
 		samples, findings, next, err := (*s.overview).Next(ctx, from)
 		if err != nil {
