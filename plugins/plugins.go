@@ -283,6 +283,7 @@ func (p *process) startAPIs(s *parts) error {
 		return err
 	}
 	s.managed.Metrics = metricsOf(s.api)
+	s.managed.MaskStream = httpguard.Masked
 	if err := s.management.Serve(s.managed, &p.ready); err != nil {
 		return err
 	}
