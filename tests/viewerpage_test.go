@@ -206,7 +206,7 @@ func TestViewerAsksForToken(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	for name, tokens := range map[string]string{
 		"subprotocol": `tokens: { secret: "` + secret + `", query_parameter: "", subprotocol_prefix: "bearer." }`,
-		"query":       `tokens: { secret: "` + secret + `" }`,
+		"query":       `tokens: { secret: "` + secret + `", query_parameter: access_token }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := startMosquitto(t)
