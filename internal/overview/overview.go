@@ -80,12 +80,12 @@ func (o *Overview) Close() {
 	o.ended.Wait()
 }
 
-// Next returns the samples from the nth on, of those that are kept, all findings, and the number of the sample to come. For a
-// negative n it returns all at once; else it waits for a sample, or fails with the context's error.
+// Next returns the samples from the nth on, of those that are kept, all findings, and the number of the sample to come. Below 0
+// it returns at once what there is; else it waits for a sample, or fails with the context's error.
 func (o *Overview) Next(ctx context.Context, n int) ([]Sample, []Finding, int, error) {
 	for {
 		o.mu.Lock()
-		samples, findings, next, news := o.history.since(n), o.findings, o.history.n, o.news
+		samples, findings, next, news := o.history.since(max(n, 0)), o.findings, o.history.n, o.news
 		o.mu.Unlock()
 		if n < 0 || next > n {
 			return samples, findings, next, nil
