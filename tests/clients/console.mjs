@@ -85,6 +85,7 @@ await run({
     await page.getByText('can be saved').waitFor();
     beside.yaml = await page.getByLabel('The stream as YAML').textContent();
     found.push(...await looks('trigger-new'));
+    await page.getByRole('button', { name: 'Create' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     return { ...beside, found, hash: await page.evaluate(() => location.hash) };
