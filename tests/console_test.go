@@ -275,3 +275,44 @@ func TestConsoleOfWhoMayOnlyLook(t *testing.T) {
 	}
 	c.looks("looker")
 }
+
+// The overview says what is wrong, what to do next, and what flows.
+func TestConsoleOverview(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/overview"})
+	c.do("see", args{"text": "No trigger yet"})
+	c.do("see", args{"text": "Nobody is connected"})
+	c.looks("overview-none")
+
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	connectGo(t, m.url("/telemetry"))
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(200 * time.Millisecond):
+				m.pub("$devices/boiler/events", `{"temperature": 61}`)
+			}
+		}
+	}()
+	for _, label := range []string{"Messages in", "Envelopes", "Deliveries", "Connections"} {
+		c.do("figure", args{"label": label})
+	}
+	close(stop)
+	<-ended
+	c.do("see", args{"text": "telemetry"})
+	c.looks("overview")
+
+	// What is wrong stands above.
+	m.post("/triggers/v1/triggers/telemetry:pause", "{}")
+	m.change("POST", "/iot-devices/v1/registries/home:disable", "{}")
+	m.post("/triggers/v1/triggers/telemetry:resume", "{}")
+	c.do("wrong-finding", nil)
+	c.looks("overview-wrong")
+}

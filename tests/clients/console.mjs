@@ -72,7 +72,7 @@ await run({
     };
     await page.keyboard.type('Telemetry!');
     await page.keyboard.press('Tab');
-    await page.getByText('can be saved').or(page.locator('.problems li')).first().waitFor();
+    await page.locator('[data-field=name] .error').waitFor();
     const beside = { name: await page.locator('[data-field=name] .error').textContent() };
     const found = await looks('trigger-new-problems');
     await page.getByLabel('Name', { exact: true }).focus();
@@ -119,6 +119,19 @@ await run({
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText(args.see).first().waitFor();
   },
+
+  // figure waits until a tile of the overview shows something other than nothing, and returns it.
+  async figure({ page, args }) {
+    const tile = page.getByRole('article', { name: args.label, exact: true }).locator('.now');
+    for (const end = Date.now() + 60_000; Date.now() < end;) {
+      const text = await tile.textContent().catch(() => '');
+      if (/[1-9]/.test(text)) return text;
+      await page.waitForTimeout(200);
+    }
+    throw new Error(`${args.label} shows ${await tile.textContent()}`);
+  },
+
+  async 'wrong-finding'({ page }) { await page.locator('.finding.error, .finding.warning').first().waitFor({ timeout: 60_000 }); },
 
   async buttons({ page }) { return main(page).locator('button, a.button').allTextContents(); },
 
