@@ -55,21 +55,16 @@ func (r recent) add(from, to *reading) {
 		r[key][0] += n
 	}
 	for stream, now := range to.triggers {
-		before := from.triggers[stream]
-		if before == nil {
-			before = new(counted)
-		}
+		before := from.countedOf(stream)
 		count(rise(before.failed, now.failed), "failed", stream)
+		count(rise(before.givenUp, now.givenUp), "given up", stream)
 		count(rise(before.dropped, now.dropped), "dropped", stream)
 		count(rise(before.nobody, now.nobody), "nobody", stream)
 		count(rise(before.sessionsLost, now.sessionsLost), "session", stream)
 		count(rise(before.envelopes, now.envelopes), "sent", stream)
 	}
 	for at, now := range to.routes {
-		before := from.routes[at]
-		if before == nil {
-			before = new(served)
-		}
+		before := from.servedOf(at)
 		count(rise(before.dropped, now.dropped), "left out", at.gateway, at.path)
 		count(rise(before.slow, now.slow), "slow", at.gateway, at.path)
 		for reason, n := range now.refused {
@@ -106,12 +101,12 @@ func (r recent) of(kind string) map[string]int {
 	return sums
 }
 
-// longLag is how old, in seconds, the oldest message may be that is not acknowledged.
-const longLag = 10
+// longLag is how old, in seconds, the oldest message may be that is not acknowledged. A batch may wait for a minute.
+const longLag = 70
 
 // find makes the findings, the worst first. Now is nil where the metrics cannot be read, which err says.
 func find(now *reading, err error, connected map[string]bool, r recent, facts Facts) []Finding {
-	f := findings{}
+	f := findings{facts: facts}
 	if err != nil {
 		f.add(Warning, "metrics", "What flows cannot be shown, since there are no metrics.", err.Error(),
 			"Set metrics.prometheus in the config: it is the default, and costs little.", "")
@@ -120,9 +115,10 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 		f.gateways(now, r)
 		f.routes(r)
 	}
+	f.limits(now)
 	for id, why := range facts.Failed {
 		f.add(Error, "start "+id, fmt.Sprintf("The trigger %s cannot be started.", id), why,
-			"Change the trigger, or what the reason names. It is tried again every 5 s.", viewOf(id))
+			"Change the trigger, or what the reason names. It is tried again every 5 s.", "#/triggers/"+url.PathEscape(id))
 	}
 	for _, node := range facts.Unreachable {
 		f.add(Warning, "node "+node, fmt.Sprintf("The node %s does not answer.", node), "",
@@ -145,7 +141,10 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 }
 
 // findings are made one by one.
-type findings struct{ all []Finding }
+type findings struct {
+	facts Facts
+	all   []Finding
+}
 
 func (f *findings) add(severity Severity, id, what, why, mend, view string) {
 	f.all = append(f.all, Finding{ID: id, Severity: severity, What: what, Why: why, Mend: mend, View: view})
@@ -153,32 +152,36 @@ func (f *findings) add(severity Severity, id, what, why, mend, view string) {
 
 func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
 	for stream, c := range now.triggers {
-		who := whoIs(stream)
+		who := f.whoIs(stream)
 		if !connected[stream] && c.up+c.refused > 0 {
-			f.add(Error, "broker "+stream, fmt.Sprintf("%s has no connection to its MQTT broker.", who), "It is tried again all the time; the log says why it fails.",
-				"Is the broker running, is the registry enabled, and are address, user and password right?", viewOf(stream))
+			f.add(Error, "broker "+stream, fmt.Sprintf("%s is not connected.", who), cmp.Or(f.facts.Disconnected[stream], "It is tried again all the time; the log says why it fails."),
+				"Is the MQTT broker running, is the registry enabled, and are address, user and password right?", f.viewOf(stream))
 		}
 		if c.lag > longLag {
 			f.add(Warning, "lag "+stream, fmt.Sprintf("%s is behind: its oldest message has waited for %.0f s.", who, c.lag), fmt.Sprintf("%.0f messages are not acknowledged.", c.unacked),
-				"Something behind the input is slow or fails: look at the failures, and at the output.", viewOf(stream))
+				"Something behind the input is slow or fails: look at the failures, and at the output.", f.viewOf(stream))
 		}
 	}
 	for stream, n := range r.of("failed") {
-		f.add(Error, "failed "+stream, fmt.Sprintf("%s had %s in the last 5 minutes.", whoIs(stream), several(n, "failure")), "",
-			"The messages that were given up stand at the trigger, each with its reason.", viewOf(stream))
+		f.add(Warning, "failed "+stream, fmt.Sprintf("The output of %s has failed %s in the last 5 minutes.", lower(f.whoIs(stream)), times(n)), "What is not given up is tried again.",
+			"The log has each error. Does the gateway with the path still exist?", f.viewOf(stream))
+	}
+	for stream, n := range r.of("given up") {
+		f.add(Error, "given up "+stream, fmt.Sprintf("%s has given up %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They failed in the pipeline, or can never be sent.",
+			"The messages stand at the trigger, each with its reason. A dead-letter topic in the template of triggers keeps them.", f.viewOf(stream))
 	}
 	for stream, n := range r.of("dropped") {
-		f.add(Warning, "dropped "+stream, fmt.Sprintf("%s has dropped %s in the last 5 minutes.", whoIs(stream), several(n, "message")), "They came faster than they could be sent.",
-			"Raise max_unacked or batching.count of iot_mqtt; to lose none of QoS 1 and 2, set clean_session to false.", viewOf(stream))
+		f.add(Warning, "dropped "+stream, fmt.Sprintf("%s has dropped %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They came faster than they could be sent.",
+			"Raise max_unacked or batching.count of iot_mqtt; to lose none of QoS 1 and 2, set clean_session to false.", f.viewOf(stream))
 	}
 	for stream, n := range r.of("session") {
-		f.add(Warning, "session "+stream, fmt.Sprintf("The MQTT broker has lost the session of %s %s.", lower(whoIs(stream)), times(n)), "Messages that it kept may be lost.",
-			"Let the broker keep sessions on disk, such as with persistence of Mosquitto or mqtt_broker.storage_file.", viewOf(stream))
+		f.add(Warning, "session "+stream, fmt.Sprintf("The MQTT broker has lost the session of %s %s.", lower(f.whoIs(stream)), times(n)), "Messages that it kept may be lost.",
+			"Let the broker keep sessions on disk, such as with persistence of Mosquitto or mqtt_broker.storage_file.", f.viewOf(stream))
 	}
 	sent := r.of("sent")
 	for stream, n := range r.of("nobody") {
 		if n == sent[stream] || sent[stream] == 0 {
-			f.add(Notice, "nobody "+stream, fmt.Sprintf("Nobody gets what %s sends.", lower(whoIs(stream))), "No connection is open on its path.",
+			f.add(Notice, "nobody "+stream, fmt.Sprintf("Nobody gets what %s sends.", lower(f.whoIs(stream))), "No connection is open on its path.",
 				"Open one, such as the viewer of the gateway; or give the route a history, for those that come later.", "#/connections")
 		}
 	}
@@ -186,7 +189,7 @@ func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
 
 func (f *findings) gateways(now *reading, r recent) {
 	for label, l := range now.gateways {
-		if l.up == 0 {
+		if f.facts.Gateways == nil && l.up == 0 {
 			f.add(Error, "gateway "+label, fmt.Sprintf("The gateway %s does not listen.", label), "The log says why.", "Is its address taken by another process, or not one of this machine?", "")
 		}
 	}
@@ -199,11 +202,11 @@ func (f *findings) gateways(now *reading, r recent) {
 func (f *findings) routes(r recent) {
 	for at, n := range r.of("slow") {
 		f.add(Warning, "slow "+at, fmt.Sprintf("%s on %s closed for being slow in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
-			"Raise queue_bytes, send less by watch or interval, or set slow_consumer to latest.", connectionsOf(at))
+			"Raise queue_bytes, or send less, by watch or min_interval; with slow_consumer: drop_oldest they stay and are told of the gap.", connectionsOf(at))
 	}
 	for at, n := range r.of("left out") {
 		f.add(Warning, "left out "+at, fmt.Sprintf("%s not sent to slow connections on %s in the last 5 minutes.", were(n, "message"), nameOf(at)), "slow_consumer drops what they do not read in time.",
-			"Each such client was told of the gap. It gets all with a larger queue_bytes, or less to read by watch or interval.", connectionsOf(at))
+			"Each such client was told of the gap. It gets all with a larger queue_bytes, or with less to read, by watch or min_interval.", connectionsOf(at))
 	}
 	for name, n := range r.of("handler") {
 		at, handler, _ := cutLast(name)
@@ -218,6 +221,37 @@ func (f *findings) routes(r recent) {
 			severity = Warning
 		}
 		f.add(severity, "refused "+name, fmt.Sprintf("%s refused on %s in the last 5 minutes.", were(n, "connection"), nameOf(at)), why, mend, "")
+	}
+}
+
+// limits are those that are nearly reached.
+func (f *findings) limits(now *reading) {
+	for label, g := range f.facts.Gateways {
+		if g.Failed != "" {
+			f.add(Error, "gateway "+label, fmt.Sprintf("The gateway %s does not accept connections.", label), g.Failed,
+				"Is its address taken by another process, or not one of this machine? Has the process any file left to open (ulimit -n)?", "")
+		}
+		f.near("connections "+label, "The gateway "+label, g.Connections, g.MaxConnections, connectionsOf(label+"\n"))
+		for path, r := range g.Routes {
+			at := label + "\n" + path
+			f.near("connections "+at, "The path "+nameOf(at), r.Connections, r.MaxConnections, connectionsOf(at))
+			if now == nil || now.routes[route{label, path}] == nil {
+				continue
+			}
+			if queued := now.routes[route{label, path}].queued; queued > nearly*float64(r.QueueBytes) {
+				f.add(Warning, "queue "+at, fmt.Sprintf("A connection on %s does not keep up: %.0f of %d bytes wait for it.", nameOf(at), queued, r.QueueBytes),
+					"With more, slow_consumer closes it or leaves messages out.", "Raise queue_bytes, or send less, by watch or min_interval.", connectionsOf(at))
+			}
+		}
+	}
+}
+
+// nearly is the part of a limit from which it is told of.
+const nearly = .9
+
+func (f *findings) near(id, what string, n, most int, view string) {
+	if most > 0 && float64(n) >= nearly*float64(most) {
+		f.add(Warning, id, fmt.Sprintf("%s has %d of the %d connections that it may have.", what, n, most), "", "Raise max_connections, or add a node.", view)
 	}
 }
 
@@ -250,17 +284,21 @@ func refusal(reason string) (why, mend string) {
 }
 
 // whoIs begins a sentence. Without a name it is the stream of a process that has one.
-func whoIs(stream string) string {
-	if stream == "" {
+func (f *findings) whoIs(stream string) string {
+	switch {
+	case stream == "":
 		return "The pipeline"
+	case f.facts.Triggers[stream]:
+		return "The trigger " + stream
 	}
-	return "The trigger " + stream
+	return "The stream " + stream
 }
 
 func lower(text string) string { return strings.ToLower(text[:1]) + text[1:] }
 
-func viewOf(stream string) string {
-	if stream == "" {
+// viewOf is the view of a trigger. Other streams have none.
+func (f *findings) viewOf(stream string) string {
+	if !f.facts.Triggers[stream] {
 		return ""
 	}
 	return "#/triggers/" + url.PathEscape(stream)
@@ -277,7 +315,11 @@ func nameOf(at string) string {
 
 func connectionsOf(at string) string {
 	gateway, path, _ := strings.Cut(at, "\n")
-	return "#/connections?" + url.Values{"gateway": {gateway}, "path": {path}}.Encode()
+	query := url.Values{"gateway": {gateway}}
+	if path != "" {
+		query.Set("path", path)
+	}
+	return "#/connections?" + query.Encode()
 }
 
 func cutLast(text string) (before, last string, ok bool) {

@@ -25,6 +25,23 @@ type Facts struct {
 	Unkept      bool              // what the management API makes is lost with the process
 	Open        string            // the address of the management API, where it is reached by other machines and without TLS
 	Unreachable []string          // nodes of the cluster
+
+	Triggers     map[string]bool    // the streams that are triggers, by their IDs
+	Disconnected map[string]string  // streams that have no connection now, and why; nil: it is not known, so metrics tell
+	Gateways     map[string]Gateway // those that there are, by their labels; nil: it is not known, so metrics tell
+}
+
+// Gateway is one as it is configured now.
+type Gateway struct {
+	Failed                      string // why it does not listen; empty: it does
+	Connections, MaxConnections int    // 0 at most: no limit
+	Routes                      map[string]RouteFacts
+}
+
+// RouteFacts is a route as it is configured now.
+type RouteFacts struct {
+	Connections, MaxConnections int   // 0 at most: no limit
+	QueueBytes                  int64 // that may wait for a connection
 }
 
 // Overview takes samples from Start to Close. Its methods may be called concurrently.
@@ -63,15 +80,15 @@ func (o *Overview) Close() {
 	o.ended.Wait()
 }
 
-// Next returns the samples from the nth on, of those that are kept, all findings, and the number of the sample to come. For 0
-// it returns at once; else it waits for a sample, or fails with the context's error.
+// Next returns the samples from the nth on, of those that are kept, all findings, and the number of the sample to come. Below 0
+// it returns at once what there is; else it waits for a sample, or fails with the context's error.
 func (o *Overview) Next(ctx context.Context, n int) ([]Sample, []Finding, int, error) {
 	for {
 		o.mu.Lock()
-		samples, findings, next, news := o.history.since(n), o.findings, o.history.n, o.news
+		samples, findings, next, news := o.history.since(max(n, 0)), o.findings, o.history.n, o.news
 		o.mu.Unlock()
-		if n == 0 || next > n {
-			return samples, findings, max(next, 1), nil
+		if n < 0 || next > n {
+			return samples, findings, next, nil
 		}
 		select {
 		case <-news:
@@ -108,14 +125,8 @@ func (o *Overview) take(ctx context.Context, at time.Time) {
 	}
 	sample := Sample{At: at.UTC(), Triggers: map[string]Trigger{}, Routes: map[string]Route{}}
 	if err == nil {
-		if facts.Streams { // metrics of what has ended stay
-			for stream := range now.triggers {
-				if !facts.Running[stream] {
-					delete(now.triggers, stream)
-				}
-			}
-		}
-		o.follow(now)
+		now.keep(facts)
+		o.follow(now, facts.Disconnected)
 	}
 	if err == nil && o.last != nil {
 		sample = sampleOf(o.last, now, o.connected, at.UTC(), at.Sub(o.lastAt))
@@ -137,18 +148,21 @@ func (o *Overview) take(ctx context.Context, at time.Time) {
 }
 
 // follow notes which triggers are connected. Their counters go on when a stream is made anew, so it is changes that count.
-func (o *Overview) follow(now *reading) {
+func (o *Overview) follow(now *reading, disconnected map[string]string) {
 	for stream := range o.connected {
 		if now.triggers[stream] == nil {
 			delete(o.connected, stream)
 		}
 	}
 	for stream, c := range now.triggers {
-		var before counted
-		if o.last != nil && o.last.triggers[stream] != nil {
-			before = *o.last.triggers[stream]
+		before := new(counted)
+		if o.last != nil {
+			before = o.last.countedOf(stream)
 		}
+		_, known := disconnected[stream]
 		switch {
+		case disconnected != nil:
+			o.connected[stream] = !known
 		case c.up != before.up:
 			o.connected[stream] = true
 		case c.lost != before.lost, c.refused != before.refused:

@@ -2,6 +2,7 @@ package overview
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 
 	dto "github.com/prometheus/client_model/go"
@@ -14,15 +15,21 @@ type reading struct {
 	triggers map[string]*counted // by stream of Benthos
 	routes   map[route]*served
 	gateways map[string]*listening // by label
+
+	// Metrics of what has ended stay, and go on when it comes again.
+	ended       map[string]*counted
+	endedRoutes map[route]*served
 }
 
 // counted is one trigger, or another stream.
 type counted struct {
-	received, envelopes, failed, dropped float64
-	nobody                               float64 // envelopes for which no connection was open
-	sessionsLost                         float64
-	unacked, lag                         float64
-	up, lost, refused                    float64 // connections of the input
+	received, envelopes, dropped float64
+	failed                       float64 // tries of the output that failed
+	givenUp                      float64 // messages
+	nobody                       float64 // envelopes for which no connection was open
+	sessionsLost                 float64
+	unacked, lag                 float64
+	up, lost, refused            float64 // connections of the input
 }
 
 // route names one.
@@ -32,10 +39,11 @@ func (r route) String() string { return r.gateway + " " + r.path }
 
 // served is one route.
 type served struct {
-	connections, queued                                    float64
-	envelopes, deliveries, bytes, dropped, slow, delay, of float64
-	refused                                                map[string]float64 // handshakes, by reason
-	handlers                                               map[string]float64 // that failed, by name
+	connections, queued                         float64
+	envelopes, deliveries, bytes, dropped, slow float64
+	delay, of                                   float64            // seconds, and how many they were
+	refused                                     map[string]float64 // handshakes, by reason
+	handlers                                    map[string]float64 // that failed, by name
 }
 
 // listening is one gateway.
@@ -51,7 +59,7 @@ func read(text []byte) (*reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the metrics: %w", err)
 	}
-	r := &reading{triggers: map[string]*counted{}, routes: map[route]*served{}, gateways: map[string]*listening{}}
+	r := &reading{triggers: map[string]*counted{}, routes: map[route]*served{}, gateways: map[string]*listening{}, ended: map[string]*counted{}, endedRoutes: map[route]*served{}}
 	for name, family := range families {
 		if add := ofTrigger[name]; add != nil {
 			for _, m := range family.Metric {
@@ -77,14 +85,53 @@ func read(text []byte) (*reading, error) {
 	return r, nil
 }
 
+// keep parts what there is from what has ended.
+func (r *reading) keep(facts Facts) {
+	for stream, c := range r.triggers {
+		if facts.Streams && !facts.Running[stream] {
+			r.ended[stream] = c
+			delete(r.triggers, stream)
+		}
+	}
+	if facts.Gateways == nil {
+		return
+	}
+	for at, s := range r.routes {
+		if _, ok := facts.Gateways[at.gateway].Routes[at.path]; !ok {
+			r.endedRoutes[at] = s
+			delete(r.routes, at)
+		}
+	}
+	for label := range r.gateways {
+		if _, ok := facts.Gateways[label]; !ok {
+			delete(r.gateways, label)
+		}
+	}
+}
+
+// countedOf is what was counted of a stream, whether or not it ran.
+func (r *reading) countedOf(stream string) *counted {
+	if c := cmp.Or(r.triggers[stream], r.ended[stream]); c != nil {
+		return c
+	}
+	return new(counted)
+}
+
+// servedOf is what was counted of a route, whether or not it was there.
+func (r *reading) servedOf(at route) *served {
+	if s := cmp.Or(r.routes[at], r.endedRoutes[at]); s != nil {
+		return s
+	}
+	return new(served)
+}
+
 // ofTrigger is what metrics say of a stream.
 var ofTrigger = map[string]func(*counted, float64){
 	"input_received":                     func(c *counted, v float64) { c.received += v },
 	"output_sent":                        func(c *counted, v float64) { c.envelopes += v },
 	"output_error":                       func(c *counted, v float64) { c.failed += v },
-	"processor_error":                    func(c *counted, v float64) { c.failed += v },
-	"iot_mqtt_rejected":                  func(c *counted, v float64) { c.failed += v },
-	"websocket_broadcast_failed":         func(c *counted, v float64) { c.failed += v },
+	"iot_mqtt_rejected":                  func(c *counted, v float64) { c.givenUp += v },
+	"websocket_broadcast_failed":         func(c *counted, v float64) { c.givenUp += v },
 	"iot_mqtt_dropped":                   func(c *counted, v float64) { c.dropped += v },
 	"websocket_broadcast_no_connections": func(c *counted, v float64) { c.nobody += v },
 	"iot_mqtt_session_lost":              func(c *counted, v float64) { c.sessionsLost += v },
@@ -104,7 +151,7 @@ var ofRoute = map[string]func(*served, *dto.Metric){
 	"websocket_bytes":        func(s *served, m *dto.Metric) { s.bytes = value(m) },
 	"websocket_dropped":      func(s *served, m *dto.Metric) { s.dropped = value(m) },
 	"websocket_fanout_latency_ns": func(s *served, m *dto.Metric) {
-		s.delay = m.GetSummary().GetSampleSum() + m.GetHistogram().GetSampleSum()
+		s.delay = m.GetSummary().GetSampleSum()/1e9 + m.GetHistogram().GetSampleSum() // Connect has histograms in seconds
 		s.of = float64(m.GetSummary().GetSampleCount() + m.GetHistogram().GetSampleCount())
 	},
 	"websocket_closed": func(s *served, m *dto.Metric) {

@@ -13,8 +13,8 @@ import (
 type Trigger struct {
 	Received  figure `json:"received"`
 	Envelopes figure `json:"envelopes"`
-	Failed    figure `json:"failed"` // rejected, given up, or an error of a processor or an output
-	Dropped   figure `json:"dropped"`
+	Failed    figure `json:"failed"`      // given up, or an error of the output, after which it is tried again
+	Dropped   figure `json:"dropped"`     // for want of room, or of a connection
 	Unacked   figure `json:"unacked"`     // messages now
 	Lag       figure `json:"lag_seconds"` // age of the oldest of them now
 	Connected bool   `json:"connected"`   // to its MQTT broker
@@ -92,6 +92,9 @@ func put[T any](all map[string]*series[T], values map[string]T, n int) {
 	i := n % kept
 	for name, v := range values {
 		if all[name] == nil {
+			if len(all) == maxSeries {
+				forget(all, values)
+			}
 			all[name] = new(series[T])
 		}
 		all[name].values[i], all[name].has[i], all[name].last = v, true, n
@@ -106,13 +109,21 @@ func put[T any](all map[string]*series[T], values map[string]T, n int) {
 	}
 }
 
+// forget makes room: it drops the series that ended first. One has ended, since values are not more than may be kept.
+func forget[T any](all map[string]*series[T], values map[string]T) {
+	oldest := ""
+	for name, one := range all {
+		if _, ok := values[name]; !ok && (all[oldest] == nil || one.last < all[oldest].last) {
+			oldest = name
+		}
+	}
+	delete(all, oldest)
+}
+
 // since returns the samples from the nth on, as far as they are kept.
 func (h *history) since(n int) []Sample {
 	samples := []Sample{}
-	for ; n < h.n; n++ {
-		if h.n-n > kept {
-			continue
-		}
+	for n = max(n, 0, h.n-kept); n < h.n; n++ {
 		i := n % kept
 		samples = append(samples, Sample{At: h.at[i], Triggers: at(h.triggers, i), Routes: at(h.routes, i)})
 	}
@@ -134,13 +145,10 @@ func sampleOf(from, to *reading, connected map[string]bool, at time.Time, took t
 	s := Sample{At: at, Triggers: map[string]Trigger{}, Routes: map[string]Route{}}
 	rate := func(before, now float64) figure { return figure(rise(before, now) / took.Seconds()) }
 	for i, stream := range slices.Sorted(maps.Keys(to.triggers)) {
-		now, before := to.triggers[stream], from.triggers[stream]
-		if before == nil {
-			before = new(counted)
-		}
+		now, before := to.triggers[stream], from.countedOf(stream)
 		one := Trigger{
 			Received: rate(before.received, now.received), Envelopes: rate(before.envelopes, now.envelopes),
-			Failed: rate(before.failed, now.failed), Dropped: rate(before.dropped, now.dropped),
+			Failed: rate(before.failed+before.givenUp, now.failed+now.givenUp), Dropped: rate(before.dropped+before.nobody, now.dropped+now.nobody),
 			Unacked: figure(now.unacked), Lag: figure(now.lag), Connected: connected[stream],
 		}
 		if i < maxSeries-1 || len(to.triggers) == maxSeries {
@@ -159,10 +167,7 @@ func sampleOf(from, to *reading, connected map[string]bool, at time.Time, took t
 	}
 	paths := slices.SortedFunc(maps.Keys(to.routes), func(a, b route) int { return strings.Compare(a.String(), b.String()) })
 	for i, r := range paths {
-		now, before := to.routes[r], from.routes[r]
-		if before == nil {
-			before = new(served)
-		}
+		now, before := to.routes[r], from.servedOf(r)
 		one := Route{
 			Connections: figure(now.connections), Envelopes: rate(before.envelopes, now.envelopes),
 			Deliveries: rate(before.deliveries, now.deliveries), Bytes: rate(before.bytes, now.bytes),
@@ -170,7 +175,7 @@ func sampleOf(from, to *reading, connected map[string]bool, at time.Time, took t
 			Refused: rate(total(before.refused), total(now.refused)), ClosedSlow: rate(before.slow, now.slow),
 		}
 		if n := rise(before.of, now.of); n > 0 {
-			one.Latency = figure(rise(before.delay, now.delay) / n / 1e6)
+			one.Latency = figure(rise(before.delay, now.delay) / n * 1000)
 		}
 		name := r.String()
 		if i >= maxSeries-1 && len(paths) != maxSeries {
