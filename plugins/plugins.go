@@ -282,11 +282,8 @@ func (p *process) startAPIs(s *parts) error {
 	if s.managed.Streams, err = p.streams(s.ParsedConfig, s.api); err != nil {
 		return err
 	}
-<<<<<<< HEAD
 	s.managed.MaskStream = httpguard.Masked
-=======
 	s.managed.Metrics = metricsOf(s.api)
->>>>>>> overview
 	if err := s.management.Serve(s.managed, &p.ready); err != nil {
 		return err
 	}
