@@ -104,3 +104,10 @@ async function* texts(body) {
     reader.cancel().catch(() => {});
   }
 }
+
+// versioned reads a resource with its version, for a change that must not undo another: { value, version }.
+export async function versioned(path, options) {
+  const response = await fetch(path, { ...options, cache: 'no-store', credentials: 'omit', headers: headers() });
+  if (!response.ok) throw await refusal(response);
+  return { value: await response.json(), version: response.headers.get('etag') ?? undefined };
+}

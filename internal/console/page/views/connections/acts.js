@@ -5,18 +5,18 @@ import { base64 } from '../../facts.js';
 import { count } from '../../../../page/format.js';
 import { PATH } from './store.js';
 
-const text = { name: 'data', label: 'Text', rows: 5, required: true, hint: 'It goes out as it stands here, as one message.' };
+const text = { name: 'data', label: 'Text', type: 'textarea', required: true, hint: 'It goes out as it stands here, as one message.' };
 
 // send sends a text to one connection.
 export const send = ({ id, identity }) => form({
-  title: `Send to ${identity.sourceIp}`, fields: [text], act: 'Send',
+  title: `Send to ${identity.sourceIp}`, fields: [text], confirm: 'Send',
   submit: ({ data }) => post(`${PATH}/${encodeURIComponent(id)}:send`, { type: 'TEXT', data: base64(data) }),
 });
 
 // disconnect closes a connection, after it has asked; it tells whether it did.
 export async function disconnect({ id, identity, path }) {
   const sure = await ask({
-    title: `Disconnect ${identity.sourceIp}?`, danger: true, act: 'Disconnect',
+    title: `Disconnect ${identity.sourceIp}?`, danger: true, confirm: 'Disconnect',
     text: `Its connection to ${path} is closed with 1000. Nothing keeps it from connecting again.`,
   });
   if (sure) await remove(`${PATH}/${encodeURIComponent(id)}`);
@@ -25,7 +25,7 @@ export async function disconnect({ id, identity, path }) {
 
 // broadcast sends a text to all of a path, and returns a sentence about it.
 export const broadcast = ({ gatewayId, path }) => form({
-  title: 'Broadcast to a path', act: 'Broadcast', text: 'Every connection of the path gets it, whatever it watches.',
+  title: 'Broadcast to a path', confirm: 'Broadcast', text: 'Every connection of the path gets it, whatever it watches.',
   fields: [
     { name: 'gateway_id', label: 'Gateway, by its label', value: gatewayId, required: true },
     { name: 'path', label: 'Path', value: path, required: true },

@@ -20,8 +20,8 @@ export function payloadOf(format, text) {
 // fields of a form for a message; the names are those of the API.
 export const fields = ({ topic, data = '', format = 'Text' }) => [
   { name: 'topic', label: 'Topic', value: topic, required: true },
-  { name: 'format', label: 'Payload is', options: ['Text', 'JSON', 'Hex'], value: format },
-  { name: 'data', label: 'Payload', rows: 6, value: data },
+  { name: 'format', label: 'Payload is', type: 'select', options: ['Text', 'JSON', 'Hex'], value: format },
+  { name: 'data', label: 'Payload', type: 'textarea', value: data },
 ];
 
 export const send = (kind, id, { topic, format, data }) =>
@@ -34,6 +34,6 @@ export const usual = (kind, id) => kind.noun === 'broker' ? 'test' : `$${topics[
 
 // publish asks for a message and publishes it.
 export const publish = (kind, { id, name }) => form({
-  title: `Publish as ${name}`, act: 'Publish', fields: fields({ topic: usual(kind, id), format: 'JSON', data: '{"temperature": 21.5}' }),
+  title: `Publish as ${name}`, confirm: 'Publish', fields: fields({ topic: usual(kind, id), format: 'JSON', data: '{"temperature": 21.5}' }),
   submit: values => send(kind, id, values),
 });

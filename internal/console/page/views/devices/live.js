@@ -1,0 +1,65 @@
+// What devices say, as it comes.
+import { follow as followEvents, get } from '../../api.js';
+import { el, set } from '../../../../page/dom.js';
+import { ago, clockMs, number } from '../../../../page/format.js';
+import { messageOf, payloadText, pretty, valuesOf } from '../../../../page/values.js';
+import { card, notice, trouble } from '../../facts.js';
+
+// follow calls onData with what comes by the tap, { messages, ways, skipped }, and onState as api.follow does.
+export const follow = (query, signal, onData, onState) => followEvents(`/tap?${query}`, { signal, onData, onState });
+
+const valueText = value => typeof value === 'number' ? number(value) : String(value);
+
+// summary says what a message of the tap holds, in one line.
+export function summary(json) {
+  const message = messageOf(json), values = valuesOf(message);
+  return values.length ? values.slice(0, 6).map(([measure, value]) => `${measure} ${valueText(value)}`).join(', ') : payloadText(message).slice(0, 120);
+}
+
+// values shows the values of a device, live.
+export function values(view, { rest: [registryId], signal }, id) {
+  const said = notice(), list = el('dl', { className: 'facts' }), last = el('pre', { className: 'pre', tabIndex: 0, ariaLabel: 'Last payload' });
+  const about = el('p', { className: 'muted', textContent: 'Nothing has come since this page was opened. What the device publishes is shown here at once.' });
+  const known = new Map(); // measure -> { dd, value, at }
+  let newest, dirty = false;
+  view.append(card('Values', [el('a', { href: `#/tail?device=${encodeURIComponent(id)}`, textContent: 'All its messages' })],
+    said.element, el('div', { className: 'body' }, about, list, last)));
+  last.hidden = true;
+
+  function take(messages) {
+    for (const json of messages) {
+      if (json.details?.device_id !== id) continue;
+      const at = Date.parse(json.event_metadata.created_at);
+      if (newest && at < newest.at) continue;
+      newest = { json, at };
+      for (const [measure, value] of valuesOf(messageOf(json)).slice(0, 64)) {
+        let entry = known.get(measure);
+        if (!entry) {
+          if (known.size >= 64) continue;
+          entry = { dd: el('dd') };
+          known.set(measure, entry);
+          list.append(el('dt', { textContent: measure }), entry.dd);
+        }
+        Object.assign(entry, { value, at });
+      }
+      dirty = true;
+    }
+  }
+
+  function draw() {
+    if (!newest || document.hidden) return;
+    set(about, `Last message ${ago(Date.now() - newest.at)}${Date.now() - newest.at < 1500 ? '' : ' ago'}, at ${clockMs(newest.at)}, on ${newest.json.details.mqtt_topic}`);
+    if (!dirty) return;
+    dirty = false;
+    for (const { dd, value } of known.values()) set(dd, valueText(value));
+    set(last, pretty(payloadText(messageOf(newest.json))));
+    last.hidden = false;
+  }
+  const drawing = setInterval(draw, 250);
+  signal.addEventListener('abort', () => clearInterval(drawing));
+
+  get(`/tap/latest?${new URLSearchParams({ registry_id: registryId })}`, { signal }).then(({ messages = [] }) => { take(messages); draw(); }, () => {});
+  follow(new URLSearchParams({ device_id: id }), signal, ({ messages = [] }) => take(messages), (state, error) => {
+    said.say(state === 'live' ? '' : state === 'refused' ? `Values cannot be shown live: ${trouble(error)}` : 'Not live at the moment, trying again.');
+  });
+}
