@@ -101,6 +101,7 @@ export function table({ label, columns, key, open, empty = 'Nothing yet.', sort 
   return {
     element,
     get items() { return items; },
+    get sort() { return sort; },
     update(next) {
       given = next;
       arrange();

@@ -1,0 +1,23 @@
+// Timeline puts messages, which carry the time of a server, on the clock of this page, which goes at one pace whatever is done
+// to the clocks of either.
+const LATE = 30_000; // ms, after which what comes live is late because a clock was set
+
+// now is the clock of the page, in milliseconds.
+export const now = () => performance.timeOrigin + performance.now();
+
+export class Timeline {
+  #offset; #window;
+
+  // window is how far back a route may begin with its history, in milliseconds: what seems older tells of another clock.
+  constructor(window) { this.#window = window; }
+
+  // place is when a message was made, on the clock of the page: never after it came, at. Live says that it is no history.
+  place(createdAt, at, live) {
+    const lag = at - Date.parse(createdAt);
+    if (!Number.isFinite(lag)) return at;
+    if (this.#offset === undefined) this.#offset = live ? lag : Math.min(lag, 0);
+    if (lag < this.#offset || live && lag > this.#offset + LATE) this.#offset = lag;
+    else if (!live && lag > this.#offset + this.#window + 2000) this.#offset = lag - this.#window;
+    return at - (lag - this.#offset);
+  }
+}
