@@ -9,7 +9,7 @@ import { follow } from './devices/live.js';
 import { kinds } from './devices/kinds.js';
 import { fields, send, usual } from './devices/publish.js';
 import { picture } from './message/picture.js';
-import { keep, keepMessage, wayOf } from './message/ways.js';
+import { keep, keepMessage, ownedBy, wayOf } from './message/ways.js';
 
 export const title = 'Message';
 export const needs = 'viewer';
@@ -17,7 +17,8 @@ export const needs = 'viewer';
 const QUIET = 4000; // ms without the message, until it is said what may be wrong
 
 export function open(view, context) {
-  const { query } = context;
+  const { query, account } = context;
+  ownedBy(account);
   if (query.get('id')) picked(view, context, query.get('id'));
   else publish(view, context);
 }

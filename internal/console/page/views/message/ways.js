@@ -2,6 +2,14 @@
 const MOST = 5000;
 const ways = new Map(); // event ID -> way
 
+let owner;
+
+// ownedBy forgets what another account has seen.
+export function ownedBy(account) {
+  if (owner !== account) ways.clear();
+  owner = account;
+}
+
 // keep takes ways as they come, each as far as it is now.
 export function keep(more) {
   for (const way of more) {
