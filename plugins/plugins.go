@@ -45,6 +45,7 @@ import (
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
+	"github.com/iotcast/iotcast/internal/tap"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
@@ -219,6 +220,8 @@ func (p *process) startState(s *parts) (err error) {
 		s.managed.Directory, err = iotregistries.Directory(s.managed.Fixed)
 	} else {
 		p.atStop(s.management.Close)
+		s.managed.Tap = tap.New()
+		s.Resources().SetGeneric(tap.Key, s.managed.Tap)
 		s.managed.Directory, err = s.management.Open(s.managed.Fixed)
 	}
 	if s.managed.Directory != nil {

@@ -96,7 +96,11 @@ func (c cluster) List(ctx context.Context, q Query) (found []Info, _ Unreachable
 	}
 	answers, unreachable := c.askOthers(ctx, nodeRequest{Method: methodList, Query: &q})
 	for _, a := range answers {
-		found = append(found, a.Connections...)
+		for _, info := range a.Connections {
+			if q.chosen(info) { // an earlier release may not know what is asked for
+				found = append(found, info)
+			}
+		}
 	}
 	slices.SortFunc(found, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
 	return found[:min(len(found), q.Limit)], unreachable, nil

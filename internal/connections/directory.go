@@ -5,6 +5,7 @@ package connections
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/iotcast/iotcast/internal/access"
@@ -55,6 +56,19 @@ type Info struct {
 	UserAgent    string    `json:"user_agent"`
 	ConnectedAt  time.Time `json:"connected_at"` // in UTC, as LastActiveAt
 	LastActiveAt time.Time `json:"last_active_at"`
+
+	// What nodes of earlier releases do not tell.
+	Subject     string `json:"subject,omitempty"` // of its token
+	Watch       *Watch `json:"watch,omitempty"`   // nil: everything
+	QueuedBytes int64  `json:"queued_bytes,omitempty"`
+	Dropped     uint64 `json:"dropped,omitempty"`  // messages that it did not get, since its client was slow
+	Protocol    string `json:"protocol,omitempty"` // websocket or sse
+}
+
+// Watch is what a connection has chosen to get; two empty lists are nothing.
+type Watch struct {
+	DeviceIDs []string `json:"device_ids"`
+	Topics    []string `json:"topics"`
 }
 
 // Message is what goes to clients.
@@ -68,8 +82,16 @@ type Query struct {
 	Gateways []string `json:"gateways"`            // of any of these
 	Path     string   `json:"path,omitempty"`      // empty: of any
 	SourceIP string   `json:"source_ip,omitempty"` // empty: from any
+	DeviceID string   `json:"device_id,omitempty"` // empty: whatever they watch; or else those that have chosen this device by its ID
+	Subject  string   `json:"subject,omitempty"`   // of the token; empty: any, or none
 	After    string   `json:"after,omitempty"`     // ID; only those after it
 	Limit    int      `json:"limit"`               // no more than these, 1 to MaxLimit
+}
+
+// chosen reports whether a connection is of the device and the subject that are asked for.
+func (q *Query) chosen(i Info) bool {
+	return (q.Subject == "" || q.Subject == i.Subject) &&
+		(q.DeviceID == "" || i.Watch != nil && slices.Contains(i.Watch.DeviceIDs, q.DeviceID))
 }
 
 // MaxLimit of a Query: a page of a thousand, and one more that tells whether there is a next.

@@ -37,9 +37,15 @@ func (l local) Connection(_ context.Context, id string) (Connection, error) {
 func (l local) List(_ context.Context, q Query) ([]Info, Unreachable, error) {
 	found := []Info{}
 	for _, c := range l.set.Connections() {
-		info := infoOf(c)
-		if len(found) < q.Limit && info.ID > q.After && slices.Contains(q.Gateways, info.Gateway) &&
-			(q.Path == "" || q.Path == info.Path) && (q.SourceIP == "" || q.SourceIP == info.SourceIP) {
+		if len(found) == q.Limit {
+			break
+		}
+		i := c.Info()
+		if i.ID <= q.After || !slices.Contains(q.Gateways, i.Gateway) ||
+			q.Path != "" && q.Path != i.Path || q.SourceIP != "" && q.SourceIP != i.SourceIP {
+			continue
+		}
+		if info := infoOf(c, i); q.chosen(info) {
 			found = append(found, info)
 		}
 	}
@@ -85,7 +91,7 @@ type localConnection struct {
 }
 
 // Info implements Connection.
-func (c localConnection) Info() Info { return infoOf(c.Connection) }
+func (c localConnection) Info() Info { return infoOf(c.Connection, c.Connection.Info()) }
 
 // Send implements Connection.
 func (c localConnection) Send(_ context.Context, m Message) error {
@@ -105,10 +111,19 @@ func (c localConnection) Disconnect(context.Context) error {
 	return nil
 }
 
-func infoOf(c *gateway.Connection) Info {
-	i := c.Info()
-	return Info{
+func infoOf(c *gateway.Connection, i gateway.Info) Info {
+	d := c.Details()
+	info := Info{
 		ID: i.ID, Gateway: i.Gateway, Path: i.Path, SourceIP: i.SourceIP, UserAgent: i.UserAgent,
 		ConnectedAt: i.ConnectedAt, LastActiveAt: i.LastActiveAt,
+		Subject: d.Subject, QueuedBytes: d.QueuedBytes, Dropped: d.Dropped, Protocol: "websocket",
 	}
+	if d.Events {
+		info.Protocol = "sse"
+	}
+	if d.Watch != nil {
+		list := func(all []string) []string { return append([]string{}, all...) } // not null
+		info.Watch = &Watch{list(d.Watch.DeviceIDs), list(d.Watch.Topics)}
+	}
+	return info
 }

@@ -39,6 +39,18 @@ type listed struct {
 	} `json:"identity"`
 	ConnectedAt  time.Time `json:"connectedAt"`
 	LastActiveAt time.Time `json:"lastActiveAt"`
+
+	Subject     string `json:"subject,omitempty"`
+	Watch       *watch `json:"watch,omitempty"` // nil: everything
+	QueuedBytes int64  `json:"queuedBytes"`
+	Dropped     uint64 `json:"dropped"`
+	Protocol    string `json:"protocol,omitempty"` // empty: its node is of an earlier release
+}
+
+// watch is what a connection has chosen.
+type watch struct {
+	DeviceIDs []string `json:"deviceIds"`
+	Topics    []string `json:"topics"`
 }
 
 func (s connectionService) list(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
@@ -67,6 +79,10 @@ func (s connectionService) list(ctx context.Context, w http.ResponseWriter, r *h
 	for _, i := range found {
 		one := listed{ID: i.ID, GatewayID: i.Gateway, Path: i.Path, ConnectedAt: i.ConnectedAt.UTC(), LastActiveAt: i.LastActiveAt.UTC()}
 		one.Identity.SourceIP, one.Identity.UserAgent = i.SourceIP, i.UserAgent
+		one.Subject, one.QueuedBytes, one.Dropped, one.Protocol = i.Subject, i.QueuedBytes, i.Dropped, i.Protocol
+		if i.Watch != nil {
+			one.Watch = &watch{i.Watch.DeviceIDs, i.Watch.Topics}
+		}
 		page.Connections = append(page.Connections, one)
 	}
 	return answerJSON(w, page)
@@ -90,6 +106,10 @@ func queryOf(r *http.Request) (q connections.Query, gateway string, err error) {
 			q.Path = value[0]
 		case "sourceIp":
 			q.SourceIP = value[0]
+		case "deviceId":
+			q.DeviceID = value[0]
+		case "subject":
+			q.Subject = value[0]
 		case "pageToken":
 			q.After = value[0]
 		case "pageSize":
@@ -97,7 +117,7 @@ func queryOf(r *http.Request) (q connections.Query, gateway string, err error) {
 				return q, "", status.Errorf(codes.InvalidArgument, "pageSize must be 1 to %d", connections.MaxLimit-1)
 			}
 		default:
-			return q, "", status.Errorf(codes.InvalidArgument, "there is no parameter %.50q, but gatewayId, path, sourceIp, pageSize and pageToken", name)
+			return q, "", status.Errorf(codes.InvalidArgument, "there is no parameter %.50q, but gatewayId, path, sourceIp, deviceId, subject, pageSize and pageToken", name)
 		}
 	}
 	return q, gateway, nil

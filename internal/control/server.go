@@ -38,6 +38,7 @@ import (
 	"github.com/iotcast/iotcast/internal/listen"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
+	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -66,6 +67,7 @@ type Config struct {
 	BrokerURL       string          // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
 
 	Console http.Handler // the page at /; nil: there is none
+	Tap     *tap.Tap     // of the messages of this process; nil: there is none
 
 	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }

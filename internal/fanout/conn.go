@@ -319,6 +319,25 @@ func (c *Conn) Dropped() uint64 {
 	return c.dropped
 }
 
+// State is how a connection stands.
+type State struct {
+	Choice  *Choice // nil: everything; never written to
+	Waiting int64   // bytes that wait for its client
+	Dropped uint64  // messages that it did not get, by the policy for slow ones
+	Events  bool    // it gets server-sent events
+}
+
+// State is how the connection stands now.
+func (c *Conn) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := State{Dropped: c.dropped, Events: c.wire == eventStream}
+	if !c.ended {
+		s.Choice, s.Waiting = c.group.selection.choice, c.waiting(c.newest())
+	}
+	return s
+}
+
 // Opened is when the connection was attached, on the wall clock of then.
 func (c *Conn) Opened() time.Time { return time.Unix(0, c.openedAt) }
 

@@ -15,14 +15,36 @@ import (
 // Connection is one WebSocket client of a route. Thousands of them rest at a
 // time: what can be shared or found out is not kept.
 type Connection struct {
-	id     uuid.UUID
-	home   home
-	conn   *fanout.Conn
-	ip     netip.Addr
-	agent  unique.Handle[identity]
-	claims token.Claims   // of its token
-	within *fanout.Choice // what its token lets it get; nil: everything
-	pace   time.Duration  // one message of a device in that time; 0: all
+	id    uuid.UUID
+	home  home
+	conn  *fanout.Conn
+	ip    netip.Addr
+	agent unique.Handle[identity]
+	token *credential   // nil: it has none
+	pace  time.Duration // one message of a device in that time; 0: all
+}
+
+// credential is what is kept of the token of a connection.
+type credential struct {
+	subject string
+	claims  token.Claims   // nil: no handler asks for them
+	within  *fanout.Choice // what the token lets it get; nil: everything
+}
+
+// claims are those of the token, where handlers ask for them.
+func (c *Connection) claims() token.Claims {
+	if c.token == nil {
+		return nil
+	}
+	return c.token.claims
+}
+
+// within is what the token lets the connection get; nil: everything.
+func (c *Connection) within() *fanout.Choice {
+	if c.token == nil {
+		return nil
+	}
+	return c.token.within
 }
 
 // Message is a message from or to one client.
@@ -69,10 +91,39 @@ func (c *Connection) Info() Info {
 	i := Info{
 		SourceIP: c.ip.String(), UserAgent: who.userAgent, Subprotocol: who.subprotocol,
 		ConnectedAt: c.conn.Opened().UTC(), LastActiveAt: c.conn.Active().UTC(),
-		Claims: c.claims,
+		Claims: c.claims(),
 	}
 	c.home.describe(&i, c.id)
 	return i
+}
+
+// Details are what is found out of a connection only when somebody asks.
+type Details struct {
+	Subject     string // of its token; empty: it has none
+	Watch       *Watched
+	QueuedBytes int64  // that wait until its client reads
+	Dropped     uint64 // messages that it did not get, since its client was slow
+	Events      bool   // it gets server-sent events, and is no WebSocket
+}
+
+// Watched is what a connection has chosen to get. Nil is everything; two empty lists are nothing.
+type Watched struct{ DeviceIDs, Topics []string }
+
+// Details are those of the connection, as it is now.
+func (c *Connection) Details() Details {
+	now := c.conn.State()
+	d := Details{QueuedBytes: now.Waiting, Dropped: now.Dropped, Events: now.Events}
+	if c.token != nil {
+		d.Subject = c.token.subject
+	}
+	choice := now.Choice
+	if choice != nil && choice.All {
+		choice = choice.Within
+	}
+	if choice != nil {
+		d.Watch = &Watched{choice.Keys, choice.Filters}
+	}
+	return d
 }
 
 // Send queues a message for this connection alone. It fails when the connection

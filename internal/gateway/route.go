@@ -145,11 +145,14 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 	r.awaitHistory(v.req.Context(), v.start.ResumeFrom, &t.History)
 	c := &Connection{
-		id: v.id, home: r, ip: v.ip, within: v.within, pace: v.pace,
+		id: v.id, home: r, ip: v.ip, pace: v.pace,
 		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
-	if t.Handlers.Message != nil || t.Handlers.Disconnect != nil { // else they would take room for nobody
-		c.claims = v.info.Claims
+	if claims := v.info.Claims; claims != nil {
+		c.token = &credential{subject: claims.Subject(), within: v.within}
+		if t.Handlers.Message != nil || t.Handlers.Disconnect != nil { // else they would take room for nobody
+			c.token.claims = claims
+		}
 	}
 	client := fanout.Client{
 		Start: v.start, Peer: (*peer)(c),

@@ -412,7 +412,7 @@ func (r *Route) watch(t *terms, c *Connection, m Message) bool {
 		_ = c.conn.Send(fanout.Text, refusalOf(err)) // or it has ended
 		return true
 	}
-	wants := t.Watch.wants(asked, c.within)
+	wants := t.Watch.wants(asked, c.within())
 	_ = c.conn.Choose(paced(wants, c.pace), inForce(wants))
 	return true
 }

@@ -39,14 +39,16 @@ A message asks for what is to be done, and is replaced by the answer:
 {"method":"broadcast","gateway":"main","path":"/telemetry","text":true,"data":"SGVsbG8="}
 `+"```"+`
 
-`+"`data`"+` is the message for the client in base64; with `+"`text`"+` it is a text message, and must be UTF-8, else a binary one. A list begins behind the connection ID `+"`after`"+`, has at most `+"`limit`"+` connections (1 to 1001), and needs no `+"`path`"+` and no `+"`source_ip`"+`.
+`+"`data`"+` is the message for the client in base64; with `+"`text`"+` it is a text message, and must be UTF-8, else a binary one. A list begins behind the connection ID `+"`after`"+`, has at most `+"`limit`"+` connections (1 to 1001), and needs no `+"`path`"+`, `+"`source_ip`"+`, `+"`device_id`"+` (that has been chosen) or `+"`subject`"+` (of the token).
 
 `+"```json"+`
-{"status":200,"connection":{"id":"a-01970f3e-0000-7000-8000-000000000001","gateway":"main","path":"/telemetry","source_ip":"192.0.2.1","user_agent":"","connected_at":"2019-09-25T15:51:17Z","last_active_at":"2019-09-25T15:51:17Z"}}
+{"status":200,"connection":{"id":"a-01970f3e-0000-7000-8000-000000000001","gateway":"main","path":"/telemetry","source_ip":"192.0.2.1","user_agent":"","connected_at":"2019-09-25T15:51:17Z","last_active_at":"2019-09-25T15:51:17Z","subject":"alice","watch":{"device_ids":["boiler"],"topics":[]},"queued_bytes":512,"dropped":3,"protocol":"websocket"}}
 {"status":200,"connections":[]}
 {"status":200,"sent":2}
 {"status":404,"error":"not found"}
 `+"```"+`
+
+A connection without `+"`watch`"+` gets everything. What is zero or empty is left out.
 
 The status is 400 for what cannot be understood, 403 where a role is missing, 404 for a connection that is not open or a path that there is not, 413 for a message that is larger than may wait for the connection, and 500 for what the log explains. The processor itself does not fail.
 

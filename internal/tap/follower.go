@@ -1,0 +1,140 @@
+package tap
+
+import (
+	"context"
+	"errors"
+)
+
+// What waits for a follower, and how many there are.
+const (
+	maxQueue      = 2000    // messages and ways
+	maxQueueBytes = 8 << 20 // of payload; messages and ways of all followers share theirs
+	maxFollowers  = 64      // each of them looks at each message
+)
+
+// The errors of Next, beside that of its context.
+var (
+	ErrTooMany = errors.New("too many follow already: at most 64 can at a time")
+	ErrClosed  = errors.New("the follower is closed")
+)
+
+// Follower is told of messages. Its methods may be called concurrently.
+type Follower struct {
+	tap    *Tap
+	filter *filter
+	ready  chan struct{} // capacity 1: there may be something to tell
+	closed chan struct{}
+
+	// Guarded by tap.mu.
+	err     error // of Next; nil: it follows
+	queued  []Message
+	ways    []Way
+	bytes   int
+	skipped int
+}
+
+// Follow begins to follow. The follower must be closed. At most 64 can follow at a time: Next of one more says so.
+func (t *Tap) Follow(f Filter) *Follower {
+	made := &Follower{tap: t, filter: newFilter(f), ready: make(chan struct{}, 1), closed: make(chan struct{})}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.followers) >= maxFollowers {
+		made.err = ErrTooMany
+		return made
+	}
+	t.followers[made] = struct{}{}
+	t.followed.Store(true)
+	t.receives.Store(true)
+	return made
+}
+
+// Next waits for something to tell: messages that were received, ways that are done or will not be followed any longer, and
+// how many of both were left out since the last call for want of room. What it returns must not be changed. The error is
+// ctx's, ErrTooMany or ErrClosed.
+func (f *Follower) Next(ctx context.Context) (received []Message, ways []Way, skipped int, err error) {
+	for {
+		if received, ways, skipped, err = f.take(); err != nil || len(received)+len(ways)+skipped > 0 {
+			return received, ways, skipped, err
+		}
+		select {
+		case <-f.ready:
+		case <-f.closed:
+		case <-ctx.Done():
+			return nil, nil, 0, ctx.Err()
+		}
+	}
+}
+
+func (f *Follower) take() (received []Message, ways []Way, skipped int, err error) {
+	f.tap.mu.Lock()
+	defer f.tap.mu.Unlock()
+	received, ways, skipped = f.queued, f.ways, f.skipped
+	f.queued, f.ways, f.bytes, f.skipped = nil, nil, 0, 0
+	return received, ways, skipped, f.err
+}
+
+// Close ends it.
+func (f *Follower) Close() {
+	t := f.tap
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f.err == ErrClosed {
+		return
+	}
+	f.err = ErrClosed
+	f.queued, f.ways, f.skipped = nil, nil, 0
+	close(f.closed)
+	delete(t.followers, f)
+	if len(t.followers) == 0 {
+		t.followed.Store(false)
+		t.receives.Store(t.latest.kept())
+		t.forgetWays()
+	}
+}
+
+// tell tells the followers of a message that was received. The caller must hold t.mu.
+func (t *Tap) tell(m *Message) {
+	for f := range t.followers {
+		if f.filter.elsewhere() || !f.filter.wants(m) {
+			continue
+		}
+		if f.room(len(m.Payload)) {
+			f.queued = append(f.queued, *m)
+		}
+		f.signal()
+	}
+}
+
+// way tells of one. The caller must hold tap.mu.
+func (f *Follower) way(w *way) {
+	if f.err != nil || !f.filter.passes(&w.Way) {
+		return
+	}
+	if f.room(len(w.Message.Payload)) {
+		f.ways = append(f.ways, w.Way)
+	}
+	f.signal()
+}
+
+// room reports whether there is room for another, and else counts it. The caller must hold tap.mu.
+func (f *Follower) room(bytes int) bool {
+	if len(f.queued)+len(f.ways) >= maxQueue || f.bytes+bytes > maxQueueBytes {
+		f.skipped++
+		return false
+	}
+	f.bytes += bytes
+	return true
+}
+
+// skip counts what is left out. The caller must hold tap.mu.
+func (f *Follower) skip() {
+	f.skipped++
+	f.signal()
+}
+
+func (f *Follower) signal() {
+	select {
+	case f.ready <- struct{}{}:
+	default:
+	}
+}
