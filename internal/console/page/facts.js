@@ -9,9 +9,7 @@ export function facts(entries) {
 
 // card is a part of a view with its heading, and with buttons beside it.
 export function card(title, buttons, ...children) {
-  const id = `part-${title.toLowerCase().replaceAll(/\W+/g, '-')}`;
-  return el('section', { className: 'card part', ariaLabel: title },
-    el('div', { className: 'bar' }, el('h2', { id, textContent: title }), ...buttons), ...children);
+  return el('section', { className: 'card part' }, el('div', { className: 'bar' }, el('h2', { textContent: title }), ...buttons), ...children);
 }
 
 // crumbs lead to where this view belongs: [[text, address]…], the last is here.
