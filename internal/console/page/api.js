@@ -13,19 +13,50 @@ export class Refused extends Error {
   }
 }
 
+// What the page as a whole must know: 'lost' is an event where iotcast has not answered, 'unauthorised' where it does not know the
+// token (any more), with the error in detail.
+export const events = new EventTarget();
+
+function tell(error, signal) {
+  const name = error.status === 0 ? 'lost' : error.status === 401 ? 'unauthorised' : '';
+  if (name && !signal?.aborted) events.dispatchEvent(new CustomEvent(name, { detail: error }));
+  return error;
+}
+
+// tokenExpired tells when the token has ended, should it be one that says so and that has.
+export function tokenExpired() {
+  try {
+    const at = JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'))).exp * 1000;
+    return at < Date.now() ? new Date(at) : undefined;
+  } catch { return undefined; }
+}
+
 const headers = more => ({ ...(token && { authorization: `Bearer ${token}` }), ...more });
+
+const violations = answer => (answer?.details ?? []).flatMap(detail => detail.fieldViolations ?? []);
 
 async function refusal(response) {
   const text = await response.text();
   let answer;
   try { answer = JSON.parse(text); } catch { /* a proxy has answered */ }
-  const fields = (answer?.details ?? []).flatMap(detail => detail.fieldViolations ?? []);
-  return new Refused(response.status, answer?.message ?? (text.slice(0, 300) || response.statusText), fields);
+  return new Refused(response.status, answer?.message ?? (text.slice(0, 300) || response.statusText), violations(answer));
 }
 
 // call sends a request and returns its answer as JSON. An operation that has failed is thrown, of one that is done the
-// response is returned.
-export async function call(method, path, body, { signal, version } = {}) {
+// response is returned. Version is that of versioned: the change is refused (409) where somebody was faster.
+export async function call(method, path, body, options) {
+  const answer = await (await request(method, path, body, options)).json();
+  if (answer?.error) throw new Refused(502, answer.error.message, violations(answer.error));
+  return answer && 'done' in answer && 'response' in answer ? answer.response : answer;
+}
+
+// versioned reads a resource with its version, for a change that must not undo another: { value, version }.
+export async function versioned(path, options) {
+  const response = await request('GET', path, undefined, options);
+  return { value: await response.json(), version: response.headers.get('etag') ?? undefined };
+}
+
+async function request(method, path, body, { signal, version } = {}) {
   let response;
   try {
     response = await fetch(path, {
@@ -35,11 +66,10 @@ export async function call(method, path, body, { signal, version } = {}) {
     });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Refused(0, 'iotcast does not answer: is it running, and can this page still reach it?');
+    throw tell(new Refused(0, 'iotcast does not answer: is it running, and can this page still reach it?'), signal);
   }
-  if (!response.ok) throw await refusal(response);
-  const answer = await response.json();
-  return answer && 'done' in answer && 'response' in answer ? answer.response : answer;
+  if (!response.ok) throw tell(await refusal(response), signal);
+  return response;
 }
 
 export const get = (path, options) => call('GET', path, undefined, options);
@@ -79,6 +109,7 @@ export async function follow(path, { signal, onData, onState }) {
       throw new Refused(0, 'The connection to iotcast has ended.');
     } catch (error) {
       if (signal.aborted) return;
+      tell(error.status === undefined ? new Refused(0, error.message) : error, signal);
       if ([400, 401, 403, 404, 501].includes(error.status)) return onState?.('refused', error);
       onState?.('waiting', error);
     }
@@ -103,11 +134,4 @@ async function* texts(body) {
   } finally {
     reader.cancel().catch(() => {});
   }
-}
-
-// versioned reads a resource with its version, for a change that must not undo another: { value, version }.
-export async function versioned(path, options) {
-  const response = await fetch(path, { ...options, cache: 'no-store', credentials: 'omit', headers: headers() });
-  if (!response.ok) throw await refusal(response);
-  return { value: await response.json(), version: response.headers.get('etag') ?? undefined };
 }

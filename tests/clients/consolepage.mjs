@@ -1,0 +1,79 @@
+// The harness of the console's tests: node SCENARIOS.mjs CHROMIUM URL DIRECTORY
+//
+// A file of scenarios ends with run({ name: async ({ page, …, args }) => result, … }). For each line of its input, a JSON document
+// {"name", "args"}, it runs that scenario in one and the same page, and prints {"result", "failed", "errors"}: errors are those of
+// the page's scripts. It ends when its input does.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+import { launch } from './browser.mjs';
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+export const widths = [390, 768, 1280, 1920];
+
+export async function run(scenarios) {
+  const [executablePath, url, directory] = process.argv.slice(2);
+  const browser = await launch(executablePath);
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', acceptDownloads: true });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const errors = [];
+  page.on('pageerror', error => errors.push(error.stack ?? String(error)));
+  page.on('console', message => { if (/Content Security Policy|TrustedHTML/.test(message.text())) errors.push(message.text()); });
+
+  const kit = { page, context, browser, url, ...tools(page, directory) };
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { name, args = {} } = JSON.parse(line), answer = {};
+    try {
+      answer.result = await scenarios[name]({ ...kit, args }) ?? null;
+    } catch (error) {
+      answer.failed = error.stack ?? String(error);
+      await page.screenshot({ path: `${directory}/failed-${name}.png` }).catch(() => {});
+    }
+    process.stdout.write(JSON.stringify({ ...answer, errors }) + '\n');
+  }
+  await browser.close();
+  process.exit();
+}
+
+function tools(page, directory) {
+  const shot = (name, options) => page.screenshot({ path: `${directory}/console-${name}.png`, ...options });
+
+  // login opens the console at an address, with a token where one is asked for.
+  async function login(url, token, address = '#/overview') {
+    await page.goto('about:blank');
+    await page.goto(url + address);
+    if (token === undefined) return;
+    await page.getByLabel('Token of a service account').fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('button', { name: 'Log out' }).waitFor();
+  }
+
+  // axe returns what is against WCAG, and against what axe thinks best besides.
+  async function axe() {
+    await page.evaluate(axeSource);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+    return violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 5).map(n => n.html.slice(0, 200)).join(' | ')}`);
+  }
+
+  // looks keeps screenshots of what is open at each width, dark and light, and returns what axe finds, and where the page is wider
+  // than its window.
+  async function looks(name) {
+    const found = [];
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      for (const width of widths) {
+        await page.setViewportSize({ width, height: width < 800 ? 844 : 900 });
+        await page.evaluate(() => new Promise(resolve => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+        for (const one of await axe()) found.push(`${name} ${width} ${colorScheme}: ${one}`);
+        const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        if (over > 0) found.push(`${name} ${width} ${colorScheme}: the page is ${over} px wider than its window`);
+        await shot(`${name}-${width}-${colorScheme}`, { fullPage: true });
+      }
+    }
+    await page.emulateMedia({ colorScheme: null, reducedMotion: 'reduce' });
+    await page.setViewportSize({ width: 1280, height: 900 });
+    return found;
+  }
+  return { shot, login, axe, looks };
+}

@@ -1,0 +1,203 @@
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	jwtlib "github.com/golang-jwt/jwt/v5"
+)
+
+// consoleBrowser is the console in a browser, where scenarios of a file of clients/ run.
+type consoleBrowser struct {
+	t     *testing.T
+	stdin io.Writer
+	out   *bufio.Reader
+}
+
+// args are those of a scenario.
+type args map[string]any
+
+func openConsole(t *testing.T, scenarios string, m *managed) *consoleBrowser {
+	t.Helper()
+	dir := filepath.Dir(screenshot)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, stdin, out := converse(t, "console", exec.Command(toolPath("node"), "clients/"+scenarios, toolPath("chromium"), "http://"+m.api+"/", dir))
+	return &consoleBrowser{t: t, stdin: stdin, out: bufio.NewReader(out)}
+}
+
+// do runs a scenario. Its result goes into the last argument, where there is one.
+func (c *consoleBrowser) do(name string, with args, result ...any) {
+	c.t.Helper()
+	line, err := json.Marshal(map[string]any{"name": name, "args": with})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
+		c.t.Fatal(err)
+	}
+	read, err := c.out.ReadBytes('\n')
+	if err != nil {
+		c.t.Fatalf("%s: the browser has ended: %v", name, err)
+	}
+	var answer struct {
+		Result json.RawMessage
+		Failed string
+		Errors []string
+	}
+	if err := json.Unmarshal(read, &answer); err != nil {
+		c.t.Fatalf("%s: answer of the browser %.300q: %v", name, read, err)
+	}
+	if answer.Failed != "" {
+		c.t.Errorf("%s: %s", name, answer.Failed)
+	}
+	if len(answer.Errors) > 0 {
+		c.t.Errorf("%s: in the browser: %s", name, strings.Join(answer.Errors, "\n"))
+	}
+	if c.t.Failed() {
+		c.t.FailNow()
+	}
+	for _, into := range result {
+		if err := json.Unmarshal(answer.Result, into); err != nil {
+			c.t.Fatalf("%s: result %.300s: %v", name, answer.Result, err)
+		}
+	}
+}
+
+// looks keeps screenshots of what is open, and holds it to what axe asks for.
+func (c *consoleBrowser) looks(name string) {
+	c.t.Helper()
+	var found []string
+	c.do("looks", args{"name": name}, &found)
+	for _, one := range found {
+		c.t.Error(one)
+	}
+}
+
+// text is what the view says.
+func (c *consoleBrowser) text() (text string) {
+	c.t.Helper()
+	c.do("text", nil, &text)
+	return text
+}
+
+// runConsole runs a managed process with the console, whose accounts are admin, looker, who may only look, and newcomer, who may
+// nothing on everything.
+func runConsole(t *testing.T) *managed {
+	t.Helper()
+	m := newManaged(t)
+	m.launch("streams", "-o", writeFile(t, m.root(
+		"console: true",
+		"tokens: { secret: '"+tokenSecret+"', audiences: [ iotcast ] }",
+		"access_bindings:",
+		"  - { service_account_id: admin, roles: [ admin ] }",
+		"  - { service_account_id: looker, roles: [ viewer ] }",
+		"  - { service_account_id: newcomer, roles: [ editor ], resources: [ home ] }",
+	)))
+	m.waitReady()
+	return m
+}
+
+// tokenOf is the token of an account, for as long as it says.
+func tokenOf(t *testing.T, account string, lasts time.Duration) string {
+	t.Helper()
+	raw, err := jwtlib.NewWithClaims(jwtlib.SigningMethodHS256, jwtlib.MapClaims{
+		"sub": account, "aud": "iotcast", "exp": time.Now().Add(lasts).Unix(),
+	}).SignedString([]byte(tokenSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestConsoleLogin(t *testing.T) {
+	t.Parallel()
+	m := runConsole(t)
+	c := openConsole(t, "console.mjs", m)
+
+	var told []string
+	c.do("wrong", args{"tokens": []string{
+		"nonsense", tokenOf(t, "admin", -time.Hour),
+	}}, &told)
+	if !strings.Contains(told[0], "not accepted") || !strings.Contains(told[1], "expired") {
+		t.Errorf("it says %q", told)
+	}
+	c.looks("login")
+
+	var hash string
+	c.do("open", args{"token": tokenOf(t, "admin", time.Hour), "address": "#/triggers"})
+	var kept struct {
+		Local, Session int
+		Cookie         string
+	}
+	c.do("leave", nil, &kept)
+	if kept.Local+kept.Session != 0 || kept.Cookie != "" {
+		t.Errorf("the browser keeps %+v", kept)
+	}
+	c.do("enter", args{"token": tokenOf(t, "looker", time.Hour)}, &hash)
+	if hash != "#/triggers" {
+		t.Errorf("after another login the view is %s", hash)
+	}
+
+	// Who may not see all is told what is missing.
+	c.do("open", args{"token": tokenOf(t, "newcomer", time.Hour), "address": "#/overview"})
+	if text := c.text(); !strings.Contains(text, "newcomer") || !strings.Contains(text, "viewer") || !strings.Contains(text, "access_bindings") {
+		t.Errorf("it says %s", text)
+	}
+	var views []string
+	c.do("views", nil, &views)
+	if slices.Contains(views, "Overview") {
+		t.Errorf("it offers %q", views)
+	}
+	c.looks("role-missing")
+
+	// A token that ends while somebody looks leads to the login, and back.
+	c.do("open", args{"token": tokenOf(t, "admin", 3*time.Second), "address": "#/triggers"})
+	c.do("expire", nil, &hash)
+	if !strings.Contains(hash, "expired") {
+		t.Errorf("it says %q", hash)
+	}
+	c.do("enter", args{"token": tokenOf(t, "admin", time.Hour)}, &hash)
+	if hash != "#/triggers" {
+		t.Errorf("after another login the view is %s", hash)
+	}
+}
+
+func TestConsoleViewsHaveAddresses(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/overview"})
+	var seen []string
+	c.do("history", nil, &seen)
+	want := []string{"#/triggers Triggers · iotcast", "view", "#/overview Overview · iotcast", "#/triggers Triggers · iotcast", "#/triggers Triggers · iotcast"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("seen %q", seen)
+	}
+}
+
+// A server that goes is missed, and one that is back is found, by the page itself.
+func TestConsoleServerGoneAndBack(t *testing.T) {
+	t.Parallel()
+	m := newManaged(t)
+	root := writeFile(t, m.root("console: true"))
+	m.launch("streams", "-o", root)
+	m.waitReady()
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/overview"})
+	m.terminate()
+	c.do("away", nil)
+	c.looks("away")
+	m.relaunch()
+	m.waitReady()
+	c.do("back", nil)
+}
