@@ -90,10 +90,24 @@ func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
 		}
 	}
 	if cfg.Viewer != "" {
-		now.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, now.paths(), cfg.Broker)
+		now.pages = viewer.Pages(cfg.Viewer, "iotcast · "+cfg.Label, viewed(cfg.Routes), cfg.Broker)
 	}
 	g.table.Store(now)
 	return gone, before
+}
+
+// viewed is what the viewer's page must know of the routes, sorted by their paths.
+func viewed(routes []RouteConfig) []viewer.Route {
+	all := make([]viewer.Route, 0, len(routes))
+	for _, rc := range routes {
+		r := viewer.Route{Path: rc.Path, History: rc.History.Bounds.MaxMessages > 0}
+		if t := rc.Tokens; t != nil {
+			r.Tokens, r.QueryParameter, r.SubprotocolPrefix = true, t.QueryParameter, t.SubprotocolPrefix
+		}
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b viewer.Route) int { return strings.Compare(a.Path, b.Path) })
+	return all
 }
 
 // serve begins to accept connections, as the configuration has it.

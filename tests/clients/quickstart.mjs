@@ -23,8 +23,8 @@ try {
   await page.waitForFunction(() => Number(document.body.dataset.messages) > 100, null, { timeout: 30_000 });
   Object.assign(seen, await page.evaluate(() => ({
     ...document.body.dataset,
-    rows: document.querySelectorAll('#readings tbody tr').length,
-    envelopes: document.querySelectorAll('#envelopes > *').length,
+    rows: document.querySelectorAll('#readings tbody tr:not(.gap)').length,
+    envelopes: document.querySelectorAll('#messages tbody tr:not(.gap)').length,
     // Each canvas of the chart: how many colours it has. A blank one has one.
     colours: [...document.querySelectorAll('#chart canvas')].map(canvas => {
       if (!canvas.width || !canvas.height) return 0;

@@ -20,47 +20,64 @@ import (
 // each occurs exactly once.
 const (
 	titleSlot  = `<title>iotcast</title>`
-	configSlot = `{"title":"iotcast","routes":["/telemetry"],"publish":"mosquitto_pub"}`
+	configSlot = `{"title":"iotcast","at":"/","routes":["/telemetry"],"access":{},"publish":"mosquitto_pub"}`
 )
 
 //go:embed viewer.html
 var source string
 
+// Route is what the page must know of a route to follow it.
+type Route struct {
+	Path    string `json:"-"`
+	History bool   `json:"history,omitempty"` // to begin with
+	Tokens  bool   `json:"tokens,omitempty"`  // connections may need one
+	// Where the route takes a token from a page, empty: not there.
+	QueryParameter    string `json:"queryParameter"`
+	SubprotocolPrefix string `json:"subprotocolPrefix"`
+}
+
 // Pages are what a gateway serves for its viewer, by their paths: the page at
 // the path that the gateway is configured with, and beside it, where the page
 // would find it by a relative import, the client for pages of the users' own.
-func Pages(at, title string, routes []string, broker string) map[string]http.Handler {
+func Pages(at, title string, routes []Route, broker string) map[string]http.Handler {
 	pages := map[string]http.Handler{}
 	for name, module := range client.Handlers() {
 		pages[path.Join(at[:strings.LastIndexByte(at, '/')+1], name)] = module
 	}
-	pages[at] = Handler(title, routes, broker)
+	pages[at] = Handler(at, title, routes, broker)
 	return pages
 }
 
-// Handler serves the page; routes are the paths of the gateway's routes, and broker
-// is the address of an MQTT broker at which the page says to publish, or empty.
+// Handler serves the page, which the gateway has at a path; a proxy may have it
+// below another. Broker is the address of an MQTT broker at which the page says to
+// publish, or empty.
 //
 // The page is rendered here, once: a request costs a write, or a 304.
-func Handler(title string, routes []string, broker string) http.Handler {
+func Handler(at, title string, routes []Route, broker string) http.Handler {
 	if title == "" {
 		title = "iotcast"
 	}
-	return page.Handler(render(title, routes, broker))
+	return page.Handler(render(at, title, routes, broker))
 }
 
 // render puts title and routes into the page. The routes travel as JSON in a
 // data block, in which encoding/json escapes <, > and &: nothing in a route or
 // a title can end the block or start an element.
-func render(title string, routes []string, broker string) string {
-	if routes == nil {
-		routes = []string{}
+func render(at, title string, routes []Route, broker string) string {
+	paths, access := []string{}, map[string]Route{}
+	for _, route := range routes {
+		paths = append(paths, route.Path)
+		if route.History || route.Tokens {
+			access[route.Path] = route
+		}
 	}
 	config, err := json.Marshal(struct {
-		Title   string   `json:"title"`
-		Routes  []string `json:"routes"`
-		Publish string   `json:"publish"`
-	}{title, routes, publish(broker)})
+		Title   string           `json:"title"`
+		At      string           `json:"at"`
+		Routes  []string         `json:"routes"`
+		Access  map[string]Route `json:"access"`
+		Publish string           `json:"publish"`
+	}{title, at, paths, access, publish(broker)})
 	if err != nil {
 		panic(err) // strings always marshal
 	}

@@ -34,6 +34,13 @@ func serve(t *testing.T, h http.Handler, method string, header http.Header) (*ht
 	return res, string(body)
 }
 
+func paths(all ...string) (routes []Route) {
+	for _, path := range all {
+		routes = append(routes, Route{Path: path})
+	}
+	return routes
+}
+
 func TestSlotsOccurOnce(t *testing.T) {
 	for _, slot := range []string{titleSlot, configSlot, "<style>", "</style>", `<script type="module">`} {
 		if n := strings.Count(source, slot); n != 1 {
@@ -43,7 +50,7 @@ func TestSlotsOccurOnce(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	h := Handler("main", []string{"/telemetry"}, "")
+	h := Handler("/", "main", paths("/telemetry"), "")
 	res, body := serve(t, h, http.MethodGet, nil)
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("GET answered %d, want 200", res.StatusCode)
@@ -74,7 +81,7 @@ func TestHeaders(t *testing.T) {
 	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("GET with the page's ETag answered %d, want 304", again.StatusCode)
 	}
-	other, _ := serve(t, Handler("main", []string{"/other"}, ""), http.MethodGet, nil)
+	other, _ := serve(t, Handler("/", "main", paths("/other"), ""), http.MethodGet, nil)
 	if other.Header.Get("ETag") == res.Header.Get("ETag") {
 		t.Error("two different pages share an ETag")
 	}
@@ -82,7 +89,7 @@ func TestHeaders(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	for at, module := range map[string]string{"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js"} {
-		pages := Pages(at, "main", []string{"/telemetry"}, "")
+		pages := Pages(at, "main", paths("/telemetry"), "")
 		want := []string{at}
 		for _, name := range []string{client.File, client.EventsFile, client.SharedFile, client.WorkerFile} {
 			want = append(want, path.Join(path.Dir(module), name))
@@ -103,7 +110,7 @@ func TestPages(t *testing.T) {
 
 func TestMethodNotAllowed(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
-		res, _ := serve(t, Handler("main", nil, ""), method, nil)
+		res, _ := serve(t, Handler("/", "main", nil, ""), method, nil)
 		if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s answered %d, Allow %q", method, res.StatusCode, res.Header.Get("Allow"))
 		}
@@ -113,7 +120,7 @@ func TestMethodNotAllowed(t *testing.T) {
 // TestPolicyMatchesPage computes the hashes as a browser does: over the text of
 // every style and every executable script that it finds in the served page.
 func TestPolicyMatchesPage(t *testing.T) {
-	res, body := serve(t, Handler(`</script><style>`, []string{"/<style>", "/</script>", "<script>"}, ""), http.MethodGet, nil)
+	res, body := serve(t, Handler("/", `</script><style>`, paths("/<style>", "/</script>", "<script>"), ""), http.MethodGet, nil)
 	policy := map[string]string{}
 	for directive := range strings.SplitSeq(res.Header.Get("Content-Security-Policy"), "; ") {
 		name, value, _ := strings.Cut(directive, " ")
@@ -158,7 +165,7 @@ func TestHostileNamesStayInert(t *testing.T) {
 		titleSlot,
 		configSlot,
 	}
-	_, body := serve(t, Handler(title, routes, ""), http.MethodGet, nil)
+	_, body := serve(t, Handler("/", title, paths(routes...), ""), http.MethodGet, nil)
 
 	if strings.Contains(body, "alert(1)</script>") || strings.Contains(body, "<!--<script>") {
 		t.Error("a hostile name reached the page as markup")
@@ -185,8 +192,8 @@ func TestHostileNamesStayInert(t *testing.T) {
 }
 
 func TestNoRoutesIsAnEmptyList(t *testing.T) {
-	_, body := serve(t, Handler("", nil, ""), http.MethodGet, nil)
-	if !strings.Contains(body, `{"title":"iotcast","routes":[],"publish":"mosquitto_pub"}`) {
+	_, body := serve(t, Handler("/", "", nil, ""), http.MethodGet, nil)
+	if !strings.Contains(body, `{"title":"iotcast","at":"/","routes":[],"access":{},"publish":"mosquitto_pub"}`) {
 		t.Error("no routes should reach the page as an empty list")
 	}
 }
@@ -203,8 +210,20 @@ func TestExample(t *testing.T) {
 		"[::1]:11883":      "mosquitto_pub -h ::1 -p 11883",
 		"broker.test:8883": "mosquitto_pub -h broker.test -p 8883",
 	} {
-		if _, body := serve(t, Handler("", nil, broker), http.MethodGet, nil); !strings.Contains(body, `"publish":"`+want+`"}`) {
+		if _, body := serve(t, Handler("/", "", nil, broker), http.MethodGet, nil); !strings.Contains(body, `"publish":"`+want+`"}`) {
 			t.Errorf("with a broker at %q the page has not %q", broker, want)
 		}
+	}
+}
+
+// TestAccess: the page knows where a route takes tokens from, and whether it has a history.
+func TestAccess(t *testing.T) {
+	_, body := serve(t, Handler("/live", "", []Route{
+		{Path: "/a"}, {Path: "/b", History: true}, {Path: "/c", Tokens: true, QueryParameter: "key", SubprotocolPrefix: "bearer."},
+	}, ""), http.MethodGet, nil)
+	want := `"at":"/live","routes":["/a","/b","/c"],"access":{"/b":{"history":true,"queryParameter":"","subprotocolPrefix":""},` +
+		`"/c":{"tokens":true,"queryParameter":"key","subprotocolPrefix":"bearer."}}`
+	if !strings.Contains(body, want) {
+		t.Errorf("the page has not %s", want)
 	}
 }

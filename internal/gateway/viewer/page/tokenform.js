@@ -1,0 +1,24 @@
+// The form for a token, where a route needs one. The token goes nowhere but to the connection.
+import { $ } from '../../../page/dom.js';
+
+const form = $('token'), secret = $('secret');
+
+// askToken shows the form, and says why; give is called with the token.
+export function askToken(what, why, give) {
+  form.querySelector('h2').textContent = what;
+  form.querySelector('p').textContent = why;
+  const first = form.hidden;
+  form.hidden = false;
+  if (first || document.activeElement === document.body) secret.focus();
+  form.onsubmit = e => {
+    e.preventDefault();
+    const token = secret.value.trim().replace(/^Bearer\s+/i, '');
+    secret.value = '';
+    if (token) give(token);
+  };
+}
+
+export function hideToken() {
+  form.hidden = true;
+  secret.value = '';
+}
