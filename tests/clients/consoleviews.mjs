@@ -34,7 +34,7 @@ await run({
   async form({ page, args, shot }) {
     await main(page).getByRole('button', { name: args.button }).first().click();
     const fill = async values => { for (const [label, text] of Object.entries(values ?? {})) {
-      const field = dialog(page).getByLabel(label).first();
+      const field = dialog(page).getByLabel(new RegExp('^' + label)).first();
       if (await field.evaluate(one => one.tagName) === 'SELECT') await field.selectOption(text);
       else await field.fill(text);
     } };
