@@ -91,6 +91,7 @@ func (c *Conn) chooseLate() {
 	}
 	h.mu.Unlock()
 	c.flush(mark{})
+	c.probe()
 }
 
 // heldBack is what an interval holds back of what the connection is to get. The caller

@@ -293,6 +293,7 @@ func (c *Conn) end() {
 		go func() { _ = c.nc.Close() }()
 	}
 	c.hub.detach(c)
+	c.probe()
 	c.work() // at last, Peer.Ended
 }
 

@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,11 @@ type Message struct {
 	ID       string    // a client that has seen the message can resume from it; "": it cannot
 	Received time.Time // when the first part of it reached this process; zero: now
 	Parts    []Part    // what can be chosen of it, in the order of the payload
+
+	// Written is told once what has become of the message: when each connection that it concerns has it or never will, or
+	// some seconds later. It is not, where Broadcast returns no connection. Connections may wait for it, and it must not use
+	// the hub. Nil: nobody asks.
+	Written func(Written)
 }
 
 // Hub broadcasts to the connections of one route. Its methods may be called
@@ -76,6 +82,7 @@ type Hub struct {
 	lag       sync.Mutex    // guards passed of all shards, with room
 	room      *sync.Cond
 	stopped   bool
+	probes    probes
 }
 
 // NewHub returns a hub, which must be closed.
@@ -122,13 +129,21 @@ func (h *Hub) Broadcast(m Message) int {
 	if keep && h.history.has(m.ID) {
 		h.mu.Unlock()
 		h.repeated.Add(1)
-		return h.Len()
+		n := h.Len()
+		if m.Written != nil && n > 0 {
+			m.Written(Written{Unwatched: "it was broadcast before", At: at})
+		}
+		return n
 	}
+	probe := h.probes.begin(&m, h.Len(), at)
 	concerned := h.all.conns()
 	if concerned > 0 || keep {
+		if probe != nil {
+			h.expect(probe, h.all, nil)
+		}
 		h.append(&m, keep)
 	}
-	concerned += h.choose(&m, at)
+	concerned += h.choose(&m, probe, at)
 	h.latest.add(&m, at)
 	h.counted.Store(h.latest.count)
 	if keep {
@@ -143,6 +158,9 @@ func (h *Hub) Broadcast(m Message) int {
 	}
 	n := h.Len()
 	h.mu.Unlock()
+	if probe != nil {
+		h.probes.arm(probe, len(m.Parts))
+	}
 	if n > 0 {
 		h.messages.Add(1)
 	}
@@ -194,7 +212,7 @@ func (h *Hub) append(m *Message, keep bool) {
 
 // choose appends to each selection what of a message concerns it, and returns how
 // many connections that are. The caller must hold h.mu.
-func (h *Hub) choose(m *Message, now time.Time) (conns int) {
+func (h *Hub) choose(m *Message, probe *probe, now time.Time) (conns int) {
 	if len(h.chosen.byName) == 0 {
 		return 0
 	}
@@ -202,11 +220,21 @@ func (h *Hub) choose(m *Message, now time.Time) (conns int) {
 	h.chosen.pick(m.Parts)
 	for _, s := range h.chosen.concerns {
 		if s.pacer != nil {
+			var before []int
+			if probe != nil {
+				before = slices.Clone(s.picked)
+			}
 			s.picked = s.pacer.pass(m, s.picked, h.latest.bounds.ByTopic, now)
 			h.setClock(s)
+			if probe != nil {
+				h.holdBack(probe, s, before)
+			}
 		}
 		if len(s.picked) == 0 {
 			continue
+		}
+		if probe != nil {
+			h.expect(probe, s, s.picked)
 		}
 		s.append(m.Opcode, m.Parts[s.picked[len(s.picked)-1]].ID, h.chosen.payloadOf(m, s.picked, &cfg.Wrap), &h.deflater, cfg.MaxFrame)
 		s.picked = s.picked[:0]

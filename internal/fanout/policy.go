@@ -54,11 +54,15 @@ func (c *Conn) enforce(limit mark) {
 			fmt.Sprintf("slow consumer: more than %d bytes waiting", cfg.QueueBytes)), ErrSlowConsumer)
 		return
 	}
+	from := c.cur.seq
 	for waiting > most && c.cur.seq+1 < limit.seq {
 		waiting -= int64(c.cur.skip(limit))
 		c.dropped++
 		c.untold++
 		c.shard.count.dropped.Add(1)
+	}
+	if c.cur.seq > from && c.hub.probes.on.Load() {
+		c.hub.probes.skipped(c, from)
 	}
 }
 
@@ -85,8 +89,12 @@ func (c *Conn) skipToLatest(limit mark) {
 	}
 	s.aim(h, c.group.selection)
 	newest := c.queue.newest()
-	skipped := newest.seq - c.cur.seq
+	from := c.cur.seq
+	skipped := newest.seq - from
 	c.cur = newest
+	if h.probes.on.Load() {
+		h.probes.skipped(c, from)
+	}
 	c.dropped += skipped
 	c.untold += skipped
 	c.shard.count.dropped.Add(int64(skipped))

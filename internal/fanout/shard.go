@@ -128,9 +128,10 @@ func (s *shard) pass() {
 		g.woken = false
 	}
 	s.mu.Unlock()
+	probed := h.probes.on.Load() // after taken: what is woken later comes with the next pass
 	served := 0
 	for i, g := range s.taken {
-		served = s.serve(g, served)
+		served = s.serve(g, served, probed)
 		s.taken[i] = nil // for the collector
 	}
 	ended := time.Now()
@@ -146,13 +147,16 @@ func (s *shard) pass() {
 
 // serve is a pass over one group, after a number of connections that were served
 // already. It is the loop's.
-func (s *shard) serve(g *group, served int) int {
+func (s *shard) serve(g *group, served int, probed bool) int {
 	s.mu.Lock()
 	s.serving = append(s.serving[:0], g.conns...)
 	s.mu.Unlock()
 	limits, at := g.selection.limits(s.hub), now()
 	for _, c := range s.serving {
 		c.serve(g, &limits, at)
+		if probed {
+			c.look()
+		}
 		if served++; served%yieldEvery == 0 {
 			runtime.Gosched()
 		}
@@ -167,7 +171,16 @@ func (s *shard) serve(g *group, served int) int {
 func (s *shard) check(wall time.Time) {
 	s.pass()
 	var longest int64
-	s.each(func(c *Conn) { longest = max(longest, c.check(wall)) })
+	probed := s.hub.probes.on.Load()
+	s.each(func(c *Conn) {
+		longest = max(longest, c.check(wall))
+		if probed {
+			c.look()
+		}
+	})
+	if probed {
+		s.hub.probes.sweep(time.Now())
+	}
 	s.count.queued.Store(longest)
 	s.hub.forget(wall)
 }

@@ -90,6 +90,7 @@ func (c *Conn) goOn() {
 		c.complete = complete
 		c.chooseLate()
 	}
+	c.probe()
 }
 
 // seal encrypts p and writes of it what the socket takes. It returns how many
@@ -163,8 +164,10 @@ func (c *Conn) catchUp() {
 			c.complete = complete
 			c.maybeHangUp()
 			c.chooseLate()
+			c.probe()
 			return
 		}
+		c.probe()
 		if keep := c.hub.step(); shared && len(p) > keep {
 			p = c.unread(p, keep)
 		}

@@ -12,11 +12,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 	"github.com/iotcast/iotcast/plugins/internal/natsconfig"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/plugins/internal/tapping"
 )
 
 func init() {
@@ -37,6 +39,7 @@ type output struct {
 	log     *slog.Logger
 	metrics outputMetrics
 	place   *order.Output
+	tapped  tapped
 
 	mu     sync.Mutex
 	nc     *nats.Conn // nil when not connected
@@ -56,7 +59,8 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 	}
 	return &output{
 		cfg: cfg, log: logging.New(res.Logger()).With("stream", cfg.stream), metrics: newOutputMetrics(res.Metrics()),
-		place: order.StreamOf(res).AddOutput(),
+		place:  order.StreamOf(res).AddOutput(),
+		tapped: tapped{of: tapping.Once(res), stream: res.StreamID()},
 	}, nil
 }
 
@@ -129,6 +133,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	)
 	reject := func(i int, err error) {
 		o.metrics.rejected.Incr(1)
+		o.tapped.note(batch[i], tap.Rejected, err)
 		err = permanent.Error(err)
 		if rejected == nil {
 			rejected = service.NewBatchError(batch, err)
@@ -139,6 +144,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		if err := m.GetError(); err != nil {
 			o.metrics.failed.Incr(1)
 			o.log.Error("A message failed before it could be stored and is given up: handle it with reject_errored, switch or catch", "error", err)
+			o.tapped.lost(m, err)
 			continue
 		}
 		out, err := o.message(m, nc.MaxPayload())
@@ -164,6 +170,11 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			return err
 		}
 		o.metrics.latency.Timing(time.Since(begun).Nanoseconds())
+		for i, index := range indexes {
+			if stored.refused[i] == nil {
+				o.tapped.note(batch[index], tap.Stored, nil)
+			}
+		}
 		for i, err := range stored.refused {
 			reject(indexes[i], err)
 		}

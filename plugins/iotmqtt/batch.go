@@ -13,6 +13,7 @@ import (
 type batch struct {
 	messages service.MessageBatch
 	sources  []*mqttclient.Message
+	ids      []string // event IDs of those that somebody followed when they were received
 	session  *mqttclient.Session
 	turn     *order.Turn
 	attempts int

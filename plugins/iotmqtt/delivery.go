@@ -8,6 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
 
@@ -18,6 +19,7 @@ type delivery struct {
 	alone    bool // nothing gathers that could wait for a batch to come back
 	rejected *service.MetricCounter
 	log      *slog.Logger
+	tapped   *tapped
 
 	replays *replays
 	away    atomic.Int64  // batches that are on their way through the pipeline
@@ -25,8 +27,8 @@ type delivery struct {
 	free    chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 }
 
-func newDelivery(cfg config, alone bool, rejected *service.MetricCounter, log *slog.Logger) *delivery {
-	d := &delivery{cfg: cfg, alone: alone, rejected: rejected, log: log, replays: newReplays(), idle: make(chan struct{}, 1)}
+func newDelivery(cfg config, alone bool, rejected *service.MetricCounter, log *slog.Logger, tapped *tapped) *delivery {
+	d := &delivery{cfg: cfg, alone: alone, rejected: rejected, log: log, tapped: tapped, replays: newReplays(), idle: make(chan struct{}, 1)}
 	if cfg.strictOrder {
 		d.free = make(chan struct{}, 1)
 		d.free <- struct{}{}
@@ -42,6 +44,7 @@ func (d *delivery) again() *batch {
 			return b
 		}
 		b.session.Ack(b.sources) // it is lost: this makes room
+		d.tapped.note(b, tap.GivenUp, errComesAgain)
 		d.settled()
 	}
 }
@@ -90,6 +93,7 @@ func (d *delivery) hand(b *batch) (service.MessageBatch, service.AckFunc, error)
 		switch {
 		case err == nil:
 			b.session.Ack(b.sources)
+			d.tapped.note(b, tap.Acknowledged, nil)
 			d.settled()
 		case b.turn.Ended().Err() != nil:
 			// The stream ends: what is not acknowledged comes again.
@@ -100,6 +104,7 @@ func (d *delivery) hand(b *batch) (service.MessageBatch, service.AckFunc, error)
 			// processor that makes fewer messages of a batch, as iot_trigger does,
 			// leaves Benthos with no way to tell.
 			d.replays.add(b)
+			d.tapped.note(b, tap.Retried, err)
 		default:
 			d.giveUp(b, "auto_replay_nacks is false", err)
 		}
@@ -145,6 +150,7 @@ func (d *delivery) giveUp(b *batch, because string, err error) {
 	d.log.Error("Messages were rejected and are given up: to keep such, put a fallback behind the output",
 		"messages", n, "topic", b.sources[0].Topic, "because", because, "error", err)
 	b.session.Ack(b.sources)
+	d.tapped.lost(b, err)
 	d.settled()
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/mqttclient"
+	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 )
 
@@ -22,7 +23,9 @@ type gathering struct {
 	rejected *service.MetricCounter
 	log      *slog.Logger
 
+	tapped  *tapped
 	held    []*mqttclient.Message // what the batcher holds
+	ids     []string              // their event IDs, as far as somebody follows them
 	turn    *order.Turn           // of the batch that is gathered
 	context context.Context       // of its messages: it carries the turn
 
@@ -42,7 +45,11 @@ func (g *gathering) single(s *mqttclient.Session, m *mqttclient.Message) *batch 
 
 func (g *gathering) hold(m *mqttclient.Message) *service.Message {
 	g.held = append(g.held, m)
-	return g.meta.message(g.tracing.begin(g.context, m.Topic, m.ReceivedAt), m)
+	message := g.meta.message(g.tracing.begin(g.context, m.Topic, m.ReceivedAt), m)
+	if g.tapped.tap.Receives() {
+		g.ids = g.tapped.received(m, message, g.ids)
+	}
+	return message
 }
 
 // due is in how long the batch that has begun is, if nothing comes meanwhile. While
@@ -78,8 +85,9 @@ func (g *gathering) tellOfWindow(s *mqttclient.Session) {
 // take makes a batch, yet without its messages, of what is gathered, and begins
 // the next.
 func (g *gathering) take(s *mqttclient.Session) *batch {
-	b := &batch{session: s, sources: g.held, turn: g.turn}
-	g.held, g.turn = nil, g.turn.Next()
+	b := &batch{session: s, sources: g.held, turn: g.turn, ids: g.ids}
+	g.held, g.ids, g.turn = nil, nil, g.turn.Next()
+	g.tapped.batched(b)
 	g.context = g.turn.Context()
 	return b
 }
@@ -95,12 +103,14 @@ func (g *gathering) flush(ctx context.Context, s *mqttclient.Session) *batch {
 	}
 	b := g.take(s)
 	if err != nil {
+		g.tapped.lost(b, err)
 		g.rejected.Incr(int64(len(b.sources)))
 		g.log.Error("The processors of the field batching failed: the messages are given up", "messages", len(b.sources), "error", err)
 	}
 	if b.messages = messages; len(messages) == 0 { // given up, or a processor has filtered all
 		b.turn.Taken()
 		s.Ack(b.sources)
+		g.tapped.note(b, tap.Acknowledged, nil)
 		return nil
 	}
 	return b

@@ -18,6 +18,7 @@ import (
 	"github.com/iotcast/iotcast/internal/mqttclient"
 	"github.com/iotcast/iotcast/plugins/internal/logging"
 	"github.com/iotcast/iotcast/plugins/internal/order"
+	"github.com/iotcast/iotcast/plugins/internal/tapping"
 )
 
 func init() {
@@ -44,6 +45,7 @@ type input struct {
 	sieve      *sieve
 	gathering  *gathering
 	delivery   *delivery
+	tapped     *tapped
 
 	line     *order.Line
 	stopping sync.Once
@@ -66,6 +68,7 @@ func newInput(cfg config, res *service.Resources, metrics metrics, log *slog.Log
 	if meta.stranger() {
 		log.Warn("The registry has no such device now: messages come when it has", "device", cfg.device, "registry", cfg.registry)
 	}
+	tapped := &tapped{stream: res.StreamID(), meta: meta, tap: tapping.Of(res)}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
 	alone := cfg.batching.Count == 1 && cfg.batching.IsNoop()
@@ -73,12 +76,13 @@ func newInput(cfg config, res *service.Resources, metrics metrics, log *slog.Log
 		res:        res,
 		meta:       meta,
 		connection: newConnection(cfg.session, metrics, log),
-		sieve:      &sieve{session: cfg.session, meta: meta, repeats: metrics.repeated, log: log},
+		sieve:      &sieve{session: cfg.session, meta: meta, repeats: metrics.repeated, log: log, tapped: tapped},
 		gathering: &gathering{
 			cfg: cfg, batcher: batcher, alone: alone, meta: meta, tracing: newTracing(res), rejected: metrics.rejected, log: log,
-			turn: turn, context: turn.Context(),
+			turn: turn, context: turn.Context(), tapped: tapped,
 		},
-		delivery: newDelivery(cfg, alone, metrics.rejected, log),
+		delivery: newDelivery(cfg, alone, metrics.rejected, log, tapped),
+		tapped:   tapped,
 		line:     line,
 	}, nil
 }
@@ -88,6 +92,7 @@ func (in *input) Connect(ctx context.Context) error {
 	if err := in.connection.leave(ctx); err != nil {
 		return err
 	}
+	in.tapped.consult(in.res)
 	// An input resource is made before the process knows who is who.
 	if err := in.meta.consult(in.res); err != nil {
 		return err

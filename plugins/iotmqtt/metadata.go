@@ -170,31 +170,37 @@ func (md *metadata) covers(topic string) bool {
 	return standard != topic && match(md.filters, standard)
 }
 
-// concerns reports whether a message belongs to the source. Some brokers send
+// foreign is why a message does not belong to the source, "" if it does. Some brokers send
 // retained messages of $ topics to # as well, against [MQTT-4.7.2-1]; and with a
 // device configured, those of other devices are left out, as far as the topic
 // tells, and so are those of devices that are known to be in another registry, and
 // those of another partition.
-func (md *metadata) concerns(m *mqttclient.Message) bool {
+func (md *metadata) foreign(m *mqttclient.Message) string {
 	if !md.sharing.takes(m) {
-		return false
+		return "it is of another partition"
 	}
 	if md.source == iotcore.Broker {
-		return !strings.HasPrefix(m.Topic, "$")
+		if strings.HasPrefix(m.Topic, "$") {
+			return "topics that begin with $ are the broker's"
+		}
+		return ""
 	}
 	if md.device == "" && !md.known {
-		return true
+		return ""
 	}
 	_, t := md.parse(m.Topic)
 	if t.Kind != iotcore.DeviceTopic {
-		return true
+		return ""
 	}
 	if md.known {
 		if p, ok := md.directory.Principal(t.ID); ok && p.Registry != md.registry {
-			return false
+			return "the device is of another registry"
 		}
 	}
-	return md.device == "" || t.ID == md.device
+	if md.device != "" && t.ID != md.device {
+		return "it is of another device"
+	}
+	return ""
 }
 
 // deviceOf is the sending device. An alias topic that is not known does not name

@@ -15,6 +15,7 @@ type sieve struct {
 	meta    *metadata
 	repeats *service.MetricCounter
 	log     *slog.Logger
+	tapped  *tapped
 
 	had      []string // topic filters of which the session has had the retained messages
 	repeated bool     // told that those of this session came again
@@ -45,6 +46,15 @@ func (v *sieve) retainedBefore(s *mqttclient.Session) []string {
 
 // wants reports whether a message goes on. What does not is acknowledged.
 func (v *sieve) wants(m *mqttclient.Message) bool {
+	reason := v.unwanted(m)
+	if reason != "" && v.tapped.tap.On() {
+		v.tapped.leftOut(m, reason)
+	}
+	return reason == ""
+}
+
+// unwanted is why a message does not go on, "" if it does.
+func (v *sieve) unwanted(m *mqttclient.Message) string {
 	v.meta.refresh()
 	switch {
 	case !v.meta.covers(m.Topic):
@@ -53,14 +63,14 @@ func (v *sieve) wants(m *mqttclient.Message) bool {
 			v.log.Warn("The MQTT broker sends messages that no topic filter covers: they are left out. It may go on with a subscription from before: name its filter in the field unsubscribe, or take another client_id",
 				"topic", m.Topic)
 		}
-		return false
+		return "no topic filter covers it"
 	case m.Retained && !m.Duplicate && match(v.had, m.Topic):
 		if !v.repeated {
 			v.repeated = true
 			v.log.Info("The MQTT broker sends retained messages once more, since the session was resumed: they are left out")
 		}
 		v.repeats.Incr(1)
-		return false
+		return "it is retained, and the session had got it before"
 	}
-	return v.meta.concerns(m)
+	return v.meta.foreign(m)
 }

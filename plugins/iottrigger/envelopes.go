@@ -19,7 +19,8 @@ type envelopes struct {
 	end    int
 	format envelope.Format
 
-	done service.MessageBatch
+	done   service.MessageBatch
+	tapped tapped
 }
 
 // add takes the message at an index of the batch into an envelope.
@@ -38,13 +39,19 @@ func (e *envelopes) pass(index int) {
 	e.done = append(e.done, e.batch[index])
 }
 
+// fail gives a message an error that it will have however often it is tried.
+func (e *envelopes) fail(m *service.Message, err error) {
+	m.SetError(permanent.Error(err))
+	e.tapped.failed(m, err)
+}
+
 // flush writes the run.
 func (e *envelopes) flush() {
 	source := e.batch[e.end-len(e.run) : e.end]
 	for g := range envelope.Split(e.format, e.run, e.limit.bytes) {
 		first := source[g.From]
 		if g.Err != nil && e.limit.strict {
-			first.SetError(permanent.Error(g.Err))
+			e.fail(first, g.Err)
 			e.done = append(e.done, first)
 			continue
 		}
@@ -55,6 +62,7 @@ func (e *envelopes) flush() {
 		out.MetaSetMut(metakey.EventID, msgs[len(msgs)-1].EventID)
 		out.MetaSetMut(metakey.Messages, int64(len(msgs)))
 		linkTraces(source[g.From:g.To])
+		e.tapped.encoded(source[g.From:g.To], msgs, out)
 		// Not WithCollapsedCount: Benthos v4.80.0 puts back the contexts that messages had before a processor, and loses it.
 		e.done = append(e.done, out)
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/iotcast/iotcast/internal/envelope"
 	"github.com/iotcast/iotcast/internal/gateway"
 	"github.com/iotcast/iotcast/internal/iotcore"
+	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/order"
-	"github.com/iotcast/iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/plugins/internal/tapping"
 )
 
 func init() {
@@ -32,12 +33,13 @@ type processor struct {
 	maxBytes int
 	json     bool // payload_format
 	eventIDs *envelope.EventIDs
+	tap      func() *tap.Tap // of the process; nil: there is none
 
 	unordered sync.Once // to warn
 }
 
 func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processor, error) {
-	p := &processor{res: res, eventIDs: envelope.NewEventIDs()}
+	p := &processor{res: res, eventIDs: envelope.NewEventIDs(), tap: tapping.Once(res)}
 	var err error
 	if p.source, err = conf.FieldString(fieldSource); err != nil {
 		return nil, err
@@ -81,6 +83,9 @@ func newProcessor(conf *service.ParsedConfig, res *service.Resources) (*processo
 func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	values := p.values(batch)
 	out := envelopes{limit: p.limit(), batch: batch, run: make([]envelope.Message, 0, len(batch))}
+	if t := p.tap(); t.On() {
+		out.tapped = tapped{t, p.res.StreamID()}
+	}
 	for i, msg := range batch {
 		if msg.GetError() != nil {
 			out.pass(i)
@@ -90,7 +95,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		format, err := values.read(i, &m)
 		if err != nil {
 			// Benthos counts the error, and logs it at debug level.
-			msg.SetError(permanent.Error(err))
+			out.fail(msg, err)
 			out.pass(i)
 			continue
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
 	"github.com/iotcast/iotcast/plugins/internal/order"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
+	"github.com/iotcast/iotcast/plugins/internal/tapping"
 )
 
 func init() {
@@ -42,6 +43,7 @@ type output struct {
 	eventID       *service.InterpolatedString // nil: the metadata that iot_trigger sets
 	route         atomic.Pointer[gateway.Route]
 	place         *order.Output
+	tapped        tapped
 
 	noRecipient *service.MetricCounter
 	failed      *service.MetricCounter
@@ -91,6 +93,7 @@ func newOutput(conf *service.ParsedConfig, res *service.Resources) (*output, err
 		}
 	}
 	o.place = order.StreamOf(res).AddOutput()
+	o.tapped = tapped{of: tapping.Once(res), stream: res.StreamID(), gateway: o.gateway, path: o.path}
 	return o, nil
 }
 
@@ -173,11 +176,13 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			o.failed.Incr(1)
 			o.res.Logger().With("error", err.Error(), "gateway", o.gateway, "path", o.path).
 				Error("A message failed before it could be broadcast and is given up: handle it with reject_errored, switch or catch")
+			o.tapped.lost(m, err)
 			continue
 		}
 		out, err := o.message(m, route)
 		if err != nil {
 			o.rejected.Incr(1)
+			o.tapped.rejected(m, err)
 			err = permanent.Error(err)
 			if rejected == nil {
 				rejected = service.NewBatchError(batch, err)
@@ -189,7 +194,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 			continue
 		}
 		pace.wait(ctx, out)
-		if err := o.broadcast(ctx, turn, route, out); err != nil {
+		if err := o.broadcast(ctx, turn, route, out, o.tapped.follow(m, &out)); err != nil {
+			o.tapped.rejected(m, err)
 			o.noteSent(batch[:i], route)
 			return err
 		}
@@ -254,14 +260,16 @@ func (o *output) trace(m *service.Message, route *gateway.Route, out fanout.Mess
 	))
 }
 
-func (o *output) broadcast(ctx context.Context, turn *order.Turn, route *gateway.Route, m fanout.Message) error {
+func (o *output) broadcast(ctx context.Context, turn *order.Turn, route *gateway.Route, m fanout.Message, f *followed) error {
 	for {
+		at := f.now()
 		n, err := route.Broadcast(m)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
 		}
-		if route.Keeps() {
-			return nil // for those that come back
+		if n > 0 || route.Keeps() { // for those that come back
+			f.broadcast(at, n)
+			return nil
 		}
 		switch o.noConnections {
 		case noConnectionsWait:
@@ -272,6 +280,7 @@ func (o *output) broadcast(ctx context.Context, turn *order.Turn, route *gateway
 			return fmt.Errorf("no connection is open on path %s of gateway %q, and no_connections is reject", o.path, o.gateway)
 		default:
 			o.noRecipient.Incr(1)
+			f.noConnections()
 			return nil
 		}
 	}
