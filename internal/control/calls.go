@@ -42,10 +42,11 @@ type caller struct {
 	account string // empty where there are no tokens: the caller is of this machine
 	err     error  // why it is not known who calls
 	remote  string
-	reached atomic.Bool // a method, whose interceptor records the request
-	refused error       // with this, where no method is reached
-	status  int         // of HTTP, to refused
-	large   bool        // the body has more bytes than it may have
+	again   func(context.Context, http.Header) error // whether it is still known who calls, who may stay for long
+	reached atomic.Bool                              // a method, whose interceptor records the request
+	refused error                                    // with this, where no method is reached
+	status  int                                      // of HTTP, to refused
+	large   bool                                     // the body has more bytes than it may have
 }
 
 type callerKey struct{}
@@ -59,7 +60,7 @@ func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*cal
 // known finds out who calls, and records what reaches no method.
 func (c *calls) known(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who := &caller{remote: r.RemoteAddr}
+		who := &caller{remote: r.RemoteAddr, again: c.stillKnown}
 		if c.verifier != nil {
 			who.account, who.err = c.authenticate(r.Context(), r.Header)
 		}
@@ -177,6 +178,18 @@ func (c *calls) admit(ctx context.Context, this *call, method string) error {
 		return who.err
 	}
 	return c.authorise(this, method)
+}
+
+// stillKnown fails when a token that was good is no longer.
+func (c *calls) stillKnown(ctx context.Context, h http.Header) error {
+	if c.verifier == nil {
+		return nil
+	}
+	_, err := c.authenticate(ctx, h)
+	if status.Code(err) == codes.Unavailable { // which is not the fault of the token
+		return nil
+	}
+	return err
 }
 
 // authenticate returns the service account that the token is about.

@@ -202,8 +202,14 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.text.Write(p)
 }
 
-// Flush implements http.Flusher. Nothing is streamed.
+// Flush implements http.Flusher. What the library answers is not streamed.
 func (a *answer) Flush() {}
+
+// FlushError is for those whose answer is: http.ResponseController calls it.
+func (a *answer) FlushError() error { return http.NewResponseController(a.ResponseWriter).Flush() }
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // finish sends an error. Who is not known learns from it nothing but that. The services have no code UNKNOWN: it is the
 // library's, about a request that it cannot read.

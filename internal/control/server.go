@@ -183,6 +183,7 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 	both.SetHTTP1(true)
 	both.SetHTTP2(true)
 	both.SetUnencryptedHTTP2(true) // gRPC without TLS
+	closing, end := context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           before(c.known(front(handler, guard.New(cfg.Address, cfg.Verifier != nil)))),
 		Protocols:         both,
@@ -192,7 +193,11 @@ func bind(cfg Config, c *calls, register func(*grpc.Server), plain []plainRoute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), closingKey{}, closing)
+		},
 	}
+	s.http.RegisterOnShutdown(end)
 	c.log.Info(c.name+" listening", "address", bound.Addr().String(), "tls", cfg.TLS != nil, "tokens", cfg.Verifier != nil)
 	if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 		c.log.Warn("The " + strings.ToLower(c.name[:1]) + c.name[1:] + " has no TLS: tokens and passwords can be read on the way, unless a proxy in front of it has")
@@ -233,7 +238,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 
 // plainRoutes are those of the management API.
 func plainRoutes(k *keeper, cfg Config) []plainRoute {
-	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg))
+	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg), tapRoutes(cfg))
 }
 
 // registerConnections tells the server of what connection_api has.

@@ -48,6 +48,13 @@ func (t *Tap) Follow(f Filter) *Follower {
 	return made
 }
 
+// Err is why there is nothing to wait for: ErrTooMany or ErrClosed.
+func (f *Follower) Err() error {
+	f.tap.mu.Lock()
+	defer f.tap.mu.Unlock()
+	return f.err
+}
+
 // Next waits for something to tell: messages that were received, ways that are done or will not be followed any longer, and
 // how many of both were left out since the last call for want of room. What it returns must not be changed. The error is
 // ctx's, ErrTooMany or ErrClosed.

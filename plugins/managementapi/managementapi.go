@@ -126,6 +126,7 @@ func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
 	} else if on {
 		cfg.Console = console.Handler()
 		cfg.Tap.KeepLatest()
+		cfg.Tap.KeepLatest()
 	}
 	requests := a.conf.Resources().Metrics().NewCounter("management_api_requests", "method", "code")
 	server, err := control.Start(cfg, func(method, code string) { requests.Incr(1, method, code) }, a.log)

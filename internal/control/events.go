@@ -1,0 +1,91 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const (
+	// eventHeartbeat is how often a client gets a sign of life, and is asked again whether its token is still good.
+	eventHeartbeat = 10 * time.Second
+	// eventPatience is how long a client may leave an event unread. What is to be told meanwhile waits elsewhere.
+	eventPatience = time.Minute
+	// eventInterval is the time from one event to the next, at least.
+	eventInterval = 100 * time.Millisecond
+)
+
+// closingKey is under which the contexts of requests have the one that ends when their server begins to.
+type closingKey struct{}
+
+// serveEvents answers with server-sent events (WHATWG HTML, section 9.2), each of them what next returns, in JSON. It ends with
+// the client, with its token, with the server, or when next fails. Next is called again when an event is written, and not
+// before the interval is over, so it may gather.
+func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, heartbeat time.Duration, next func(context.Context) (any, error)) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if closing, ok := ctx.Value(closingKey{}).(context.Context); ok {
+		defer context.AfterFunc(closing, stop)()
+	}
+	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // that of the server is for requests, and would end this one
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	write := func(format string, args ...any) bool {
+		_ = out.SetWriteDeadline(time.Now().Add(eventPatience))
+		_, err := fmt.Fprintf(w, format, args...)
+		return err == nil && out.Flush() == nil
+	}
+	if !write(":\n\n") { // so that the client knows that it is let in
+		return
+	}
+	events := make(chan any)
+	go func() {
+		defer close(events)
+		for {
+			event, err := next(ctx)
+			if err != nil {
+				return
+			}
+			select {
+			case events <- event:
+			case <-ctx.Done():
+				return
+			}
+			if !pause(ctx, eventInterval) {
+				return
+			}
+		}
+	}()
+	defer func() { // next is not to be called any more
+		stop()
+		for range events { //nolint:revive // it ends at once
+		}
+	}()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	asked := time.Now()
+	for {
+		select {
+		case event, more := <-events:
+			text, err := json.Marshal(event)
+			if !more || err != nil || !write("data: %s\n\n", text) {
+				return
+			}
+		case <-beat.C:
+			if !write(":\n\n") {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+		if time.Since(asked) > eventHeartbeat { // a token may have run out meanwhile
+			if asked = time.Now(); callerOf(ctx).again(ctx, r.Header) != nil {
+				return
+			}
+		}
+	}
+}
