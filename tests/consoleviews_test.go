@@ -65,6 +65,8 @@ iot_registries:
 	c.see("floor = 2")
 	c.see("Password")
 
+	m.pub("$devices/boiler/events", `{"temperature": 61}`)
+
 	// What is not a pair, and what another has.
 	c.do("form", args{"button": "Change", "wrong": args{"Labels": "nonsense"}, "values": args{"Labels": "floor = 3", "Description": "in the cellar"}}, &told)
 	has(t, strings.Join(told, "\n"), "nonsense")
@@ -81,7 +83,6 @@ iot_registries:
 	c.do("form", args{"button": "Publish", "wrong": args{"Format": "JSON", "Payload": "{"}, "values": args{"Format": "Hex", "Payload": "7b 7d"}}, &told)
 	has(t, strings.Join(told, "\n"), "is not JSON")
 	c.see("Published.")
-	m.pub("$devices/boiler/events", `{"temperature": 61}`)
 	c.do("open", args{"address": "#/devices/home/boiler"})
 	c.see("127.0.0.1")
 	c.looks("device")

@@ -70,6 +70,7 @@ export function open(view, { query, account, go, signal }) {
         typing = setTimeout(restart, 400);
       },
     }))));
+  list.element.ariaLabel = null; // the table within is called like that
   list.bar.after(form, said.element);
   view.append(list.element);
 
