@@ -2,7 +2,6 @@ package tests
 
 import (
 	"encoding/pem"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -225,14 +224,4 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.do("open", args{"address": "#/devices/home/boiler"})
 	c.see("temperature")
 	c.looks("device-live")
-}
-
-func printFrames(t *testing.T, what string, frames map[string]float64) {
-	t.Helper()
-	var all []string
-	for name, value := range frames {
-		all = append(all, fmt.Sprintf("%s %.1f", name, value))
-	}
-	slices.Sort(all)
-	t.Logf("%s: %s (frames in ms)", what, strings.Join(all, ", "))
 }

@@ -1,5 +1,6 @@
 // Small pieces that the views about things are made of.
 import { el, set } from '../../page/dom.js';
+import { ago } from '../../page/format.js';
 
 // facts is a list of names and what they have: entries are [name, text or element]; those without either are left out.
 export function facts(entries) {
@@ -18,6 +19,12 @@ export function crumbs(...steps) {
     i > 0 && el('span', { ariaHidden: 'true', textContent: '›' }),
     address ? el('a', { href: address, textContent: text }) : el('span', { ariaCurrent: 'page', textContent: text }),
   ]));
+}
+
+// before says how long ago something was.
+export function before(at) {
+  const ms = Date.now() - at;
+  return ms < 1500 ? 'just now' : `${ago(ms)} ago`;
 }
 
 export const button = (textContent, onclick, className = '') => el('button', { type: 'button', textContent, onclick, className });

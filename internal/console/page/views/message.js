@@ -137,7 +137,7 @@ function publish(view, { query, account, signal }) {
     await live;
     since = Date.now() - 2000; // clocks of two machines
     await send(kinds.device, values.device_id.trim(), values);
-    said.say('Published. Waiting for a trigger to receive it…');
+    if (!parts.size) said.say('Published. Waiting for a trigger to receive it…');
     setTimeout(() => {
       if (parts.size || until.aborted) return;
       said.say(`Published, but no trigger has received it. Is there one that reads ${values.topic}, is it running, and does it read from the broker of this process? See Triggers.`);

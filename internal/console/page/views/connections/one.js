@@ -1,7 +1,7 @@
 // One connection, and what can be done to it.
 import { el } from '../../../../page/dom.js';
-import { ago, count, day, size } from '../../../../page/format.js';
-import { button, card, crumbs, facts, notice, trouble } from '../../facts.js';
+import { count, day, size } from '../../../../page/format.js';
+import { before, button, card, crumbs, facts, notice, trouble } from '../../facts.js';
 import { each } from '../../poll.js';
 import { disconnect, send } from './acts.js';
 import { find } from './store.js';
@@ -24,8 +24,8 @@ export function one(view, { rest: [id], account, signal }) {
         textContent: `${connection.gatewayId} ${connection.path}`,
       })],
       ['Protocol', { websocket: 'WebSocket', sse: 'server-sent events' }[connection.protocol]],
-      ['Connected since', `${day(connection.since)}, for ${ago(Date.now() - connection.since)}`],
-      ['Last active', `${ago(Date.now() - connection.active)}${Date.now() - connection.active < 1500 ? '' : ' ago'}`],
+      ['Connected since', `${day(connection.since)}, ${before(connection.since)}`],
+      ['Last active', before(connection.active)],
       ['Watches devices', watch?.deviceIds?.length && list(watch.deviceIds.map(device)) || undefined],
       ['Watches topics', watch?.topics?.length && list(watch.topics.map(topic => el('code', { textContent: topic }))) || undefined],
       ['Watches', watch ? undefined : 'everything of its path'],

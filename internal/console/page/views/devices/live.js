@@ -2,10 +2,10 @@
 import { follow as followEvents, get } from '../../api.js';
 import { el, set } from '../../../../page/dom.js';
 import { chart, Line } from '../../../../page/chart.js';
-import { ago, clockMs } from '../../../../page/format.js';
+import { clockMs } from '../../../../page/format.js';
 import { valueText } from '../../../../page/devices.js';
 import { messageOf, payloadText, pretty, valuesOf } from '../../../../page/values.js';
-import { card, notice, trouble } from '../../facts.js';
+import { before, card, notice, trouble } from '../../facts.js';
 
 // follow calls onData with what comes by the tap, { messages, ways, skipped }, and onState as api.follow does.
 export const follow = (query, signal, onData, onState) => followEvents(`/tap?${query}`, { signal, onData, onState });
@@ -22,10 +22,10 @@ export function summary(json) {
 // values shows the values of a device, live.
 export function values(view, { rest: [registryId], signal }, id) {
   const said = notice(), list = el('dl', { className: 'facts' }), last = el('pre', { className: 'pre', tabIndex: 0, ariaLabel: 'Last payload' }), charts = el('div', { className: 'charts' });
-  const about = el('p', { className: 'muted', textContent: 'Nothing has come since this page was opened. What the device publishes is shown here at once.' });
+  const about = el('p', { className: 'muted', textContent: 'Nothing has come yet. What a trigger receives of the device is shown here at once.' });
   const known = new Map(); // measure -> { dd, value, at }
   let newest, dirty = false;
-  view.append(card('Values', [el('a', { href: `#/tail?device=${encodeURIComponent(id)}`, textContent: 'All its messages' })],
+  view.append(card('Values', [el('a', { href: `#/message?device=${encodeURIComponent(id)}`, textContent: 'Publish and follow' }), el('a', { href: `#/tail?device=${encodeURIComponent(id)}`, textContent: 'All its messages' })],
     said.element, el('div', { className: 'body' }, about, list, charts, last)));
   last.hidden = charts.hidden = true;
 
@@ -63,7 +63,7 @@ export function values(view, { rest: [registryId], signal }, id) {
 
   function draw() {
     if (!newest || document.hidden) return;
-    set(about, `Last message ${ago(Date.now() - newest.at)}${Date.now() - newest.at < 1500 ? '' : ' ago'}, at ${clockMs(newest.at)}, on ${newest.json.details.mqtt_topic}`);
+    set(about, `Last message ${before(newest.at)}, at ${clockMs(newest.at)}, on ${newest.json.details.mqtt_topic}`);
     for (const entry of known.values()) entry.chart?.draw();
     if (!dirty) return;
     dirty = false;

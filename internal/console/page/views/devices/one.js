@@ -1,8 +1,8 @@
 // One device or broker; and the parts about a thing, which a registry has, too.
 import { get } from '../../api.js';
 import { el } from '../../../../page/dom.js';
-import { ago, day } from '../../../../page/format.js';
-import { button, card, crumbs, facts, notice, trouble } from '../../facts.js';
+import { day } from '../../../../page/format.js';
+import { before, button, card, crumbs, facts, notice, trouble } from '../../facts.js';
 import { each } from '../../poll.js';
 import { destroy, edit, enable } from './acts.js';
 import { credentials } from './credentials.js';
@@ -20,7 +20,7 @@ export function one(view, context, kind, id) {
 const pairs = all => Object.keys(all ?? {}).length ? el('span', { className: 'list' }, ...Object.entries(all)
   .map(pair => el('code', { textContent: pair.join(' = ') }))) : undefined;
 
-const when = time => time ? `${day(Date.parse(time))}, ${ago(Date.now() - Date.parse(time))} ago` : undefined;
+const when = time => time ? `${day(Date.parse(time))}, ${before(Date.parse(time))}` : undefined;
 
 // thing shows what is known of a registry, a device or a broker, its credentials, and what the account may do to it. OnThing is
 // called with it whenever it was loaded.

@@ -20,7 +20,7 @@ export function payloadOf(format, text) {
 // fields of a form for a message; the names are those of the API.
 export const fields = ({ topic, data = '', format = 'Text' }) => [
   { name: 'topic', label: 'Topic', value: topic, required: true },
-  { name: 'format', label: 'Format', type: 'select', options: ['Text', 'JSON', 'Hex'], value: format },
+  { name: 'format', label: 'Format', type: 'select', required: true, options: ['Text', 'JSON', 'Hex'], value: format },
   { name: 'data', label: 'Payload', type: 'textarea', value: data },
 ];
 
