@@ -98,7 +98,9 @@ iot_registries:
 	// What stands in the file can be seen only.
 	c.do("open", args{"address": "#/devices/factory/lamp"})
 	c.see("It stands in the config file, in iot_registries")
-	if all := c.buttons(); slices.ContainsFunc(all, func(one string) bool { return strings.Contains(one, "Change") || strings.Contains(one, "Delete") || strings.Contains(one, "Add") }) {
+	if all := c.buttons(); slices.ContainsFunc(all, func(one string) bool {
+		return strings.Contains(one, "Change") || strings.Contains(one, "Delete") || strings.Contains(one, "Add")
+	}) {
 		t.Errorf("offered: %q", all)
 	}
 	c.looks("device-fixed")

@@ -59,7 +59,7 @@ export function list(view, { query, account, go, signal }) {
 
   function draw() {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean), all = store.items;
-    const found = words.length ? all.filter(c => words.every(word => c.text.includes(word))) : all;
+    const found = words.length ? all.filter(c => words.every(word => c.has(word))) : all;
     rows.update(found);
     set(total, `${count(found.length)}${words.length ? ` of ${count(all.length)}` : ''} ${all.length === 1 ? 'connection' : 'connections'}`);
     const filtered = words.length || Object.values(filter).some(Boolean);

@@ -68,10 +68,14 @@ export async function find(id, signal) {
 }
 
 function readable(connection) {
-  const { gatewayId, path, identity, subject, connectedAt, lastActiveAt } = connection;
-  return {
-    ...connection,
-    since: Date.parse(connectedAt), active: Date.parse(lastActiveAt),
-    text: [connection.id, gatewayId, path, identity.sourceIp, identity.userAgent, subject, watches(connection)].join('\n').toLowerCase(),
-  };
+  let text;
+  return Object.assign(connection, {
+    since: Date.parse(connection.connectedAt), active: Date.parse(connection.lastActiveAt),
+    // has tells whether a word, in lower case, is anywhere in it.
+    has(word) {
+      const { id, gatewayId, path, identity, subject } = connection;
+      text ??= [id, gatewayId, path, identity.sourceIp, identity.userAgent, subject, watches(connection)].join('\n').toLowerCase();
+      return text.includes(word);
+    },
+  });
 }

@@ -14,7 +14,7 @@ const order = (a, b) => a < b ? -1 : a > b ? 1 : 0;
 
 const columns = [
   { id: 'name', title: 'Device', text: d => d.name, compare: (a, b) => order(a.name, b.name) },
-  { id: 'last', title: 'Last value', text: d => d.said ?? '' },
+  { id: 'last', title: 'Last value', text: d => d.message ? d.said ??= summary(d.message) : '' },
   { id: 'seen', title: 'Last seen', text: d => d.seen ? ago(Date.now() - d.seen) : 'never', compare: (a, b) => (b.seen ?? 0) - (a.seen ?? 0), number: true },
   { id: 'address', title: 'Address', text: d => d.monitoringData?.lastAuthIp ?? '', compare: (a, b) => order(a.monitoringData?.lastAuthIp ?? '', b.monitoringData?.lastAuthIp ?? '') },
   { id: 'id', title: 'ID', text: d => d.id, compare: (a, b) => order(a.id, b.id) },
@@ -55,7 +55,7 @@ export function registry(view, context, id) {
         for (const device of page) {
           const before = devices.get(device.id), seen = Math.max(lately(device) ?? 0, before?.seen ?? 0) || undefined;
           const search = [device.id, device.name, device.monitoringData?.lastAuthIp, ...Object.entries(device.labels ?? {}).flat()].join('\n').toLowerCase();
-          devices.set(device.id, { ...device, seen, said: before?.said, search });
+          devices.set(device.id, { ...device, seen, at: before?.at, message: before?.message, search });
           known.add(device.id);
         }
         draw();
@@ -87,7 +87,8 @@ export function registry(view, context, id) {
       if (!device || at < device.at) continue;
       device.at = at;
       device.seen = Math.max(device.seen ?? 0, at);
-      device.said = summary(message);
+      device.message = message;
+      device.said = undefined; // it is read when it is seen
       dirty = true;
     }
   }
