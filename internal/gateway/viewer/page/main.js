@@ -37,7 +37,7 @@ function showTables() {
   tail = tailView(data.tail, { pick: lookedRow, onPick: message => showMessage(message), empty: 'No message matches yet.' });
   tail.element.id = 'messages';
   $('tables').replaceChildren(
-    el('section', { className: 'card', id: 'readings', ariaLabel: 'Latest readings' }, el('div', { className: 'bar' },
+    el('div', { className: 'card', id: 'readings' }, el('div', { className: 'bar' },
       el('h2', { textContent: 'Latest readings' }), el('span', { className: 'muted', textContent: 'Press a name for that one only' })), devices.element),
     tail.element);
 }
@@ -83,9 +83,9 @@ const connection = new Connection({
     notify(`Back after ${away}.`, 'Nothing is missing.', { good: true });
   },
   notice: notify,
-  needToken(what, why) {
+  needToken(what, why, able = true) {
     notify();
-    askToken(what, why, token => connection.give(token));
+    askToken(what, why, able ? token => connection.give(token) : undefined);
   },
   state({ state }) {
     document.body.dataset.state = state;
