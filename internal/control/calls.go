@@ -226,7 +226,7 @@ func (c *calls) record(ctx context.Context, this *call, method string, err error
 	switch {
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
 		level = slog.LevelWarn
-	case reads(method) || method == unknown, code == codes.OK && sends(method):
+	case reads(method) || method == unknown || method == checkTriggerMethod, code == codes.OK && sends(method):
 		level = slog.LevelDebug
 	}
 	attributes := []any{"method", short(method)}

@@ -66,6 +66,8 @@ type Config struct {
 	TriggerTemplate []byte          // what the stream of a trigger is made of; nil: the usual
 	BrokerURL       string          // where Broker is, for a template that names no other; empty: it cannot be reached by MQTT over TCP
 
+	MaskStream func(config []byte) ([]byte, error) // replaces the secrets of a stream; nil: none is shown
+
 	Console http.Handler // the page at /; nil: there is none
 	Tap     *tap.Tap     // of the messages of this process; nil: there is none
 
@@ -238,7 +240,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 
 // plainRoutes are those of the management API.
 func plainRoutes(k *keeper, cfg Config) []plainRoute {
-	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg), tapRoutes(cfg))
+	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg), tapRoutes(cfg), checkRoutes(k, cfg))
 }
 
 // registerConnections tells the server of what connection_api has.

@@ -1,6 +1,8 @@
 package httpguard
 
 import (
+	"bytes"
+	"errors"
 	"maps"
 	"regexp"
 
@@ -32,6 +34,64 @@ func scrub(env *service.Environment, config []byte) (any, error) {
 		return !ok
 	})
 	return withoutSecrets(shown, false), nil
+}
+
+// Masked is the config of a stream as it may be shown: in the order in which it is written, without comments and secrets.
+func Masked(env *service.Environment, config []byte) ([]byte, error) {
+	shown, err := scrub(env, config)
+	if err != nil {
+		return nil, err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(config, &doc); err != nil || len(doc.Content) == 0 {
+		return nil, err
+	}
+	mask(doc.Content[0], shown)
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	err = errors.Join(e.Encode(&doc), e.Close())
+	return b.Bytes(), err
+}
+
+// mask makes a node what is shown of it. What is not known to be shown is left out.
+func mask(n *yaml.Node, shown any) {
+	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	switch shown := shown.(type) {
+	case map[string]any:
+		if n.Kind != yaml.MappingNode {
+			break
+		}
+		for i := 0; i < len(n.Content); i += 2 {
+			n.Content[i].HeadComment, n.Content[i].LineComment, n.Content[i].FootComment = "", "", ""
+			below, ok := shown[n.Content[i].Value]
+			if !ok {
+				below = scrubbed
+			}
+			mask(n.Content[i+1], below)
+		}
+		return
+	case []any:
+		if n.Kind != yaml.SequenceNode || len(n.Content) != len(shown) {
+			break
+		}
+		for i, below := range n.Content {
+			mask(below, shown[i])
+		}
+		return
+	case string:
+		if n.Kind == yaml.ScalarNode && n.Value == shown {
+			return
+		}
+	default:
+		if n.Kind == yaml.ScalarNode { // a number, or true, false or null
+			return
+		}
+	}
+	*n = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: scrubbed}
+	if text, ok := shown.(string); ok {
+		n.Value = text
+	}
 }
 
 // withoutSecrets replaces the secrets in a value. That of a field with a telling

@@ -182,3 +182,8 @@ func fromConfig(root *service.ParsedConfig) (cfg httpguard.Config, err error) {
 	}
 	return cfg, errors.Join(errs[:]...)
 }
+
+// Masked is the config of a stream as it may be shown, without secrets.
+func Masked(config []byte) ([]byte, error) {
+	return httpguard.Masked(service.GlobalEnvironment(), config)
+}
