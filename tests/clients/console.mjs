@@ -40,7 +40,7 @@ await run({
   // expire asks for one view after the other until the token has ended, the last being the one that stays.
   async expire({ page }) {
     const login = page.getByLabel('Token of a service account');
-    while (!await login.isVisible()) {
+    for (const end = Date.now() + 60_000; !await login.isVisible() && Date.now() < end;) {
       for (const name of ['Overview', 'Triggers']) await page.getByRole('link', { name, exact: true }).click({ timeout: 2000 }).catch(() => {});
       await page.waitForTimeout(300);
     }

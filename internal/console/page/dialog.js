@@ -37,7 +37,7 @@ export function ask({ title, text, confirm = 'Yes', danger = false }) {
 }
 
 // form asks for values. Fields are { name, label, hint?, type?, value?, options?, required?, path? }: type is that of an input, or
-// 'textarea', 'select' (options: [value, text] or values) or 'checkbox'; path is the field of the request, should it not be the
+// 'textarea', 'select' (options: [value, text] or values) or 'checkbox'; suggestions are values to choose from or not; path is the field of the request, should it not be the
 // name. Submit is called with { name: value }, may be asynchronous, and what it refuses stands at the fields; the form stays open
 // until it succeeds. The promise is for what submit returns, or undefined where somebody has thought better of it.
 export function form({ title, text, fields, submit, confirm = 'Save' }) {
@@ -66,7 +66,7 @@ export function form({ title, text, fields, submit, confirm = 'Save' }) {
 }
 
 // fieldset makes the fields of a form, with the place for what is wrong at each: { element, inputs, values(), check(), show(problems),
-// refuse(error), clear() }. Check tells whether what is required is there; show takes [{ field, description }]; refuse shows an error.
+// owns(name, path), refuse(error), clear() }. Check tells whether what is required is there; show takes [{ field, description }]; refuse shows an error.
 export function fieldset(fields) {
   const id = `fields${++made}`, inputs = {}, problems = {};
   const general = el('p', { className: 'error', role: 'alert', hidden: true });
@@ -81,12 +81,16 @@ export function fieldset(fields) {
       : el('input', { type, autocomplete: type === 'password' ? 'new-password' : 'off', spellcheck: false });
     if (type === 'checkbox') input.checked = !!value;
     else input.value = value;
+    if (field.suggestions?.length) {
+      input.setAttribute('list', `${id}-${name}-list`);
+      element.append(el('datalist', { id: `${id}-${name}-list` }, ...field.suggestions.map(one => el('option', { value: one }))));
+    }
     Object.assign(input, { id: `${id}-${name}`, name, required, placeholder: field.placeholder ?? '' });
     const problem = el('p', { id: `${id}-${name}-problem`, className: 'error', hidden: true });
     const help = hint && el('p', { id: `${id}-${name}-hint`, className: 'hint', textContent: hint });
     input.setAttribute('aria-describedby', [hint && `${id}-${name}-hint`, problem.id].filter(Boolean).join(' '));
     const title = el('label', { htmlFor: input.id }, label, !required && type !== 'checkbox' && el('span', { className: 'muted', textContent: ' (optional)' }));
-    element.append(el('div', { className: type === 'checkbox' ? 'field check' : 'field' }, title, input, help, problem));
+    element.append(el('div', { className: type === 'checkbox' ? 'field check' : 'field', data: { field: name } }, title, input, help, problem));
     inputs[name] = input;
     problems[name] = problem;
   }
@@ -107,6 +111,7 @@ export function fieldset(fields) {
   const set = {
     element, inputs,
     values: () => Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.type === 'checkbox' ? input.checked : input.value])),
+    owns: (name, path) => owner(path)?.name === name,
     clear() {
       for (const name in inputs) mark(name, '');
       general.hidden = true;

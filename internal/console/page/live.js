@@ -46,6 +46,8 @@ export function stop() {
   tell();
 }
 
+export const now = () => latest;
+
 // subscribe calls reader with what there is, now and with each change, until the signal.
 export function subscribe(reader, signal) {
   readers.add(reader);
