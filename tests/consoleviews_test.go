@@ -227,3 +227,34 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.see("temperature")
 	c.looks("device-live")
 }
+
+// Connections, and what can be done to them, are in reach of the keyboard alone; a dialog gives the focus back.
+func TestConsoleViewsByKeyboard(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	m.dial(m.url("/telemetry"), nil, nil)
+	c := openConsole(t, "consoleviews.mjs", m)
+	c.do("open", args{"address": "#/connections"})
+	c.do("count", args{"text": "1 connection"})
+	tab := func(to string) {
+		t.Helper()
+		var at string
+		for range 40 {
+			if c.do("keys", args{"keys": []string{"Tab"}}, &at); strings.HasPrefix(at, to) {
+				return
+			}
+		}
+		t.Fatalf("Tab does not come to %s", to)
+	}
+	tab("127.0.0.1")
+	c.do("keys", args{"keys": []string{"Enter"}})
+	c.see("everything of its path")
+	tab("Disconnect")
+	var at string
+	c.do("keys", args{"keys": []string{"Enter", "Escape"}}, &at)
+	if !strings.HasPrefix(at, "Disconnect") {
+		t.Errorf("after the dialog the focus is at %q", at)
+	}
+	c.do("keys", args{"keys": []string{"Enter", "Tab", "Enter"}})
+	c.see("Disconnected.")
+}
