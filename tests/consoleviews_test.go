@@ -228,6 +228,23 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.looks("device-live")
 }
 
+// What goes wrong on the way is said, with what to do about it: nobody is connected, or no trigger reads the topic.
+func TestConsoleMessageThatIsLost(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	c := openConsole(t, "consoleviews.mjs", m)
+	c.do("open", args{"address": "#/message?device=boiler"})
+	c.see("None since iotcast began")
+	c.do("press", args{"button": "Publish and follow"})
+	c.see("Nobody is connected to main /telemetry")
+	c.see("Let a client connect to this path")
+	c.looks("message-nobody")
+	c.do("fill", args{"label": "Topic", "text": "$devices/boiler/state"})
+	c.do("press", args{"button": "Publish and follow"})
+	c.see("no trigger has received it")
+}
+
 // Connections, and what can be done to them, are in reach of the keyboard alone; a dialog gives the focus back.
 func TestConsoleViewsByKeyboard(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import { card, facts, notice, trouble } from '../facts.js';
 import { follow } from './devices/live.js';
 import { kinds } from './devices/kinds.js';
 import { fields, send, usual } from './devices/publish.js';
+import { losses } from './message/losses.js';
 import { picture } from './message/picture.js';
 import { keep, keepMessage, ownedBy, wayOf } from './message/ways.js';
 
@@ -20,7 +21,10 @@ export function open(view, context) {
   const { query, account } = context;
   ownedBy(account);
   if (query.get('id')) picked(view, context, query.get('id'));
-  else publish(view, context);
+  else {
+    publish(view, context);
+    view.append(losses(context, id => context.go(`#/message?${new URLSearchParams({ id })}`)));
+  }
 }
 
 // shown is the part about one message and its way.
