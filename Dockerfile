@@ -13,7 +13,7 @@ ARG VERSION=0.1.0 DATE TARGETOS TARGETARCH
 # timetzdata: the image has no time zones that Bloblang's time functions could look up.
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -tags timetzdata \
-    -ldflags "-s -w -X main.version=$VERSION -X main.date=$DATE" \
+    -ldflags "-s -w -X github.com/iotcast/iotcast/internal/version.linked=$VERSION -X github.com/iotcast/iotcast/internal/version.date=$DATE" \
     -o /image/iotcast ./cmd/iotcast
 # Licences of all that the binary links, and the list of it, an SBOM. Fails for what is not permissive.
 RUN go run ./internal/licences /image/licences

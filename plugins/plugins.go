@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -282,6 +283,7 @@ func (p *process) startAPIs(s *parts) error {
 		return err
 	}
 	s.managed.MaskStream = httpguard.Masked
+	s.managed.Metrics = metricsOf(s.api)
 	if err := s.management.Serve(s.managed, &p.ready); err != nil {
 		return err
 	}
@@ -312,6 +314,18 @@ func (p *process) streams(root *service.ParsedConfig, api http.Handler) (control
 		return nil, errors.New("http.basic_auth closes /streams to the triggers of management_api, too: set username and password of http_guard instead")
 	}
 	return streamsapi.Within(api), nil
+}
+
+// metricsOf are those of this process, as its HTTP API shows them to Prometheus.
+func metricsOf(api http.Handler) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		answer := httptest.NewRecorder()
+		api.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", http.NoBody))
+		if answer.Code != http.StatusOK || !strings.HasPrefix(answer.Header().Get("Content-Type"), "text/plain") {
+			return nil, errors.New("the HTTP API of this process has no metrics for Prometheus")
+		}
+		return answer.Body.Bytes(), nil
+	}
 }
 
 // reachable is an address at which this process reaches its own listener.

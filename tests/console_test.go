@@ -201,3 +201,118 @@ func TestConsoleServerGoneAndBack(t *testing.T) {
 	m.waitReady()
 	c.do("back", nil)
 }
+
+// A trigger is made, changed, paused and deleted in the console.
+func TestConsoleTriggers(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/triggers"})
+	c.do("see", args{"text": "No trigger yet"})
+	c.looks("triggers-none")
+
+	var made struct {
+		Name, YAML, Hash string
+		Found            []string
+	}
+	c.do("create", nil, &made)
+	if made.Hash != "#/triggers/telemetry" || made.Name == "" || !strings.Contains(made.YAML, "websocket_broadcast") {
+		t.Errorf("it shows %+v", made)
+	}
+	for _, one := range made.Found {
+		t.Error(one)
+	}
+	if status, answer := m.rest("GET", "/triggers/v1/triggers/telemetry", ""); status != 200 || !strings.Contains(answer, `$devices/+/events`) {
+		t.Fatalf("%d %s", status, answer)
+	}
+	c.looks("trigger")
+	c.do("press", args{"button": "Pause", "see": "paused"})
+	c.do("press", args{"button": "Resume", "see": "connected"})
+
+	// Who was faster is told, and what there is now is shown.
+	c.do("follow", args{"link": "Change"})
+	c.do("see", args{"text": "Change telemetry"})
+	m.change("PATCH", "/triggers/v1/triggers/telemetry", `{"updateMask": "description", "description": "of somebody else"}`)
+	c.do("change", args{"label": "Description", "value": "mine", "see": "was faster"})
+	c.looks("trigger-conflict")
+	c.do("press", args{"button": "Show what it is now"})
+	c.do("see", args{"text": "It can be saved"})
+	c.do("change", args{"label": "Description", "value": "of us both", "see": "of us both"})
+	c.do("follow", args{"link": "All triggers"})
+	c.do("see", args{"text": "1 trigger"})
+	c.looks("triggers")
+
+	c.do("open", args{"address": "#/triggers/telemetry"})
+	var focus string
+	c.do("remove", nil, &focus)
+	if focus != "Delete" {
+		t.Errorf("after the dialog the focus is at %q", focus)
+	}
+}
+
+// Without streams mode the page says how to get it.
+func TestConsoleWithoutStreams(t *testing.T) {
+	t.Parallel()
+	m := newManaged(t)
+	m.launch("run", writeFile(t, m.root("console: true")+"input: { generate: { mapping: 'root = 1', interval: 1h } }\noutput: { drop: {} }\n"))
+	m.waitReady()
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/triggers"})
+	c.do("see", args{"text": "Triggers need the streams mode"})
+	c.looks("triggers-no-streams")
+}
+
+// Who may only look is offered nothing else.
+func TestConsoleOfWhoMayOnlyLook(t *testing.T) {
+	t.Parallel()
+	m := runConsole(t)
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"token": tokenOf(t, "looker", time.Hour), "address": "#/triggers"})
+	c.do("see", args{"text": "No trigger yet"})
+	var buttons []string
+	if c.do("buttons", nil, &buttons); len(buttons) > 0 {
+		t.Errorf("it offers %q", buttons)
+	}
+	c.looks("looker")
+}
+
+// The overview says what is wrong, what to do next, and what flows.
+func TestConsoleOverview(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	c := openConsole(t, "console.mjs", m)
+	c.do("open", args{"address": "#/overview"})
+	c.do("see", args{"text": "No trigger yet"})
+	c.do("see", args{"text": "Nobody is connected"})
+	c.looks("overview-none")
+
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	connectGo(t, m.url("/telemetry"))
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(200 * time.Millisecond):
+				m.pub("$devices/boiler/events", `{"temperature": 61}`)
+			}
+		}
+	}()
+	for _, label := range []string{"Messages in", "Envelopes", "Deliveries", "Connections"} {
+		c.do("figure", args{"label": label})
+	}
+	close(stop)
+	<-ended
+	c.do("see", args{"text": "telemetry"})
+	c.looks("overview")
+
+	// What is wrong stands above.
+	m.post("/triggers/v1/triggers/telemetry:pause", "{}")
+	m.change("POST", "/iot-devices/v1/registries/home:disable", "{}")
+	m.post("/triggers/v1/triggers/telemetry:resume", "{}")
+	c.do("wrong-finding", nil)
+	c.looks("overview-wrong")
+}

@@ -1,9 +1,19 @@
 #!/usr/bin/env bash
-# Installs what the checks need and is missing, and runs all of them.
+# Installs what the checks need and is missing, and runs all of them. With --fast it installs linter and modules only, and runs
+# those that take some two minutes: no race detector, no fuzzing, no processes, brokers and browsers.
 # Needs Debian or a relative of it, Go and Node; ends with status 1 if anything failed.
 # shellcheck disable=SC2317 # stage calls the functions by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case ${1:-} in
+  '') fast=false ;;
+  --fast) fast=true ;;
+  *)
+    printf 'usage: %s [--fast]\n' "$0" >&2
+    exit 2
+    ;;
+esac
 
 golangci_lint=v2.12.2
 fuzz_time=5000x # by number: go test takes its own time limit for a failure now and then
@@ -186,6 +196,9 @@ test_flags=(-count=1 -vet=off -timeout "$test_timeout")
 # The tests of processes, which mostly wait, come first, so that the others run beside them.
 race_tests() { IOTCAST=$iotcast go test -race "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
 
+# Short: without processes, which tests/ starts.
+fast_tests() { IOTCAST=$iotcast go test -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }
+
 # Nothing is concurrent here, and for the race detector all of Connect would be compiled again.
 other_tests() { go test "${test_flags[@]}" ./cmd/... ./docs/...; }
 
@@ -219,6 +232,17 @@ fuzz() {
 }
 
 needed 'Go and Node' languages
+if $fast; then
+  needed 'Go modules and tools' go_tools
+  needed 'build' build
+  stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
+  stage 'reference is up to date' go run ./docs/generate -check
+  stage 'pages are up to date' go run ./internal/page/bundle -check
+  stage 'iotcast lint' lint_configs
+  stage 'iotcast test' test_configs
+  stage 'go test, without processes' fast_tests
+  summary
+fi
 beside 'Go modules and tools' go_tools
 needed 'Debian packages' debian_packages
 needed 'npm packages' npm_packages

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/iotcast/iotcast/internal/guard"
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 const (
@@ -125,7 +126,7 @@ func connect(c *cli.Context) (conn *grpc.ClientConn, address string, err error) 
 		transport = credentials.NewTLS(t.tls)
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version),
+		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version.Number()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 	}
 	if t.token != "" {

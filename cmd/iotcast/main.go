@@ -20,14 +20,9 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 	_ "github.com/redpanda-data/connect/v4/public/components/redis"
 
+	"github.com/iotcast/iotcast/internal/version"
 	"github.com/iotcast/iotcast/plugins"
 	_ "github.com/iotcast/iotcast/plugins/opentelemetry" // registers the tracer
-)
-
-// version and date are set by the linker: see the Dockerfile.
-var (
-	version = "0.1.0"
-	date    = ""
 )
 
 func main() {
@@ -47,7 +42,7 @@ func main() {
 
 func branding() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
-		service.CLIOptSetVersion(version, date),
+		service.CLIOptSetVersion(version.Number(), version.Date()),
 		service.CLIOptSetBinaryName("iotcast"),
 		service.CLIOptSetProductName("iotcast"),
 	}

@@ -14,6 +14,8 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 // stateTimeout is for a state with many devices.
@@ -112,7 +114,7 @@ func callState(c *cli.Context, method string, document []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "iotcast/"+version)
+	req.Header.Set("User-Agent", "iotcast/"+version.Number())
 	if document != nil {
 		req.Header.Set("Content-Type", "application/yaml") // RFC 9512
 	}

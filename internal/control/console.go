@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/overview"
 )
 
 // withConsole serves the console at /, before anybody is asked who they are: it is the same for everyone.
@@ -25,16 +26,21 @@ func withConsole(next, page http.Handler) http.Handler {
 const accountMethod = "/iotcast.ConsoleService/GetAccount"
 
 // consoleRoutes are what the console needs beside the services.
-func consoleRoutes(cfg Config) []plainRoute {
+func consoleRoutes(k *keeper, cfg Config) []plainRoute {
 	s := consoleService{tokens: cfg.Verifier != nil, grants: cfg.Grants}
+	if k != nil {
+		s.overview = &k.overview
+	}
 	return []plainRoute{
 		plainRouteTo(http.MethodGet, "/console/account", false, accountMethod, s.account),
+		plainRouteTo(http.MethodGet, "/console/overview", false, overviewMethod, s.getOverview),
 	}
 }
 
 type consoleService struct {
-	tokens bool
-	grants access.Grants
+	tokens   bool
+	grants   access.Grants
+	overview **overview.Overview // which is there after the routes
 }
 
 // account tells the caller who they are, and what they may.

@@ -12,6 +12,7 @@ import (
 	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/iotcast/iotcast/internal/overview"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/turns"
@@ -29,7 +30,8 @@ type keeper struct {
 	brokers    *kind[*brokers.Broker]
 	triggers   *kind[*triggers.Trigger]
 	streams    *triggerStreams
-	changes    sync.RWMutex // see kind
+	changes    sync.RWMutex       // see kind
+	overview   *overview.Overview // nil: there is no console
 }
 
 // Resources that stand in the config file have this label.

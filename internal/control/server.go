@@ -36,6 +36,7 @@ import (
 	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/listen"
+	"github.com/iotcast/iotcast/internal/overview"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/tap"
@@ -68,8 +69,10 @@ type Config struct {
 
 	MaskStream func(config []byte) ([]byte, error) // replaces the secrets of a stream; nil: none is shown
 
-	Console http.Handler // the page at /; nil: there is none
-	Tap     *tap.Tap     // of the messages of this process; nil: there is none
+	Console   http.Handler                          // the page at /; nil: there is none
+	Metrics   func(context.Context) ([]byte, error) // of this process, in Prometheus' text format, for the console
+	Temporary bool                                  // State ends with the process
+	Tap       *tap.Tap                              // of the messages of this process; nil: there is none
 
 	retry, connect time.Duration // of triggers, for tests; 0: the usual
 }
@@ -106,7 +109,8 @@ type Server struct {
 	http     *http.Server
 	grpc     *grpc.Server
 	served   sync.WaitGroup
-	triggers *triggerStreams // nil: it has none
+	triggers *triggerStreams    // nil: it has none
+	overview *overview.Overview // nil: it has none
 }
 
 // Start starts the management API: it binds the address and begins to answer. Observe is told of every request: its method,
@@ -131,6 +135,10 @@ func Start(cfg Config, observe func(method, code string), log *slog.Logger) (*Se
 	}
 	s.triggers = k.streams
 	s.triggers.start()
+	if cfg.Console != nil {
+		k.overview = newOverview(cfg, k)
+		s.overview = k.overview
+	}
 	s.serve(c)
 	return s, nil
 }
@@ -240,7 +248,7 @@ func register(s *grpc.Server, k *keeper, cfg Config) {
 
 // plainRoutes are those of the management API.
 func plainRoutes(k *keeper, cfg Config) []plainRoute {
-	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(cfg), tapRoutes(cfg), checkRoutes(k, cfg))
+	return slices.Concat(k.stateRoutes(), connectionsOf(cfg).extensions(), consoleRoutes(k, cfg), tapRoutes(cfg), checkRoutes(k, cfg))
 }
 
 // registerConnections tells the server of what connection_api has.
@@ -283,6 +291,9 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	s.served.Wait()
 	s.grpc.Stop()
+	if s.overview != nil {
+		s.overview.Close()
+	}
 	if s.triggers != nil {
 		s.triggers.close()
 	}

@@ -27,12 +27,13 @@ type API struct {
 	verifier *token.Verifier // of callers' tokens; nil: they need none
 	grants   access.Grants
 
-	conf     *service.ParsedConfig
-	log      *slog.Logger
-	address  string
-	template []byte // of triggers
-	state    *state.Store
-	cleanup  []func()
+	conf      *service.ParsedConfig
+	log       *slog.Logger
+	address   string
+	template  []byte // of triggers
+	state     *state.Store
+	temporary bool // state is lost with the process
+	cleanup   []func()
 }
 
 // FromConfig reads the field from the root config. It returns nil when there is to be no API.
@@ -110,6 +111,7 @@ func (a *API) stateDir() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "iotcast-state-"); err != nil {
 		return "", fmt.Errorf("making a directory for the state, as %s.%s is empty: %w", fieldAPI, fieldStateDir, err)
 	}
+	a.temporary = true
 	a.log.Warn("What is made over the management API is lost with the process: set management_api.state_dir to keep it")
 	a.cleanup = append(a.cleanup, func() { _ = os.RemoveAll(dir) })
 	return dir, nil
@@ -117,6 +119,7 @@ func (a *API) stateDir() (dir string, err error) {
 
 // Serve answers requests, until Close. It comes after Open. Until the triggers are started, ready is told so.
 func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
+	cfg.Temporary = a.temporary
 	cfg.Address, cfg.Verifier, cfg.Grants, cfg.State, cfg.TriggerTemplate = a.address, a.verifier, a.grants, a.state, a.template
 	if cfg.TLS, err = tlsconfig.Server(a.conf, a.log); err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
@@ -125,7 +128,6 @@ func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
 		return err
 	} else if on {
 		cfg.Console = console.Handler()
-		cfg.Tap.KeepLatest()
 		cfg.Tap.KeepLatest()
 	}
 	requests := a.conf.Resources().Metrics().NewCounter("management_api_requests", "method", "code")

@@ -16,7 +16,7 @@ export async function run(scenarios) {
   const browser = await launch(executablePath);
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', acceptDownloads: true });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(20_000);
   const errors = [];
   page.on('pageerror', error => errors.push(error.stack ?? String(error)));
   page.on('console', message => { if (/Content Security Policy|TrustedHTML/.test(message.text())) errors.push(message.text()); });

@@ -118,7 +118,7 @@ export function fieldset(fields) {
     },
     check() {
       set.clear();
-      const empty = fields.filter(({ name, required }) => required && !inputs[name].value.trim());
+      const empty = fields.filter(({ name }) => inputs[name].required && !inputs[name].value.trim());
       for (const { name, label } of empty) mark(name, `${label} is needed.`);
       if (empty.length) inputs[empty[0].name].focus();
       return !empty.length;

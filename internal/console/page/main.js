@@ -182,7 +182,7 @@ api.events.addEventListener('unauthorised', ({ detail }) => {
 });
 addEventListener('hashchange', async () => {
   await show();
-  if (account) $('view').focus({ preventScroll: true }); // as with a new page, reading begins at the view
+  if (account && !$('view').contains(document.activeElement)) $('view').focus({ preventScroll: true }); // as with a new page, reading begins at the view
 });
 
 // A number beside Overview says how much is wrong, whatever is open.

@@ -89,7 +89,8 @@ async function edit(view, { account, go, signal, query }, before) {
     checking = new AbortController();
     const until = AbortSignal.any([signal, checking.signal]);
     try {
-      const { yaml: text, problems = [] } = await post('/triggers/v1/triggers:check', { ...request(), ...(before && { triggerId: before.id, updateMask: 'name,description,rule' }) }, { signal: until });
+      const { yaml: text, problems: found = [] } = await post('/triggers/v1/triggers:check', { ...request(), ...(before && { triggerId: before.id, updateMask: 'name,description,rule' }) }, { signal: until });
+      const problems = inputs.name.value ? found : [{ field: 'name', description: 'is missing' }, ...found.filter(({ field: where }) => where !== 'id' && where !== 'name')];
       if (text) yaml.textContent = text;
       yaml.hidden = !yaml.textContent;
       yaml.classList.toggle('old', !text);

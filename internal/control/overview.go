@@ -1,0 +1,71 @@
+package control
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/iotcast/iotcast/internal/guard"
+	"github.com/iotcast/iotcast/internal/overview"
+	"github.com/iotcast/iotcast/internal/version"
+)
+
+// overviewMethod shows what flows and what is wrong.
+const overviewMethod = "/iotcast.ConsoleService/GetOverview"
+
+// newOverview looks at this process for the console. It must be closed.
+func newOverview(cfg Config, k *keeper) *overview.Overview {
+	return overview.Start(overview.Config{Metrics: cfg.Metrics, Facts: func(ctx context.Context) overview.Facts {
+		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary}
+		if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
+			facts.Open = cfg.Address
+		}
+		if cfg.Streams != nil && k.streams.up.Load() {
+			running, err := cfg.Streams.Running(ctx)
+			facts.Streams, facts.Running = err == nil, running
+		}
+		return facts
+	}})
+}
+
+// reasons are why streams of triggers cannot be made, by their IDs.
+func (s *triggerStreams) reasons() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.failed)
+}
+
+// processFacts are of the process.
+type processFacts struct {
+	StartedAt time.Time `json:"started_at"`
+	Version   string    `json:"version"`
+}
+
+// started is when the process was.
+var started = time.Now()
+
+// getOverview follows the samples: the first event has those of the last hour.
+func (s consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	if s.overview == nil || *s.overview == nil {
+		return status.Error(codes.NotFound, "what flows is looked at for the console only: set management_api.console")
+	}
+	from := -1 // what there is
+	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {
+		samples, findings, next, err := (*s.overview).Next(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		from = next
+		return struct {
+			PeriodSeconds float64            `json:"period_seconds"`
+			Samples       []overview.Sample  `json:"samples"`
+			Findings      []overview.Finding `json:"findings"`
+			Process       processFacts       `json:"process"`
+		}{overview.Period.Seconds(), samples, findings, processFacts{started.UTC(), version.Number()}}, nil
+	})
+	return nil
+}
