@@ -162,7 +162,7 @@ func TestConsoleConnections(t *testing.T) {
 }
 
 // Who may only look is offered nothing that is refused.
-func TestConsoleOfWhoMayOnlyLook(t *testing.T) {
+func TestConsoleViewsOfWhoMayOnlyLook(t *testing.T) {
 	t.Parallel()
 	m := runConsole(t)
 	c := openConsole(t, "consoleviews.mjs", m)

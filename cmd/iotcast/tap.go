@@ -16,6 +16,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 const (
@@ -141,7 +143,7 @@ func openTap(ctx context.Context, c *cli.Context, to target) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "iotcast/"+version)
+	req.Header.Set("User-Agent", "iotcast/"+version.Number())
 	req.Header.Set("Accept", "text/event-stream")
 	if to.token != "" {
 		req.Header.Set("Authorization", "Bearer "+to.token)
