@@ -96,7 +96,7 @@ export function open(view, { account, go, signal }) {
 
 const writer = figure => figure.unit === '/s' ? rate : figure.id === 'connections' ? count : number;
 
-const section = (title, content, more, href) => el('section', { className: 'card', ariaLabel: title },
+const section = (title, content, more, href) => el('div', { className: 'card' },
   el('div', { className: 'bar' }, el('h2', { textContent: title }), el('a', { href, textContent: more })), content);
 
 // trend is a number a second, and how it went.

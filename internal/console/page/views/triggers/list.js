@@ -41,7 +41,7 @@ export async function list(view, { account, go, signal }) {
     const text = search.value.trim().toLowerCase();
     grid.update(all.filter(trigger => !text || [trigger.name, trigger.id, trigger.description, source(trigger), topic(trigger), target(trigger)].some(one => one?.toLowerCase().includes(text))));
   }
-  view.append(el('section', { className: 'card', ariaLabel: 'Triggers' },
+  view.append(el('div', { className: 'card' },
     el('div', { className: 'bar' }, el('h2', { textContent: `${all.length === 1 ? '1 trigger' : `${all.length} triggers`}` }), search, make), grid.element));
   live.subscribe(latest => {
     samples = latest.samples;
