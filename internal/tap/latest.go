@@ -10,6 +10,7 @@ import (
 const (
 	maxDevices       = 10_000
 	maxLatestPayload = 1 << 10 // bytes of each
+	maxLatestTopic   = 1 << 10 // bytes; the device ID may be as long as the topic
 )
 
 // latest is the last message of each device. It is guarded by Tap.mu.
@@ -24,7 +25,7 @@ func (l *latest) kept() bool { return l.byDevice != nil }
 
 // add takes a message, if it is of a device. Where there are too many, the one is forgotten that has been silent for longest.
 func (l *latest) add(m *Message) {
-	if !l.kept() || m.DeviceID == "" {
+	if !l.kept() || m.DeviceID == "" || len(m.Topic) > maxLatestTopic {
 		return
 	}
 	of := device{m.RegistryID, m.DeviceID}
