@@ -29,7 +29,7 @@ export async function losses(id, { account, signal }) {
       })),
     ways.length ? el('ul', { className: 'losses' }, ...ways.slice(0, SHOWN).map(way => loss(way, account)))
       : el('p', { className: 'none', textContent: 'None since the start of the process, of the last 200 of all triggers.' }),
-    ways.length > SHOWN && el('p', { className: 'none', textContent: `And ${ways.length - SHOWN} more, which a download has.` }));
+    ...(ways.length > SHOWN ? [el('p', { className: 'none', textContent: `And ${ways.length - SHOWN} more, which a download has.` })] : []));
   }
   draw();
   await load();

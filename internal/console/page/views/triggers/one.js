@@ -54,7 +54,7 @@ export async function one(view, context, id) {
   });
   const details = [
     ['From', source(trigger)], ['Topic', topic(trigger)],
-    ['Batch', `up to ${rule.batchSettings?.size ?? 1} messages, or what came in ${rule.batchSettings?.cutoff ?? '1s'}`],
+    ['Batch', `${rule.batchSettings?.size ?? 1} at most, or what came in ${rule.batchSettings?.cutoff ?? '1s'}`],
     ['To', el('a', { href: `#/connections?${new URLSearchParams({ gatewayId: to.gatewayId ?? '', path: to.path ?? '' })}`, textContent: target(trigger) })],
     to.serviceAccountId && ['Acts as', to.serviceAccountId],
     ...Object.entries(trigger.labels ?? {}).map(([name, value]) => [`Label ${name}`, value]),
