@@ -106,7 +106,7 @@ const longLag = 70
 
 // find makes the findings, the worst first. Now is nil where the metrics cannot be read, which err says.
 func find(now *reading, err error, connected map[string]bool, r recent, facts Facts) []Finding {
-	f := findings{facts: facts}
+	f := findings{facts: facts, all: []Finding{}}
 	if err != nil {
 		f.add(Warning, "metrics", "What flows cannot be shown, since there are no metrics.", err.Error(),
 			"Set metrics.prometheus in the config: it is the default, and costs little.", "")
@@ -147,7 +147,7 @@ type findings struct {
 }
 
 func (f *findings) add(severity Severity, id, what, why, mend, view string) {
-	f.all = append(f.all, Finding{ID: id, Severity: severity, What: what, Why: why, Mend: mend, View: view})
+	f.all = append(f.all, Finding{ID: strings.ReplaceAll(id, "\n", " "), Severity: severity, What: what, Why: why, Mend: mend, View: view})
 }
 
 func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
