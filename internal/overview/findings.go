@@ -209,12 +209,12 @@ func (f *findings) routes(r recent) {
 			"Each such client was told of the gap. It gets all with a larger queue_bytes, or with less to read, by watch or min_interval.", connectionsOf(at))
 	}
 	for name, n := range r.of("handler") {
-		at, handler, _ := cutLast(name)
+		at, handler := cutLast(name)
 		f.add(Error, "handler "+name, fmt.Sprintf("%s on %s failed %s in the last 5 minutes.", handler, nameOf(at), times(n)), "",
 			"The log has each error: look at the processors of the handler.", "")
 	}
 	for name, n := range r.of("refused") {
-		at, reason, _ := cutLast(name)
+		at, reason := cutLast(name)
 		why, mend := refusal(reason)
 		severity := Notice
 		if strings.Contains(reason, "max_connections") || reason == "on_connect_failed" || reason == "token_keys_unavailable" {
@@ -322,12 +322,12 @@ func connectionsOf(at string) string {
 	return "#/connections?" + query.Encode()
 }
 
-func cutLast(text string) (before, last string, ok bool) {
+func cutLast(text string) (before, last string) {
 	i := strings.LastIndexByte(text, '\n')
 	if i < 0 {
-		return text, "", false
+		return text, ""
 	}
-	return text[:i], text[i+1:], true
+	return text[:i], text[i+1:]
 }
 
 func several(n int, what string) string {
