@@ -234,7 +234,7 @@ func (p *process) startState(s *parts) (err error) {
 // startGuard puts the guard before Benthos' HTTP API.
 func (p *process) startGuard(s *parts) (err error) {
 	var stop func(context.Context)
-	if s.api, stop, err = httpguard.Start(s.ParsedConfig, p.mode, s.management.Callers(), p.ready.Err); err != nil {
+	if s.api, stop, err = httpguard.Start(s.ParsedConfig, p.mode, s.management.Callers(), p.ready.Err, s.management.IsTrigger); err != nil {
 		return err
 	}
 	p.atStop(within(requestTimeout, stop))
@@ -282,7 +282,7 @@ func (p *process) startAPIs(s *parts) error {
 	if s.managed.Streams, err = p.streams(s.ParsedConfig, s.api); err != nil {
 		return err
 	}
-	s.managed.Metrics = metricsOf(s.api)
+	s.managed.Metrics, s.managed.Gateways = metricsOf(s.api), s.gateways.Overview
 	s.managed.MaskStream = httpguard.Masked
 	if err := s.management.Serve(s.managed, &p.ready); err != nil {
 		return err

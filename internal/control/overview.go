@@ -27,6 +27,16 @@ func newOverview(cfg Config, k *keeper) *overview.Overview {
 		if cfg.Streams != nil && k.streams.up.Load() {
 			running, err := cfg.Streams.Running(ctx)
 			facts.Streams, facts.Running = err == nil, running
+			facts.Triggers, facts.Disconnected = map[string]bool{}, map[string]string{}
+			for id := range running {
+				facts.Triggers[id] = k.streams.isTrigger(id)
+				if why, err := cfg.Streams.Disconnected(ctx, id); err == nil && why != "" {
+					facts.Disconnected[id] = why
+				}
+			}
+		}
+		if cfg.Gateways != nil {
+			facts.Gateways = cfg.Gateways()
 		}
 		return facts
 	}})
@@ -37,6 +47,12 @@ func (s *triggerStreams) reasons() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.failed)
+}
+
+// isTrigger reports whether a stream is that of a trigger, and not one of a file.
+func (s *triggerStreams) isTrigger(id string) bool {
+	e, err := s.kind.get(id)
+	return err == nil && s.has(map[string]bool{id: true}, e)
 }
 
 // processFacts are of the process.

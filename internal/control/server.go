@@ -71,6 +71,7 @@ type Config struct {
 
 	Console   http.Handler                          // the page at /; nil: there is none
 	Metrics   func(context.Context) ([]byte, error) // of this process, in Prometheus' text format, for the console
+	Gateways  func() map[string]overview.Gateway    // of this process, for the console; nil: it has none
 	Temporary bool                                  // State ends with the process
 	Tap       *tap.Tap                              // of the messages of this process; nil: there is none
 
@@ -283,6 +284,9 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Ready tells what is not there yet.
 func (s *Server) Ready() error { return s.triggers.ready() }
+
+// IsTrigger reports whether a stream is that of a trigger.
+func (s *Server) IsTrigger(id string) bool { return s.triggers.isTrigger(id) }
 
 // Close lets requests that are under way end, or breaks them off when ctx ends.
 func (s *Server) Close(ctx context.Context) {

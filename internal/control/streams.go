@@ -33,6 +33,8 @@ type Streams interface {
 	Delete(ctx context.Context, id string) error
 	// Running are the IDs of all streams.
 	Running(ctx context.Context) (map[string]bool, error)
+	// Disconnected is why a stream's input or output is not connected now, empty if both are.
+	Disconnected(ctx context.Context, id string) (why string, err error)
 	// Connected waits until a stream's input and output are connected.
 	Connected(ctx context.Context, id string) error
 }

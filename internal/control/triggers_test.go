@@ -97,6 +97,8 @@ func (f *fakeStreams) Running(context.Context) (map[string]bool, error) {
 	return all, nil
 }
 
+func (f *fakeStreams) Disconnected(context.Context, string) (string, error) { return "", nil }
+
 func (f *fakeStreams) Connected(ctx context.Context, _ string) error {
 	f.mu.Lock()
 	silent := f.silent

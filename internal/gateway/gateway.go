@@ -159,6 +159,15 @@ func (t *table) paths() []string { return slices.Sorted(maps.Keys(t.routes)) }
 // Routes are the routes of the gateway, by path.
 func (g *Gateway) Routes() map[string]*Route { return g.table.Load().routes }
 
+// Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
+// limit.
+func (g *Gateway) Places() (taken, most int) {
+	a := g.admission
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all, a.limits.MaxConnections
+}
+
 // Accepts reports whether the gateway accepts connections: it listens, and has
 // file descriptors for them.
 func (g *Gateway) Accepts() bool { return g.Err() == nil && g.front.Load().listener.Accepts() }

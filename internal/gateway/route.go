@@ -83,6 +83,14 @@ func (r *Route) WaitForQueues(ctx context.Context, size int) { r.hub.WaitForQueu
 // Bindings say what service accounts may do on the route.
 func (r *Route) Bindings() access.Bindings { return r.cfg().Bindings }
 
+// Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
+// limit.
+func (r *Route) Places() (taken, most int) {
+	r.admission.mu.Lock()
+	defer r.admission.mu.Unlock()
+	return r.places.taken, r.places.most
+}
+
 // Connections is how many connections are open on the route.
 func (r *Route) Connections() int { return r.hub.Len() }
 

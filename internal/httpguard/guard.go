@@ -31,6 +31,8 @@ type Config struct {
 	TrustedOrigins     []string        // of pages that may call, such as https://example.com
 
 	Ready func() error // why /ready answers 503 whatever the streams are; nil: it does not
+	// IsTrigger reports whether a stream is made by the management API, which /ready does not wait for; nil: none is.
+	IsTrigger func(id string) bool
 
 	// AllowComponents are the names of components and Bloblang functions that reach
 	// out of the process, and that streams may have although they come over HTTP.

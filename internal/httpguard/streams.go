@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Jeffail/gabs/v2"
@@ -36,12 +37,14 @@ type streams struct {
 	turns  turns.Turns  // by stream ID: of two changes at once, Benthos leaves a stream that runs for ever and that it no longer knows
 	check  func() error // of what /ready is to wait for; nil: nothing
 	next   http.Handler
+
+	isTrigger func(id string) bool // of a stream that /ready does not wait for; nil: none is
 }
 
 // newStreams routes with the router that Benthos routes with, so that both take a
 // path for the same.
 func newStreams(cfg Config, next http.Handler) http.Handler {
-	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), check: cfg.Ready, next: next}
+	s := &streams{linter: newLinter(cfg), names: metricnames.New(true), check: cfg.Ready, isTrigger: cfg.IsTrigger, next: next}
 	router := mux.NewRouter()
 	prefixes := []string{""}
 	if cfg.RootPath != "" {
@@ -191,7 +194,8 @@ func (s *streams) resource(w http.ResponseWriter, r *http.Request) {
 	s.forward(w, r, doc)
 }
 
-// ready answers for what Benthos does not know of.
+// ready answers for what Benthos does not know of, and leaves out triggers: who makes one that cannot connect is not to take
+// the process of all out of its load balancer.
 func (s *streams) ready(w http.ResponseWriter, r *http.Request) {
 	if s.check != nil {
 		if err := s.check(); err != nil {
@@ -199,7 +203,37 @@ func (s *streams) ready(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.next.ServeHTTP(w, r)
+	answer := s.call(r, r.Method, r.URL.Path, r.URL.RawQuery, nil)
+	if answer.Code == http.StatusServiceUnavailable && s.isTrigger != nil {
+		if waiting, err := s.waiting(r); err == nil {
+			answer = httptest.NewRecorder()
+			if len(waiting) > 0 {
+				http.Error(answer, fmt.Sprintf("streams %s are not connected", strings.Join(waiting, ", ")), http.StatusServiceUnavailable)
+			} else {
+				_, _ = answer.WriteString("OK")
+			}
+		}
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = answer.Body.WriteTo(w)
+}
+
+// waiting are the streams that are not connected, without triggers.
+func (s *streams) waiting(r *http.Request) (ids []string, err error) {
+	answer := s.call(r, http.MethodGet, "/streams", "", nil)
+	all, err := gabs.ParseJSON(answer.Body.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	for id, stream := range all.ChildrenMap() {
+		active, _ := stream.Path("active").Data().(bool) // one that has ended has no connection to wait for
+		if active && !s.isTrigger(id) && s.call(r, http.MethodGet, "/"+id+"/ready", "", nil).Code == http.StatusServiceUnavailable {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // takeNames refuses configs with metrics whose names are taken, and takes the names.

@@ -106,7 +106,7 @@ const longLag = 70
 
 // find makes the findings, the worst first. Now is nil where the metrics cannot be read, which err says.
 func find(now *reading, err error, connected map[string]bool, r recent, facts Facts) []Finding {
-	f := findings{facts: facts}
+	f := findings{facts: facts, all: []Finding{}}
 	if err != nil {
 		f.add(Warning, "metrics", "What flows cannot be shown, since there are no metrics.", err.Error(),
 			"Set metrics.prometheus in the config: it is the default, and costs little.", "")
@@ -147,7 +147,7 @@ type findings struct {
 }
 
 func (f *findings) add(severity Severity, id, what, why, mend, view string) {
-	f.all = append(f.all, Finding{ID: id, Severity: severity, What: what, Why: why, Mend: mend, View: view})
+	f.all = append(f.all, Finding{ID: strings.ReplaceAll(id, "\n", " "), Severity: severity, What: what, Why: why, Mend: mend, View: view})
 }
 
 func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
@@ -209,12 +209,12 @@ func (f *findings) routes(r recent) {
 			"Each such client was told of the gap. It gets all with a larger queue_bytes, or with less to read, by watch or min_interval.", connectionsOf(at))
 	}
 	for name, n := range r.of("handler") {
-		at, handler, _ := cutLast(name)
+		at, handler := cutLast(name)
 		f.add(Error, "handler "+name, fmt.Sprintf("%s on %s failed %s in the last 5 minutes.", handler, nameOf(at), times(n)), "",
 			"The log has each error: look at the processors of the handler.", "")
 	}
 	for name, n := range r.of("refused") {
-		at, reason, _ := cutLast(name)
+		at, reason := cutLast(name)
 		why, mend := refusal(reason)
 		severity := Notice
 		if strings.Contains(reason, "max_connections") || reason == "on_connect_failed" || reason == "token_keys_unavailable" {
@@ -322,12 +322,12 @@ func connectionsOf(at string) string {
 	return "#/connections?" + query.Encode()
 }
 
-func cutLast(text string) (before, last string, ok bool) {
+func cutLast(text string) (before, last string) {
 	i := strings.LastIndexByte(text, '\n')
 	if i < 0 {
-		return text, "", false
+		return text, ""
 	}
-	return text[:i], text[i+1:], true
+	return text[:i], text[i+1:]
 }
 
 func several(n int, what string) string {

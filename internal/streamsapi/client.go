@@ -4,6 +4,7 @@ package streamsapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -242,6 +243,16 @@ func (c *Client) Connected(ctx context.Context, id string) error {
 			return last
 		}
 	}
+}
+
+// Disconnected is why the input or the output of a stream is not connected now, empty if both are.
+func (c *Client) Disconnected(ctx context.Context, id string) (why string, err error) {
+	_, err = c.call(ctx, http.MethodGet, "/"+url.PathEscape(id)+"/ready", "", nil)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.status != http.StatusServiceUnavailable {
+		return "", err
+	}
+	return cmp.Or(disconnected(refused.text), "It is being connected."), nil
 }
 
 // disconnected is the first error of a stream's components.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -34,6 +35,7 @@ type API struct {
 	state     *state.Store
 	temporary bool // state is lost with the process
 	cleanup   []func()
+	server    atomic.Pointer[control.Server] // nil before Serve
 }
 
 // FromConfig reads the field from the root config. It returns nil when there is to be no API.
@@ -73,6 +75,15 @@ func (a *API) Callers() httpguard.Callers {
 		return httpguard.Callers{}
 	}
 	return httpguard.Callers{Verifier: a.verifier, Grants: a.grants}
+}
+
+// IsTrigger reports whether a stream is that of a trigger of the API.
+func (a *API) IsTrigger(id string) bool {
+	if a == nil {
+		return false
+	}
+	server := a.server.Load()
+	return server != nil && server.IsTrigger(id)
 }
 
 // Open begins to verify tokens, opens the state, and returns who takes part: whom the config file names, and whom the state
@@ -135,6 +146,7 @@ func (a *API) Serve(cfg control.Config, ready *readiness.Checks) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s.%w", fieldAPI, err)
 	}
+	a.server.Store(server)
 	ready.Add(server.Ready)
 	a.cleanup = append(a.cleanup, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
