@@ -94,7 +94,9 @@ func TestCheckTriggerTakesRoles(t *testing.T) {
 	eventually(t, "ready", func() bool { return d.server.Ready() == nil })
 	body := `{"name":"telemetry","rule":` + ruleOn("home", "", "/telemetry") + `}`
 	change := `{"triggerId":"telemetry","updateMask":"description","description":"x"}`
-	as := func(account string) []string { return []string{"Authorization", "Bearer " + sign(t, account, time.Now().Add(time.Hour))} }
+	as := func(account string) []string {
+		return []string{"Authorization", "Bearer " + sign(t, account, time.Now().Add(time.Hour))}
+	}
 	if code, text := d.rest(t, "POST", "/triggers/v1/triggers", body, as("admin")...); code != 200 {
 		t.Fatal(text)
 	}
@@ -102,8 +104,13 @@ func TestCheckTriggerTakesRoles(t *testing.T) {
 		account, body string
 		want          int
 	}{
-		{"looks", body, 403}, {"one", body, 403}, {"changes", body, 200}, {"nobody", body, 403},
-		{"looks", change, 403}, {"one", change, 200}, {"changes", change, 200},
+		{"looks", body, 403},
+		{"one", body, 403},
+		{"changes", body, 200},
+		{"nobody", body, 403},
+		{"looks", change, 403},
+		{"one", change, 200},
+		{"changes", change, 200},
 		{"changes", strings.Replace(body, `"path"`, `"serviceAccountId":"robot","path"`, 1), 403},
 		{"admin", strings.Replace(body, `"path"`, `"serviceAccountId":"robot","path"`, 1), 200},
 	} {
