@@ -93,13 +93,13 @@ func followTap(c *cli.Context) error {
 	fmt.Fprintln(c.App.ErrWriter, "Following.")
 	silent := time.AfterFunc(tapSilence, func() { end(fmt.Errorf("nothing came for %v", tapSilence)) })
 	defer silent.Stop()
-	print := newTapPrinter(c)
+	printer := newTapPrinter(c)
 	err = readEvents(events, func(data []byte) (bool, error) {
 		silent.Reset(tapSilence)
 		if data == nil {
 			return true, nil
 		}
-		return print.event(data)
+		return printer.event(data)
 	})
 	switch cause := context.Cause(ctx); {
 	case err == nil: // all that were to be shown

@@ -123,8 +123,10 @@ func (w *tapWay) written(s *tap.Step) string {
 		n    int
 		what string
 	}{
-		{s.NotConcerned, "had not chosen it"}, {s.Waiting, "still wait"},
-		{s.Dropped, "did not get it, since they were slow"}, {s.Closed, "ended before"},
+		{s.NotConcerned, "had not chosen it"},
+		{s.Waiting, "still wait"},
+		{s.Dropped, "did not get it, since they were slow"},
+		{s.Closed, "ended before"},
 	} {
 		if part.n > 0 {
 			text += fmt.Sprintf("; %s %s", number(part.n), part.what)

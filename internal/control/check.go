@@ -170,7 +170,7 @@ func (c triggerCheck) entriesOf(request proto.Message, id string) (old, now *ent
 		return nil, nil, err
 	}
 	now = &entry[*triggers.Trigger]{resource: clone(old.resource), private: old.private}
-	if err = merge(update.UpdateMask, update, now.resource, "name", "description", "labels", "rule"); err != nil {
+	if err := merge(update.UpdateMask, update, now.resource, "name", "description", "labels", "rule"); err != nil {
 		return old, nil, err
 	}
 	return old, now, nil

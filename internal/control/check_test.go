@@ -104,8 +104,13 @@ func TestCheckTriggerTakesRoles(t *testing.T) {
 		account, body string
 		want          int
 	}{
-		{"looks", body, 403}, {"one", body, 403}, {"changes", body, 200}, {"nobody", body, 403},
-		{"looks", change, 403}, {"one", change, 200}, {"changes", change, 200},
+		{"looks", body, 403},
+		{"one", body, 403},
+		{"changes", body, 200},
+		{"nobody", body, 403},
+		{"looks", change, 403},
+		{"one", change, 200},
+		{"changes", change, 200},
 		{"changes", strings.Replace(body, `"path"`, `"serviceAccountId":"robot","path"`, 1), 403},
 		{"admin", strings.Replace(body, `"path"`, `"serviceAccountId":"robot","path"`, 1), 200},
 	} {

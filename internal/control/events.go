@@ -68,7 +68,7 @@ func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, he
 	}()
 	defer func() { // next is not to be called any more
 		stop()
-		for range events { //nolint:revive // it ends at once
+		for range events { // it ends at once
 		}
 	}()
 	beat := time.NewTicker(heartbeat)

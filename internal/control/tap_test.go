@@ -151,22 +151,22 @@ func TestTapRefusals(t *testing.T) {
 	d := newDesk(t, withTap)
 	long := strings.Repeat("x", 2000)
 	for path, want := range map[string]string{
-		"/tap?topic=a/%23/b":                              "topic",
-		"/tap?device_id=a/b":                              "device_id",
-		"/tap?device_id=":                                 "device_id is empty",
-		"/tap?stream=":                                    "stream is empty",
-		"/tap?devices=a":                                  "devices",
-		"/tap?text=" + long:                               "text has 2000 bytes",
-		"/tap?path=" + long:                               "path has 2000 bytes",
-		"/tap?gateway_id=a&gateway_id=b":                  "gateway_id is there more than once",
-		"/tap?heartbeat=1ms":                              "heartbeat",
-		"/tap?heartbeat=x":                                "heartbeat",
-		"/tap?%zz":                                        "malformed",
+		"/tap?topic=a/%23/b":             "topic",
+		"/tap?device_id=a/b":             "device_id",
+		"/tap?device_id=":                "device_id is empty",
+		"/tap?stream=":                   "stream is empty",
+		"/tap?devices=a":                 "devices",
+		"/tap?text=" + long:              "text has 2000 bytes",
+		"/tap?path=" + long:              "path has 2000 bytes",
+		"/tap?gateway_id=a&gateway_id=b": "gateway_id is there more than once",
+		"/tap?heartbeat=1ms":             "heartbeat",
+		"/tap?heartbeat=x":               "heartbeat",
+		"/tap?%zz":                       "malformed",
 		"/tap?device_id=" + strings.Repeat("a,", 1500):    "1501 devices",
 		"/tap?topic=" + strings.Repeat(long[:900]+",", 3): "topic",
-		"/tap/latest":                                     "console",
-		"/tap/losses?x=1":                                 "parameter",
-		"/tap/other":                                      "",
+		"/tap/latest":     "console",
+		"/tap/losses?x=1": "parameter",
+		"/tap/other":      "",
 	} {
 		if code, text := d.rest(t, "GET", path, ""); code < 400 || code >= 500 || !strings.Contains(text, want) || len(text) > 1000 {
 			t.Errorf("%.60s: %d %s", path, code, text)

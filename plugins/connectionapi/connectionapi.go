@@ -55,7 +55,7 @@ func Field() *service.ConfigField {
 		Description("An API over the WebSocket connections of this process. It is the `ConnectionService` of the original, from its own published types: below `/apigateways/websocket/v1` over REST and, at the same address, over gRPC it gets, addresses and closes a connection. Besides, over HTTP alone, it lists connections and broadcasts to a path:\n\n" +
 			"| call | does | role on the gateway |\n" +
 			"|---|---|---|\n" +
-			"| `GET /connections` | lists the connections that are open, by pages, filtered with `gatewayId`, `path` and `sourceIp` | `api-gateway.viewer` |\n" +
+			"| `GET /connections` | lists the connections that are open, by pages, filtered with `gatewayId`, `path`, `sourceIp`, `deviceId` (that they have chosen) and `subject`, with what each has chosen and what waits for it | `api-gateway.viewer` |\n" +
 			"| `GET /connections/{id}` | shows a connection | `api-gateway.viewer` |\n" +
 			"| `POST /connections/{id}:send` | sends it a message, in base64 | `api-gateway.websocketWriter` |\n" +
 			"| `DELETE /connections/{id}` | closes it | `api-gateway.websocketWriter` |\n" +
