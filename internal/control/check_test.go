@@ -94,7 +94,9 @@ func TestCheckTriggerTakesRoles(t *testing.T) {
 	eventually(t, "ready", func() bool { return d.server.Ready() == nil })
 	body := `{"name":"telemetry","rule":` + ruleOn("home", "", "/telemetry") + `}`
 	change := `{"triggerId":"telemetry","updateMask":"description","description":"x"}`
-	as := func(account string) []string { return []string{"Authorization", "Bearer " + sign(t, account, time.Now().Add(time.Hour))} }
+	as := func(account string) []string {
+		return []string{"Authorization", "Bearer " + sign(t, account, time.Now().Add(time.Hour))}
+	}
 	if code, text := d.rest(t, "POST", "/triggers/v1/triggers", body, as("admin")...); code != 200 {
 		t.Fatal(text)
 	}
