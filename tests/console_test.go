@@ -317,3 +317,25 @@ func TestConsoleOverview(t *testing.T) {
 	c.do("wrong-finding", nil)
 	c.looks("overview-wrong")
 }
+
+// What a trigger has lost is there to be read, and to be published again.
+func TestConsoleLosses(t *testing.T) {
+	t.Parallel()
+	template := writeFile(t, "input: { iot_mqtt: { qos: 1, clean_session: false } }\n"+
+		"pipeline: { processors: [ mapping: 'root = throw(\"no such unit\")', iot_trigger: {} ] }\n"+
+		"output: { websocket_broadcast: {} }\n")
+	m := runManaged(t, "console: true", "trigger_template: '"+template+"'")
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	m.pub("$devices/boiler/events", `{"temperature": 61}`)
+	c := openConsole(t, "console.mjs", m)
+	eventually(t, "the message is lost", func() bool {
+		_, answer := m.rest("GET", "/tap/losses", "")
+		return strings.Contains(answer, "boiler")
+	})
+	c.do("open", args{"address": "#/triggers/telemetry"})
+	c.do("see", args{"text": "no such unit"})
+	c.do("see", args{"text": `"temperature": 61`})
+	c.looks("trigger-losses")
+	c.do("press", args{"button": "Publish again"})
+	c.do("confirm", args{"button": "Publish", "see": "Published."})
+}

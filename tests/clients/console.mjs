@@ -96,6 +96,10 @@ await run({
     await main(page).getByRole('button', { name: args.button, exact: true }).click();
     if (args.see) await page.getByText(args.see).first().waitFor();
   },
+  async confirm({ page, args }) {
+    await page.getByRole('dialog').getByRole('button', { name: args.button, exact: true }).click();
+    await page.getByText(args.see).first().waitFor();
+  },
   async follow({ page, args }) { await main(page).getByRole('link', { name: args.link, exact: true }).first().click(); },
 
   // remove asks for the trigger to be deleted, thinks better of it once, and returns where the focus was then.

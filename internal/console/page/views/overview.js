@@ -68,6 +68,7 @@ export function open(view, { account, go, signal }) {
       waiting.textContent = now.error.status === 404 ? 'This iotcast keeps no figures.' : now.error.message;
       waiting.classList.add('error');
     }
+    findings.element.hidden = now.state === 'waiting' && !!now.error; // nothing is known to be well
     if (!now.findings) return;
     findings.update(now.findings);
     const sample = now.samples.at(-1);
