@@ -162,12 +162,13 @@ func TestConsoleLogin(t *testing.T) {
 
 	// A token that ends while somebody looks leads to the login, and back.
 	c.do("open", args{"token": tokenOf(t, "admin", 3*time.Second), "address": "#/triggers"})
-	c.do("expire", nil, &hash)
-	if !strings.Contains(hash, "expired") {
-		t.Errorf("it says %q", hash)
+	var end struct{ Told, Hash string }
+	c.do("expire", nil, &end)
+	if !strings.Contains(end.Told, "expired") {
+		t.Errorf("it says %q", end.Told)
 	}
 	c.do("enter", args{"token": tokenOf(t, "admin", time.Hour)}, &hash)
-	if hash != "#/triggers" {
+	if hash != end.Hash {
 		t.Errorf("after another login the view is %s", hash)
 	}
 }
@@ -315,4 +316,26 @@ func TestConsoleOverview(t *testing.T) {
 	m.post("/triggers/v1/triggers/telemetry:resume", "{}")
 	c.do("wrong-finding", nil)
 	c.looks("overview-wrong")
+}
+
+// What a trigger has lost is there to be read, and to be published again.
+func TestConsoleLosses(t *testing.T) {
+	t.Parallel()
+	template := writeFile(t, "input: { iot_mqtt: { qos: 1, clean_session: false } }\n"+
+		"pipeline: { processors: [ mapping: 'root = throw(\"no such unit\")', iot_trigger: {} ] }\n"+
+		"output: { websocket_broadcast: {} }\n")
+	m := runManaged(t, "console: true", "trigger_template: '"+template+"'")
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	m.pub("$devices/boiler/events", `{"temperature": 61}`)
+	c := openConsole(t, "console.mjs", m)
+	eventually(t, "the message is lost", func() bool {
+		_, answer := m.rest("GET", "/tap/losses", "")
+		return strings.Contains(answer, "boiler")
+	})
+	c.do("open", args{"address": "#/triggers/telemetry"})
+	c.do("see", args{"text": "no such unit"})
+	c.do("see", args{"text": `"temperature": 61`})
+	c.looks("trigger-losses")
+	c.do("press", args{"button": "Publish again"})
+	c.do("confirm", args{"button": "Publish", "see": "Published."})
 }

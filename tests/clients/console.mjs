@@ -37,14 +37,14 @@ await run({
     await page.getByRole('button', { name: 'Log out' }).waitFor();
     return page.evaluate(() => location.hash);
   },
-  // expire asks for one view after the other until the token has ended, the last being the one that stays.
+  // expire asks for one view after the other until the token has ended, and returns what is told, and where.
   async expire({ page }) {
     const login = page.getByLabel('Token of a service account');
     for (const end = Date.now() + 60_000; !await login.isVisible() && Date.now() < end;) {
       for (const name of ['Overview', 'Triggers']) await page.getByRole('link', { name, exact: true }).click({ timeout: 2000 }).catch(() => {});
       await page.waitForTimeout(300);
     }
-    return page.locator('#login .error').textContent();
+    return { told: await page.locator('#login .error').textContent(), hash: await page.evaluate(() => location.hash) };
   },
   async leave({ page }) {
     await page.getByRole('button', { name: 'Log out' }).click();
@@ -95,6 +95,10 @@ await run({
   async press({ page, args }) {
     await main(page).getByRole('button', { name: args.button, exact: true }).click();
     if (args.see) await page.getByText(args.see).first().waitFor();
+  },
+  async confirm({ page, args }) {
+    await page.getByRole('dialog').getByRole('button', { name: args.button, exact: true }).click();
+    await page.getByText(args.see).first().waitFor();
   },
   async follow({ page, args }) { await main(page).getByRole('link', { name: args.link, exact: true }).first().click(); },
 

@@ -54,7 +54,6 @@ export function open(view, { account, go, signal }) {
       { id: 'latency', title: 'Latency', number: true, text: row => row.r.deliveries ? brief(row.r.latency_ms ?? 0) : '–', compare: (a, b) => (a.r.latency_ms ?? 0) - (b.r.latency_ms ?? 0) },
       { id: 'queued', title: 'Queued', number: true, text: row => size(row.r.queued_bytes ?? 0), compare: (a, b) => (a.r.queued_bytes ?? 0) - (b.r.queued_bytes ?? 0) },
       { id: 'lost', title: 'Dropped, refused', number: true, cell: (row, td) => lost(td, lostByRoute(row.r)), compare: (a, b) => lostByRoute(a.r) - lostByRoute(b.r) },
-      { id: 'gaps', title: 'Gaps', number: true, cell: (row, td) => lost(td, row.r.gaps ?? 0), compare: (a, b) => (a.r.gaps ?? 0) - (b.r.gaps ?? 0) },
     ],
   });
   const since = el('p', { className: 'muted since' }), waiting = el('p', { className: 'card none', textContent: 'Waiting for the first figures.' });
@@ -68,6 +67,7 @@ export function open(view, { account, go, signal }) {
       waiting.textContent = now.error.status === 404 ? 'This iotcast keeps no figures.' : now.error.message;
       waiting.classList.add('error');
     }
+    findings.element.hidden = now.state === 'waiting' && !!now.error; // nothing is known to be well
     if (!now.findings) return;
     findings.update(now.findings);
     const sample = now.samples.at(-1);

@@ -30,7 +30,7 @@ export function findingsOf() {
 const finding = f => el('article', { className: `card finding ${f.severity}` },
   el('span', { className: 'mark', ariaHidden: 'true', textContent: f.severity === 'notice' ? 'i' : '!' }),
   el('div', {},
-    el('h2', {}, el('span', { className: 'severity', textContent: words[f.severity] ?? f.severity }), ` ${f.what}`),
+    el('h2', {}, el('span', { className: 'severity', textContent: `${words[f.severity] ?? f.severity}:` }), ` ${f.what}`),
     f.why && el('p', { textContent: f.why }),
     f.mend && el('p', {}, el('strong', { textContent: 'To mend it: ' }), f.mend)),
   el('p', { className: 'aside' },

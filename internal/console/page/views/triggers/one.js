@@ -104,7 +104,7 @@ export async function faster(id) {
   try {
     const { operations = [] } = await get(`${path(id)}/operations?pageSize=1`);
     const last = operations[0];
-    if (last) return `${last.createdBy || 'Somebody on this machine'} was faster: ${last.description}, ${day(Date.parse(last.createdAt))}.`;
+    if (last) return `${!last.createdBy || last.createdBy === 'local' ? 'Somebody on this machine' : last.createdBy} was faster: ${last.description}, ${day(Date.parse(last.createdAt))}.`;
   } catch { /* it is said without a name */ }
   return 'Somebody was faster, and has changed it in the meantime.';
 }
