@@ -85,7 +85,7 @@ func (f *Follower) Close() {
 	t := f.tap
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.err == ErrClosed {
+	if errors.Is(f.err, ErrClosed) {
 		return
 	}
 	f.err = ErrClosed

@@ -40,10 +40,10 @@ func (l *latest) add(m *Message) {
 	}
 	l.order.MoveToBack(at)
 	last := at.Value.(*Message)
-	payload := append(last.Payload[:0], m.Payload[:min(len(m.Payload), maxLatestPayload)]...)
+	payload := last.Payload[:0]
 	*last = *m
 	last.PayloadBytes = max(m.PayloadBytes, len(m.Payload))
-	last.Payload = payload
+	last.Payload = append(payload, m.Payload[:min(len(m.Payload), maxLatestPayload)]...)
 }
 
 // KeepLatest has the last message of each device kept from now on: of at most 10,000 devices, with 1 KiB of payload each.

@@ -48,7 +48,7 @@ func Message(m *service.Message, stream string) tap.Message {
 
 // value is what stands under a key, zero if that is of another type.
 func value[T any](m *service.Message, key string) T {
-	any, _ := m.MetaGetMut(key)
-	of, _ := any.(T)
+	found, _ := m.MetaGetMut(key)
+	of, _ := found.(T)
 	return of
 }
