@@ -282,8 +282,8 @@ func (p *process) startAPIs(s *parts) error {
 	if s.managed.Streams, err = p.streams(s.ParsedConfig, s.api); err != nil {
 		return err
 	}
-	s.managed.MaskStream = httpguard.Masked
 	s.managed.Metrics = metricsOf(s.api)
+	s.managed.MaskStream = httpguard.Masked
 	if err := s.management.Serve(s.managed, &p.ready); err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (c completion) operands() []string {
 	switch {
 	case strings.HasPrefix(c.command.ArgsUsage, operandUsage):
 		return c.namesOf(c.kind(), resource.GetName)
-	case c.kind() != nil || c.top() == "mqtt" || c.top() == "completion":
+	case c.kind() != nil || slices.Contains([]string{"mqtt", "tap", "completion"}, c.top()):
 		return nil
 	}
 	return []string{filesWanted}
@@ -109,6 +109,8 @@ func (c completion) values(f cli.Flag) []string {
 	name := f.Names()[0]
 	own := c.kind()
 	switch {
+	case c.top() == "tap" && !takesFile(f):
+		return c.tapValues(name)
 	case takesFile(f) || own == nil && c.top() != "mqtt":
 		return []string{filesWanted}
 	case name == flagFormat:
@@ -124,6 +126,19 @@ func (c completion) values(f cli.Flag) []string {
 	}
 	if noun, ok := strings.CutSuffix(name, "-"+flagID); ok {
 		return c.namesOf(kindNamed(noun), resource.GetId)
+	}
+	return nil
+}
+
+// tapValues are the values of a flag of tap.
+func (c completion) tapValues(flag string) []string {
+	switch flag {
+	case flagDevice:
+		return c.namesOf(deviceKind, resource.GetId)
+	case flagTrigger:
+		return c.namesOf(triggerKind, resource.GetId)
+	case flagOutput:
+		return []string{outputText, outputJSON}
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func main() {
 		service.CLIOptAddCommand(brokerCommand()),
 		service.CLIOptAddCommand(stateCommand()),
 		service.CLIOptAddCommand(mqttCommand()),
+		service.CLIOptAddCommand(tapCommand()),
 		service.CLIOptAddCommand(completionCommand()),
 		service.CLIOptAddCommand(completeCommand()),
 		service.CLIOptAddCommand(streamCommand()),

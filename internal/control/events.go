@@ -3,16 +3,17 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
 const (
 	// eventHeartbeat is how often a client gets a sign of life, and is asked again whether its token is still good.
 	eventHeartbeat = 10 * time.Second
-	// eventPatience is how long a client may leave an event unread. What is to be told meanwhile waits elsewhere.
+	// eventPatience is how long a client may take for eventChunk bytes. What is to be told meanwhile waits elsewhere.
 	eventPatience = time.Minute
+	eventChunk    = 64 << 10
 	// eventInterval is the time from one event to the next, at least.
 	eventInterval = 100 * time.Millisecond
 )
@@ -34,12 +35,17 @@ func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, he
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	write := func(format string, args ...any) bool {
-		_ = out.SetWriteDeadline(time.Now().Add(eventPatience))
-		_, err := fmt.Fprintf(w, format, args...)
-		return err == nil && out.Flush() == nil
+	write := func(text []byte) bool {
+		for part := range slices.Chunk(text, eventChunk) { // a client on a slow link reads, too
+			_ = out.SetWriteDeadline(time.Now().Add(eventPatience))
+			if _, err := w.Write(part); err != nil || out.Flush() != nil {
+				return false
+			}
+		}
+		return true
 	}
-	if !write(":\n\n") { // so that the client knows that it is let in
+	comment := []byte(":\n\n")
+	if !write(comment) { // so that the client knows that it is let in
 		return
 	}
 	events := make(chan any)
@@ -72,11 +78,11 @@ func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, he
 		select {
 		case event, more := <-events:
 			text, err := json.Marshal(event)
-			if !more || err != nil || !write("data: %s\n\n", text) {
+			if !more || err != nil || !write(slices.Concat([]byte("data: "), text, []byte("\n\n"))) {
 				return
 			}
 		case <-beat.C:
-			if !write(":\n\n") {
+			if !write(comment) {
 				return
 			}
 		case <-ctx.Done():

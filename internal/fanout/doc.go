@@ -75,9 +75,10 @@
 //     snapshot.go how a connection gets it, page.go what they share of that
 //   - conn.go is a connection, policy.go its limits; writer.go writes to it,
 //     receive.go reads from it, inbox.go hands over what it sent
+//   - probe.go finds out what has become of a message, if somebody asks
 //   - shard.go, loop.go, poller_linux.go and engine.go are the goroutines
 //   - hub.go ties them together, configure.go changes what they go by
 //
-// Locks are taken in this order: Conn.mu, Hub.mu, then one of shard.mu, loop.mu and
-// poller.mu. Hub.lag is taken with none of them held.
+// Locks are taken in this order: Conn.mu, Hub.mu, then one of shard.mu, loop.mu,
+// poller.mu and probes.mu. Hub.lag is taken with none of them held.
 package fanout

@@ -40,7 +40,7 @@ const (
 type probes struct {
 	on atomic.Bool // there are some
 
-	mu  sync.Mutex // taken last
+	mu  sync.Mutex
 	all []*probe   // the oldest first; guarded by mu
 }
 

@@ -60,7 +60,10 @@ func TestWritten(t *testing.T) {
 	h := newTestHub(t, Config{Wrap: testWrap})
 	var clients []net.Conn
 	for _, as := range []Client{
-		{}, {}, {Events: true}, {Compressed: true},
+		{},
+		{},
+		{Events: true},
+		{Compressed: true},
 		{Start: Start{Choice: &Choice{Keys: []string{"a"}}}},
 		{Start: Start{Choice: &Choice{Filters: []string{"x/#"}}}},
 		{Start: Start{Choice: &Choice{Keys: []string{"nobody"}}}},

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway/viewer"
 	"github.com/iotcast/iotcast/internal/listen"
 )
@@ -100,7 +101,7 @@ func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
 func viewed(routes []RouteConfig) []viewer.Route {
 	all := make([]viewer.Route, 0, len(routes))
 	for _, rc := range routes {
-		r := viewer.Route{Path: rc.Path, History: rc.History.Bounds.MaxMessages > 0}
+		r := viewer.Route{Path: rc.Path, History: rc.History.Bounds != fanout.History{}}
 		if t := rc.Tokens; t != nil {
 			r.Tokens, r.QueryParameter, r.SubprotocolPrefix = true, t.QueryParameter, t.SubprotocolPrefix
 		}

@@ -90,7 +90,7 @@ export function tailView(tail, { label = 'Messages', onPick, pick = () => true, 
     ],
   });
   grid.element.classList.add('tail');
-  const element = el('section', { className: 'card', ariaLabel: label }, bar, grid.element);
+  const element = el('div', { className: 'card' }, bar, grid.element);
 
   // Who has scrolled down reads: what comes goes on top, and the rows stay where they are.
   function update() {

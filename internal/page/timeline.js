@@ -6,7 +6,7 @@ const LATE = 30_000; // ms, after which what comes live is late because a clock 
 export const now = () => performance.timeOrigin + performance.now();
 
 export class Timeline {
-  #offset; #window;
+  #offset; #window; #settled = false; // settled: the offset is that of a live message
 
   // window is how far back a route may begin with its history, in milliseconds: what seems older tells of another clock.
   constructor(window) { this.#window = window; }
@@ -15,9 +15,10 @@ export class Timeline {
   place(createdAt, at, live) {
     const lag = at - Date.parse(createdAt);
     if (!Number.isFinite(lag)) return at;
-    if (this.#offset === undefined) this.#offset = live ? lag : Math.min(lag, 0);
-    if (lag < this.#offset || live && lag > this.#offset + LATE) this.#offset = lag;
+    if (this.#offset === undefined) this.#offset = Math.min(lag, 0);
+    if (live && !this.#settled || lag < this.#offset || live && lag > this.#offset + LATE) this.#offset = lag;
     else if (!live && lag > this.#offset + this.#window + 2000) this.#offset = lag - this.#window;
+    this.#settled ||= live;
     return at - (lag - this.#offset);
   }
 }

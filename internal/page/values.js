@@ -100,14 +100,14 @@ function senml(pack, createdAt) {
     const name = ((several ? bn + own : own || bn.replace(/[:/.\-_]+$/, '')) || 'value').slice(0, 160);
     const s = bt + (Number.isFinite(r.t) ? r.t : 0);
     const at = s >= SENML_ABSOLUTE ? s * 1000 : s ? createdAt + s * 1000 : undefined;
-    out.push([unit && unit !== '/' ? `${name} (${unit.slice(0, 16)})` : name, typeof value === 'string' ? value.slice(0, 200) : value, at]);
+    out.push([typeof value === 'number' && unit && unit !== '/' ? `${name} (${unit.slice(0, 16)})` : name, typeof value === 'string' ? value.slice(0, 200) : value, at]);
   }
   return out;
 }
 
 // valuesOf is what a payload in JSON says: [measure, value] for each number, boolean and string in it, where nested ones have
 // names with dots, and what is a number but for its quotes is one. An epoch is a text in RFC 3339. SenML (RFC 8428) has names
-// with units, and a third element where a record has a time of its own, in milliseconds since 1970. Other payloads have no
+// with units where it has numbers, and a third element where a record has a time of its own, in milliseconds since 1970. Other payloads have no
 // values, but a bare number, "21.5", and a bare boolean.
 export function valuesOf(message, text = payloadText(message)) {
   const v = parse(text);

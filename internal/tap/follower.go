@@ -8,7 +8,7 @@ import (
 // What waits for a follower, and how many there are.
 const (
 	maxQueue      = 2000    // messages and ways
-	maxQueueBytes = 8 << 20 // of payload; messages and ways of all followers share theirs
+	maxQueueBytes = 8 << 20 // of payload and topic; messages and ways of all followers share theirs
 	maxFollowers  = 64      // each of them looks at each message
 )
 
@@ -85,7 +85,7 @@ func (f *Follower) Close() {
 	t := f.tap
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.err == ErrClosed {
+	if errors.Is(f.err, ErrClosed) {
 		return
 	}
 	f.err = ErrClosed
@@ -105,7 +105,7 @@ func (t *Tap) tell(m *Message) {
 		if f.filter.elsewhere() || !f.filter.wants(m) {
 			continue
 		}
-		if f.room(len(m.Payload)) {
+		if f.room(m.size()) {
 			f.queued = append(f.queued, *m)
 		}
 		f.signal()
@@ -117,7 +117,7 @@ func (f *Follower) way(w *way) {
 	if f.err != nil || !f.filter.passes(&w.Way) {
 		return
 	}
-	if f.room(len(w.Message.Payload)) {
+	if f.room(w.Message.size()) {
 		f.ways = append(f.ways, w.Way)
 	}
 	f.signal()

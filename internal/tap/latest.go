@@ -10,6 +10,7 @@ import (
 const (
 	maxDevices       = 10_000
 	maxLatestPayload = 1 << 10 // bytes of each
+	maxLatestTopic   = 1 << 10 // bytes; the device ID may be as long as the topic
 )
 
 // latest is the last message of each device. It is guarded by Tap.mu.
@@ -24,7 +25,7 @@ func (l *latest) kept() bool { return l.byDevice != nil }
 
 // add takes a message, if it is of a device. Where there are too many, the one is forgotten that has been silent for longest.
 func (l *latest) add(m *Message) {
-	if !l.kept() || m.DeviceID == "" {
+	if !l.kept() || m.DeviceID == "" || len(m.Topic) > maxLatestTopic {
 		return
 	}
 	of := device{m.RegistryID, m.DeviceID}
@@ -39,10 +40,10 @@ func (l *latest) add(m *Message) {
 	}
 	l.order.MoveToBack(at)
 	last := at.Value.(*Message)
-	payload := append(last.Payload[:0], m.Payload[:min(len(m.Payload), maxLatestPayload)]...)
+	payload := last.Payload[:0]
 	*last = *m
 	last.PayloadBytes = max(m.PayloadBytes, len(m.Payload))
-	last.Payload = payload
+	last.Payload = append(payload, m.Payload[:min(len(m.Payload), maxLatestPayload)]...)
 }
 
 // KeepLatest has the last message of each device kept from now on: of at most 10,000 devices, with 1 KiB of payload each.

@@ -1,9 +1,6 @@
 package tap
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // What is kept of losses.
 const (
@@ -16,10 +13,7 @@ type losses []Way
 
 // Lost keeps for Losses a message that is given up or rejected, whether or not anybody follows.
 func (t *Tap) Lost(m Message, s Step) {
-	if s.At.IsZero() {
-		s.At = time.Now()
-	}
-	lost := Way{Message: m.kept(maxLossPayload), Steps: []Step{received(&m), s}, Done: true}
+	lost := Way{Message: m.kept(maxLossPayload), Steps: []Step{received(&m), s.noted()}, Done: true}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.losses) >= maxLosses {

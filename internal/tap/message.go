@@ -34,6 +34,9 @@ func (m Message) kept(most int) Message {
 	return m
 }
 
+// size is how many bytes it takes, about.
+func (m *Message) size() int { return len(m.Payload) + len(m.Topic) }
+
 // The steps of a message's way.
 const (
 	Received      = "received"

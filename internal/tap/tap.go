@@ -77,7 +77,7 @@ func (t *Tap) LeaveOut(m Message, reason string) {
 	m = m.kept(MaxPayload)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w := &way{Way: Way{Message: m, Done: true, Steps: []Step{received(&m), {Step: LeftOut, At: time.Now(), Stream: m.Stream, Reason: reason}}}}
+	w := &way{Way: Way{Message: m, Done: true, Steps: []Step{received(&m), Step{Step: LeftOut, Stream: m.Stream, Reason: reason}.noted()}}}
 	for f := range t.followers {
 		if f.filter.wants(&m) {
 			f.way(w)

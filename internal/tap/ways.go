@@ -3,14 +3,16 @@ package tap
 import (
 	"container/list"
 	"slices"
+	"strings"
 	"time"
 )
 
 // What is kept of messages on their way.
 const (
 	maxWays     = 4096
-	maxWayBytes = 32 << 20         // of payload, of all ways
-	maxSteps    = 100              // of a way: one that is retried has ever more
+	maxWayBytes = 32 << 20         // of payload and topic, of all ways
+	maxSteps    = 60               // of a way: one that is retried has ever more
+	maxReason   = 1 << 10          // bytes
 	maxAliases  = 4                // of a way
 	wayLasts    = 10 * time.Second // it is not followed for longer
 )
@@ -36,9 +38,17 @@ type envelope struct {
 
 // received is the first step.
 func received(m *Message) Step {
-	s := Step{Step: Received, At: m.ReceivedAt, Stream: m.Stream}
+	return Step{Step: Received, At: m.ReceivedAt, Stream: m.Stream}.noted()
+}
+
+// noted is the step as it is kept.
+func (s Step) noted() Step {
 	if s.At.IsZero() {
 		s.At = time.Now()
+	}
+	s.At = s.At.UTC()
+	if len(s.Reason) > maxReason {
+		s.Reason = strings.ToValidUTF8(s.Reason[:maxReason], "") + "…"
 	}
 	return s
 }
@@ -57,7 +67,7 @@ func (t *Tap) begin(m *Message, entered bool) {
 	if before := t.ways[m.EventID]; before != nil { // whoever gives event IDs has given this one twice
 		t.end(before)
 	}
-	if t.order.Len() >= maxWays || t.bytes+len(m.Payload) > maxWayBytes {
+	if t.order.Len() >= maxWays || t.bytes+m.size() > maxWayBytes {
 		for _, f := range wanted {
 			f.skip()
 		}
@@ -68,7 +78,7 @@ func (t *Tap) begin(m *Message, entered bool) {
 		w.Steps = append(make([]Step, 0, 8), received(m))
 	}
 	w.place = t.order.PushBack(w)
-	t.bytes += len(m.Payload)
+	t.bytes += m.size()
 	t.name(w, m.EventID)
 	t.setExpiry()
 }
@@ -149,11 +159,8 @@ func (t *Tap) note(w *way, s Step) {
 	if w == nil || w.place == nil {
 		return
 	}
-	if s.At.IsZero() {
-		s.At = time.Now()
-	}
 	if len(w.Steps) < maxSteps {
-		w.Steps = append(w.Steps, s)
+		w.Steps = append(w.Steps, s.noted())
 	}
 	switch s.Step {
 	case Acknowledged, GivenUp:
@@ -175,7 +182,7 @@ func (t *Tap) note(w *way, s Step) {
 func (t *Tap) end(w *way) {
 	t.order.Remove(w.place)
 	w.place = nil
-	t.bytes -= len(w.Message.Payload)
+	t.bytes -= w.Message.size()
 	for _, id := range w.ids {
 		delete(t.ways, id)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/mqttclient"
 	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/metakey"
@@ -30,30 +31,36 @@ func (t *tapped) consult(res *service.Resources) {
 	}
 }
 
-func (t *tapped) message(m *mqttclient.Message, eventID string) tap.Message {
-	out := tap.Message{
-		EventID: eventID, Source: string(t.meta.source), BrokerID: t.meta.broker, RegistryID: t.meta.registry, Topic: m.Topic,
+func (t *tapped) message(m *mqttclient.Message, eventID, deviceID string) tap.Message {
+	return tap.Message{
+		EventID: eventID, Source: string(t.meta.source), BrokerID: t.meta.broker, RegistryID: t.meta.registry, DeviceID: deviceID, Topic: m.Topic,
 		Payload: m.Payload, QoS: m.QoS, Retained: m.Retained, Duplicate: m.Duplicate, Stream: t.stream, ReceivedAt: m.ReceivedAt,
 	}
-	if t.meta.broker == "" {
-		out.DeviceID = t.meta.deviceOf(m.Topic)
-	}
-	return out
+}
+
+// deviceOf is the device that a message has by its metadata.
+func deviceOf(m *service.Message) string {
+	id, _ := m.MetaGet(metakey.DeviceID)
+	return id
 }
 
 // received begins the way of a message, and appends its event ID if somebody follows. Somebody must want to hear of it.
 func (t *tapped) received(m *mqttclient.Message, as *service.Message, ids []string) []string {
 	id := tapping.EventID(as)
-	t.tap.Receive(t.message(m, id))
+	t.tap.Receive(t.message(m, id, deviceOf(as)))
 	if t.tap.On() {
 		ids = append(ids, id)
 	}
 	return ids
 }
 
-// leftOut is for a message that goes nowhere.
+// leftOut is for a message that goes nowhere. It is ReadBatch's.
 func (t *tapped) leftOut(m *mqttclient.Message, reason string) {
-	t.tap.LeaveOut(t.message(m, t.meta.eventIDs.Next()), reason)
+	device := ""
+	if t.meta.source == iotcore.Device {
+		device = t.meta.deviceOf(m.Topic)
+	}
+	t.tap.LeaveOut(t.message(m, t.meta.eventIDs.Next(), device), reason)
 }
 
 func (t *tapped) batched(b *batch) {
@@ -88,11 +95,11 @@ func (t *tapped) lost(b *batch, err error) {
 		if failed[i] == nil {
 			continue
 		}
-		id := ""
-		if len(b.messages) == len(b.sources) {
-			id = tapping.EventID(b.messages[i])
+		id, device := "", ""
+		if len(b.messages) == len(b.sources) { // or else processors of the field batching have made others of them
+			id, device = tapping.EventID(b.messages[i]), deviceOf(b.messages[i])
 		}
-		t.tap.Lost(t.message(m, id), tap.Step{Step: tap.GivenUp, At: at, Stream: t.stream, Reason: failed[i].Error()})
+		t.tap.Lost(t.message(m, id, device), tap.Step{Step: tap.GivenUp, At: at, Stream: t.stream, Reason: failed[i].Error()})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/iotcast/iotcast/internal/devbroker"
 	"github.com/iotcast/iotcast/internal/fanout"
 	"github.com/iotcast/iotcast/internal/gateway"
+	"github.com/iotcast/iotcast/internal/tap"
 	_ "github.com/iotcast/iotcast/plugins/iotmqtt"
 	_ "github.com/iotcast/iotcast/plugins/iottrigger"
 )
@@ -44,6 +45,7 @@ func (j *journal) String() string {
 // trigger is a running stream, and what stands around it.
 type trigger struct {
 	log    *journal
+	tap    *tap.Tap
 	client *websocket.Conn
 	mqtt   mqtt.Client
 }
@@ -76,6 +78,8 @@ func startTrigger(t *testing.T, limits fanout.Limits, threads int, input, proces
 		t.Fatal(err)
 	}
 	s.Resources().SetGeneric(gateway.Key, set)
+	tr.tap = tap.New()
+	s.Resources().SetGeneric(tap.Key, tr.tap)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

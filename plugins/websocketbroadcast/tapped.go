@@ -116,7 +116,8 @@ func (f *followed) written(w fanout.Written) {
 		s.Connections, s.NotConcerned, s.HeldBack = reach.Got, reach.NotConcerned, reach.HeldBack
 		s.Waiting, s.Dropped, s.Closed = reach.Waiting, reach.Dropped, reach.Closed
 		if reach.Got > 0 {
-			s.First, s.Last = &reach.First, &reach.Last
+			first, last := reach.First.UTC(), reach.Last.UTC()
+			s.First, s.Last = &first, &last
 		}
 		return s
 	})

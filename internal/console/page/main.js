@@ -15,8 +15,9 @@ import * as triggers from './views/triggers.js';
 import * as connections from './views/connections.js';
 import * as devices from './views/devices.js';
 import * as tail from './views/tail.js';
+import * as message from './views/message.js';
 
-const views = { overview, triggers, connections, devices, tail };
+const views = { overview, triggers, connections, devices, tail, message };
 
 // Account is who calls, and what they may: { account, tokens, roles: [], restricted: { role: [resource…] } }. may('editor')
 // tells whether a role holds on everything, may('editor', 'home') whether on a resource.

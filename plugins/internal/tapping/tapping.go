@@ -40,8 +40,15 @@ func Message(m *service.Message, stream string) tap.Message {
 		*to, _ = m.MetaGet(key)
 	}
 	out.Payload, _ = m.AsBytes()
-	if at, ok := m.MetaGetMut(metakey.ReceivedAt); ok {
-		out.ReceivedAt, _ = at.(time.Time)
-	}
+	out.QoS = byte(value[int](m, "mqtt_qos"))
+	out.Retained, out.Duplicate = value[bool](m, "mqtt_retained"), value[bool](m, "mqtt_duplicate")
+	out.ReceivedAt = value[time.Time](m, metakey.ReceivedAt)
 	return out
+}
+
+// value is what stands under a key, zero if that is of another type.
+func value[T any](m *service.Message, key string) T {
+	found, _ := m.MetaGetMut(key)
+	of, _ := found.(T)
+	return of
 }

@@ -1,7 +1,7 @@
-import { el } from '../../../page/dom.js';
+// Who is connected to the gateways: #/connections?path=…, and one of them, #/connections/<id>.
+import { list } from './connections/list.js';
+import { one } from './connections/one.js';
 
 export const title = 'Connections';
 
-export function open(view) {
-  view.append(el('p', { className: 'none', textContent: 'Nothing yet.' }));
-}
+export const open = (view, context) => context.rest.length ? one(view, context) : list(view, context);

@@ -1,7 +1,111 @@
-import { el } from '../../../page/dom.js';
+// The messages as they come, filtered by iotcast: #/tail?device=…&topic=…&trigger=…&text=…
+import { el, set } from '../../../page/dom.js';
+import { Tail, tailView } from '../../../page/tail.js';
+import { messageOf } from '../../../page/values.js';
+import { notice, trouble } from '../facts.js';
+import { follow } from './devices/live.js';
+import * as ways from './message/ways.js';
 
 export const title = 'Tail';
+export const needs = 'viewer';
 
-export function open(view) {
-  view.append(el('p', { className: 'none', textContent: 'Nothing yet.' }));
+// The filters, by their names in the address, with those of the API.
+const filters = [
+  ['device', 'device_id', 'Devices, by ID'], ['topic', 'topic', 'Topics, as MQTT filters'], ['trigger', 'stream', 'Trigger'], ['text', 'text', 'Text in the payload'],
+];
+const DRAW = 250; // ms
+
+let tail, owner; // what was kept stays for who comes back to it, as long as they are logged in
+
+// matches tells whether an MQTT filter takes a topic.
+export function matches(filter, topic) {
+  const want = filter.split('/'), have = topic.split('/');
+  for (let i = 0; i < want.length; i++) {
+    if (want[i] === '#') return true;
+    if (i >= have.length || want[i] !== '+' && want[i] !== have[i]) return false;
+  }
+  return want.length === have.length;
+}
+
+const words = text => text.split(',').map(one => one.trim()).filter(Boolean);
+
+export function open(view, { query, account, go, signal }) {
+  if (owner !== account) [tail, owner] = [new Tail(), account];
+  ways.ownedBy(account);
+  tail.hold(false);
+  const filter = Object.fromEntries(filters.map(([name]) => [name, query.get(name) ?? '']));
+  const said = notice();
+  let dirty = true, came = 0, stop = new AbortController(), typing, taken;
+
+  // What was kept is filtered here, as what comes is there.
+  function pick({ message, topic, stream }) {
+    const { devices, topics, streams, text } = taken;
+    if (devices.length + topics.length && !devices.includes(message.details?.device_id) && !topics.some(one => matches(one, topic))) return false;
+    if (streams.length && !streams.includes(stream ?? '')) return false;
+    return !text || message.text().includes(text);
+  }
+
+  const show = message => {
+    ways.keepMessage(message);
+    go(`#/message?${new URLSearchParams({ id: message.event_metadata.event_id })}`);
+  };
+  const take = () => {
+    taken = { devices: words(filter.device), topics: words(filter.topic), streams: words(filter.trigger), text: filter.text };
+  };
+  take();
+  const list = tailView(tail, {
+    label: 'Messages', onPick: show, pick, filter: false,
+    columns: [{ id: 'stream', title: 'Trigger', text: row => row.stream ?? '' }],
+    empty: 'No message yet. They are shown as triggers receive them.',
+  });
+  const none = list.element.querySelector('.none');
+  list.element.addEventListener('pointerdown', event => { // the row stays under the pointer
+    if (event.target.closest('button.open') && !tail.paused) { tail.hold(true); list.update(); }
+  });
+  const form = el('form', { className: 'filters', role: 'search', onsubmit(event) { event.preventDefault(); restart(); } },
+    ...filters.map(([name, , label]) => el('label', {}, el('span', { textContent: label }), el('input', {
+      name, value: filter[name], type: 'search', autocomplete: 'off', spellcheck: false, oninput(event) {
+        filter[name] = event.target.value;
+        clearTimeout(typing);
+        typing = setTimeout(restart, 400);
+      },
+    }))));
+  list.element.ariaLabel = null; // the table within is called like that
+  list.bar.after(form, said.element);
+  view.append(list.element);
+
+  function draw() {
+    if (document.hidden || !dirty) return;
+    dirty = false;
+    list.update();
+    if (came || Object.values(filter).some(Boolean)) {
+      set(none, Object.values(filter).some(Boolean) ? 'No message was like that yet. Those that come and match are shown at once: take a filter away to see more.' : 'No message yet.');
+    }
+  }
+  const drawing = setInterval(draw, DRAW);
+  signal.addEventListener('abort', () => clearInterval(drawing));
+
+  function restart() {
+    if (signal.aborted) return;
+    const given = filters.filter(([name]) => filter[name].trim());
+    const address = new URLSearchParams(given.map(([name]) => [name, filter[name].trim()]));
+    history.replaceState(null, '', `#/tail${given.length ? `?${address}` : ''}`);
+    stop.abort();
+    stop = new AbortController();
+    take();
+    dirty = true;
+    follow(new URLSearchParams(given.map(([name, of]) => [of, filter[name].trim()])), AbortSignal.any([signal, stop.signal]), data => {
+      for (const json of data.messages ?? []) {
+        const message = messageOf(json);
+        tail.add(message, Date.parse(json.event_metadata.created_at));
+      }
+      ways.keep(data.ways ?? []);
+      came += data.messages?.length ?? 0;
+      if (data.skipped) tail.skipped += data.skipped;
+      dirty = true;
+    }, (state, error) => {
+      said.say(state === 'live' ? '' : state === 'refused' ? trouble(error) : `Not live at the moment, trying again. ${error.message} What came meanwhile is missing here.`);
+    });
+  }
+  restart();
 }

@@ -12,8 +12,9 @@ export const base = (pathname, at) => pathname.endsWith(at) ? pathname.slice(0, 
 
 const endings = { 1001: 'The gateway has ended it', 1012: 'The gateway restarts', 1013: 'This page was too slow', 4401: 'The token has expired' };
 
-// Connection follows one route after another. Handlers are { data(messages, text?), gap(what, why), resumed(away), state(connection),
-// notice(what, why), needToken(what, why) }. State is 'connecting', 'live', 'reconnecting', 'refused'.
+// Connection follows one route after another. Handlers are { data(messages, text?), gap(what, why), resumed(away),
+// state(connection), notice(what, why), needToken(what, why, able) }; able is false where the route takes no token from a page.
+// State is 'connecting', 'live', 'reconnecting' or 'refused'.
 export class Connection {
   state = 'connecting';
   opened = 0; // when, on the clock of the page; 0: it is not
@@ -103,7 +104,7 @@ export class Connection {
     if (status !== 401 && !(status === 403 && this.#token)) return undefined;
     const { queryParameter, subprotocolPrefix } = this.#access(this.#route) ?? {};
     const why = String(error.message).replace(/^\d+: /, '');
-    if (queryParameter === '' && subprotocolPrefix === '') return [`${this.#route} takes tokens in a header only`, 'which a browser cannot send: set subprotocol_prefix on the route.'];
+    if (!queryParameter && !subprotocolPrefix) return [`${this.#route} needs a token, and takes it in a header only,`, 'which a page cannot send: set subprotocol_prefix or query_parameter in the tokens of the route.', false];
     const given = this.#token || queryParameter && this.#query.has(queryParameter);
     return given ? ['The token is refused:', why] : [`${this.#route} needs a token.`, why];
   }

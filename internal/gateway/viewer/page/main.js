@@ -23,8 +23,8 @@ let data = new Data(), only; // only: the name of the one device that is looked 
 
 // ---- what is looked at
 const find = $('find');
-const looked = device => only !== undefined ? device.name === only : matchesDevice(device, find.value.trim().toLowerCase());
-const lookedRow = row => only !== undefined ? row.name === only : matchesDevice(row, find.value.trim().toLowerCase());
+let sought = ''; // in lower case
+const looked = one => only !== undefined ? one.name === only : matchesDevice(one, sought); // a device, or a row of the tail
 const charts = new Charts(() => data, looked);
 let devices, tail;
 
@@ -34,10 +34,10 @@ function showTables() {
     open: device => choose(only === device.name ? undefined : device.name),
     mark: device => { const slot = charts.slot(device.name); return slot === undefined ? undefined : swatch(slot); },
   });
-  tail = tailView(data.tail, { pick: lookedRow, onPick: message => showMessage(message), empty: 'No message matches yet.' });
+  tail = tailView(data.tail, { pick: looked, onPick: message => showMessage(message), empty: 'No message matches yet.' });
   tail.element.id = 'messages';
   $('tables').replaceChildren(
-    el('section', { className: 'card', id: 'readings', ariaLabel: 'Latest readings' }, el('div', { className: 'bar' },
+    el('div', { className: 'card', id: 'readings' }, el('div', { className: 'bar' },
       el('h2', { textContent: 'Latest readings' }), el('span', { className: 'muted', textContent: 'Press a name for that one only' })), devices.element),
     tail.element);
 }
@@ -54,6 +54,7 @@ $('only').onclick = () => { choose(); find.focus(); };
 find.oninput = () => refresh();
 
 function refresh() {
+  sought = find.value.trim().toLowerCase();
   charts.update();
   devices.update();
   tail.update();
@@ -83,9 +84,9 @@ const connection = new Connection({
     notify(`Back after ${away}.`, 'Nothing is missing.', { good: true });
   },
   notice: notify,
-  needToken(what, why) {
+  needToken(what, why, able = true) {
     notify();
-    askToken(what, why, token => connection.give(token));
+    askToken(what, why, able ? token => connection.give(token) : undefined);
   },
   state({ state }) {
     document.body.dataset.state = state;
@@ -129,12 +130,12 @@ function tick() {
 
   const first = !total.envelopes;
   $('tables').hidden = $('look').hidden = first;
-  $('empty').hidden = charts.size > 0 || !first && (only !== undefined || find.value !== '') || connection.state === 'refused';
+  $('empty').hidden = charts.size > 0 || !first && (only !== undefined || sought !== '') || connection.state === 'refused';
   if (!$('empty').hidden) describeEmpty(first);
   if (!first) [() => charts.update(), () => { devices.update(); narrow(); }, () => tail.update()][turn++ % 3]();
 }
 function narrow() {
-  set($('found'), only !== undefined || find.value.trim() ? `${count(devices.shown)} of ${count(data.devices.size)}` : '');
+  set($('found'), only !== undefined || sought ? `${count(devices.shown)} of ${count(data.devices.size)}` : '');
 }
 
 function describeEmpty(first) {

@@ -3,10 +3,11 @@ import { $ } from '../../../page/dom.js';
 
 const form = $('token'), secret = $('secret');
 
-// askToken shows the form, and says why; give is called with the token.
+// askToken shows the form, and says why; give is called with the token, and not given where none can be sent.
 export function askToken(what, why, give) {
   form.querySelector('h2').textContent = what;
   form.querySelector('p').textContent = why;
+  for (const part of form.querySelectorAll('label, div, #kept')) part.hidden = !give;
   const first = form.hidden;
   form.hidden = false;
   if (first || document.activeElement === document.body) secret.focus();

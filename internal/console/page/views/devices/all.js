@@ -1,0 +1,46 @@
+// All registries and brokers.
+import { pages } from '../../api.js';
+import { el } from '../../../../page/dom.js';
+import { day } from '../../../../page/format.js';
+import { table } from '../../../../page/table.js';
+import { button, card, notice, trouble } from '../../facts.js';
+import { create } from './acts.js';
+import { fixed, kinds } from './kinds.js';
+
+const order = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+
+const columns = [
+  { id: 'name', title: 'Name', text: one => one.name, compare: (a, b) => order(a.name, b.name) },
+  { id: 'id', title: 'ID', text: one => one.id, compare: (a, b) => order(a.id, b.id) },
+  { id: 'status', title: 'Status', text: one => (one.status ?? '').toLowerCase(), compare: (a, b) => order(a.status, b.status) },
+  { id: 'description', title: 'Description', text: one => one.description ?? '' },
+  { id: 'made', title: 'Since', text: one => fixed(one) ? 'from the config file' : day(Date.parse(one.createdAt)), compare: (a, b) => order(a.createdAt, b.createdAt) },
+];
+
+function part(kind, title, empty, { account, go, signal }) {
+  const said = notice();
+  const rows = table({ label: title, columns, key: one => one.id, open: one => go(kind.address(one)), empty: 'Loading…' });
+  const load = async () => {
+    try {
+      const found = [];
+      for await (const page of pages(`${kind.path}?pageSize=1000`, kind.list, { signal })) found.push(...page);
+      rows.element.querySelector('.none').textContent = empty;
+      rows.update(found);
+    } catch (error) {
+      if (!signal.aborted) said.say(trouble(error));
+    }
+  };
+  load();
+  const make = account.may('editor') && button(`New ${kind.noun}…`, async () => {
+    const made = await create(kind);
+    if (made) go(kind.address(made));
+  });
+  return card(title, make ? [make] : [], said.element, rows.element);
+}
+
+export function all(view, context) {
+  view.append(
+    part(kinds.registry, 'Registries', 'There is no registry yet. Devices belong to one: make it first.', context),
+    part(kinds.broker, 'MQTT brokers', 'There is no broker yet. It is for clients that are no devices: they share its topics.', context),
+    el('p', { className: 'muted' }, 'Looking for a device? Open its registry, or see ', el('a', { href: '#/tail', textContent: 'the messages as they come' }), '.'));
+}

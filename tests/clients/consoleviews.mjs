@@ -1,0 +1,100 @@
+// What tests/consoleviews_test.go does in the console.
+import { run } from './consolepage.mjs';
+
+const main = page => page.locator('#view');
+const dialog = page => page.locator('dialog');
+
+await run({
+  async open({ page, url, login, args }) {
+    await login(url, args.token, args.address);
+    return page.evaluate(() => document.title);
+  },
+  looks: ({ looks, args }) => looks(args.name),
+  async shot({ shot, args }) { await shot(args.name); },
+  async text({ page }) { return main(page).innerText(); },
+  async hash({ page }) { return page.evaluate(() => location.hash); },
+  async buttons({ page }) { return main(page).getByRole('button').allTextContents(); },
+
+  // see waits until a text is there, unseen until it is gone.
+  async see({ page, args }) { await page.getByText(args.text).first().waitFor(); },
+  async unseen({ page, args }) { await page.getByText(args.text).first().waitFor({ state: 'hidden' }); },
+  async count({ page, args }) { await page.waitForFunction(n => document.querySelector('.total')?.textContent.startsWith(n), args.text); },
+
+  // fill types into a field of the view, by its label.
+  async fill({ page, args }) { await main(page).getByLabel(args.label, { exact: args.exact ?? false }).fill(args.text); },
+  async press({ page, args }) { await main(page).getByRole('button', { name: args.button }).first().click(); },
+  // keys presses keys one after the other, wherever the focus is.
+  async keys({ page, args }) {
+    for (const key of args.keys) await page.keyboard.press(key);
+    return page.evaluate(() => document.activeElement.textContent || document.activeElement.ariaLabel || document.activeElement.name);
+  },
+
+  // form opens a form with a button, fills it and submits it. With wrong it returns what stands at the fields, and goes on with
+  // the values that mend it.
+  async form({ page, args, shot }) {
+    await main(page).getByRole('button', { name: args.button }).first().click();
+    const fill = async values => { for (const [label, text] of Object.entries(values ?? {})) {
+      const field = dialog(page).getByLabel(new RegExp('^' + label)).first();
+      if (await field.evaluate(one => one.tagName) === 'SELECT') await field.selectOption(text);
+      else await field.fill(text);
+    } };
+    const confirm = () => dialog(page).locator('button.main').click();
+    let told;
+    if (args.wrong) {
+      await fill(args.wrong);
+      await confirm();
+      await dialog(page).locator('.error:not([hidden])').first().waitFor();
+      told = await dialog(page).locator('.error:not([hidden])').allTextContents();
+      if (args.shot) await shot(args.shot);
+    }
+    await fill(args.values);
+    await confirm();
+    await dialog(page).waitFor({ state: 'detached' });
+    return told;
+  },
+  // sure presses a button that asks once, says no, and then yes. It returns what was asked.
+  async sure({ page, args }) {
+    await main(page).getByRole('button', { name: args.button }).first().click();
+    const asked = await dialog(page).innerText();
+    await page.keyboard.press('Escape');
+    await dialog(page).waitFor({ state: 'detached' });
+    await main(page).getByRole('button', { name: args.button }).first().click();
+    await dialog(page).locator('button.main').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    return asked;
+  },
+
+  // download presses a button that saves something, and returns what.
+  async download({ page, args }) {
+    const [file] = await Promise.all([page.waitForEvent('download'), main(page).getByRole('button', { name: args.button }).click()]);
+    const parts = [];
+    for await (const part of await file.createReadStream()) parts.push(part);
+    return Buffer.concat(parts).toString();
+  },
+
+  // frames measures for some seconds how long frames are, in milliseconds, while somebody scrolls and types into the search.
+  async frames({ page, args }) {
+    const watched = page.evaluate(({ ms, scroll }) => new Promise(resolve => {
+      const gaps = [], long = [], box = document.querySelector('.scroll'), end = performance.now() + ms;
+      new PerformanceObserver(list => { for (const one of list.getEntries()) long.push(one.duration); }).observe({ type: 'longtask' });
+      let before = performance.now(), down = 1;
+      requestAnimationFrame(function frame(now) {
+        gaps.push(now - before);
+        before = now;
+        if (scroll) { // there and back
+          box.scrollTop += 97 * down;
+          if (box.scrollTop + box.clientHeight >= box.scrollHeight || box.scrollTop === 0) down = -down;
+        }
+        if (now < end) return requestAnimationFrame(frame);
+        gaps.sort((a, b) => a - b);
+        const at = q => Math.round(gaps[Math.min(gaps.length - 1, Math.floor(gaps.length * q))] * 10) / 10;
+        resolve({ frames: gaps.length, median: at(0.5), p99: at(0.99), longest: at(1), over50: gaps.filter(gap => gap > 50).length, longestTask: Math.max(0, ...long) });
+      });
+    }), args);
+    if (args.search) {
+      await page.waitForTimeout(args.ms / 3);
+      await main(page).getByLabel(args.search.label).pressSequentially(args.search.text, { delay: 60 });
+    }
+    return watched;
+  },
+});
