@@ -41,7 +41,7 @@ type probes struct {
 	on atomic.Bool // there are some
 
 	mu  sync.Mutex
-	all []*probe   // the oldest first; guarded by mu
+	all []*probe // the oldest first; guarded by mu
 }
 
 // probe is one message. It is guarded by probes.mu.
