@@ -1,11 +1,13 @@
 package tests
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +119,16 @@ func streamCrowd(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// crowdTime is how long frames are measured for, in milliseconds. With CONSOLE_FRAMES=5000 it is long enough for a figure.
+func crowdTime(t *testing.T) int {
+	text := cmp.Or(os.Getenv("CONSOLE_FRAMES"), "500")
+	ms, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("CONSOLE_FRAMES: %v", err)
+	}
+	return ms
+}
+
 // A crowd can be looked at. How long frames are, the log says: -v.
 func TestConsoleOfACrowd(t *testing.T) {
 	m := serveCrowd(t)
@@ -124,7 +136,7 @@ func TestConsoleOfACrowd(t *testing.T) {
 	frames := func(what string, with args) {
 		t.Helper()
 		var measured map[string]float64
-		with["ms"] = 5000
+		with["ms"] = crowdTime(t)
 		c.do("frames", with, &measured)
 		printFrames(t, what, measured)
 	}
