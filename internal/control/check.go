@@ -158,8 +158,12 @@ func readTrigger(r *http.Request) (request proto.Message, id string, err error) 
 // entriesOf are the trigger before, if there is one, and as it would be.
 func (c triggerCheck) entriesOf(request proto.Message, id string) (old, now *entry[*triggers.Trigger], err error) {
 	if create, ok := request.(*triggers.CreateTriggerRequest); ok {
-		id, end := c.k.triggers.choose(create.Name)
-		end()
+		id := create.Name
+		if iotcore.ValidateID("name", id) == nil { // of another name no ID can be made
+			var end func()
+			id, end = c.k.triggers.choose(id)
+			end()
+		}
 		return nil, &entry[*triggers.Trigger]{resource: &triggers.Trigger{
 			Id: id, Name: create.Name, Description: create.Description, Labels: create.Labels, Rule: create.Rule,
 			Status: triggers.Trigger_ACTIVE,

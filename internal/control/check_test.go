@@ -48,6 +48,7 @@ func TestCheckTrigger(t *testing.T) {
 	for _, c := range []struct{ body, want string }{
 		{`{"name":"telemetry","rule":` + good + `}`, ""},
 		{`{"name":"T T","rule":` + ruleOn("home", "a/#/b", "/x") + `}`, "name is \"T T\"\nrule.iot_message.mqtt_topic is not possible"},
+		{`{"name":"a/b","rule":` + ruleOn("home", "a/#/b", "/x") + `}`, "name is \"a/b\"\nrule.iot_message.mqtt_topic is not possible"},
 		{`{"name":"telemetry","rule":` + ruleOn("none", "", "/x") + `}`, "rule.iot_message.registry_id there is no such registry"},
 		{`{"name":"telemetry","rule":` + ruleOn("home", "", "/refused") + `}`, "rule makes a stream that is refused: (3,1) refused"},
 		{`{}`, "rule is missing"},

@@ -74,9 +74,19 @@ func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, he
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	asked := time.Now()
+	known := func() bool { // a token may have run out meanwhile
+		if time.Since(asked) < eventHeartbeat {
+			return true
+		}
+		asked = time.Now()
+		return callerOf(ctx).again(ctx, r.Header) == nil
+	}
 	for {
 		select {
 		case event, more := <-events:
+			if ctx.Err() != nil || !known() {
+				return
+			}
 			text, err := json.Marshal(event)
 			if !more || err != nil || !write(slices.Concat([]byte("data: "), text, []byte("\n\n"))) {
 				return
@@ -88,10 +98,8 @@ func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, he
 		case <-ctx.Done():
 			return
 		}
-		if time.Since(asked) > eventHeartbeat { // a token may have run out meanwhile
-			if asked = time.Now(); callerOf(ctx).again(ctx, r.Header) != nil {
-				return
-			}
+		if !known() {
+			return
 		}
 	}
 }

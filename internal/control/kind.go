@@ -209,7 +209,7 @@ func (k *kind[T]) list(prefix string, p page, wanted func(*state.Tx, T) bool) (a
 }
 
 // choose picks the ID of a new resource and takes its turn: the name, which is what people want to read in topics and logs,
-// or, where that is taken, the name and something random.
+// or, where that is taken, the name and something random. The name must be one that an ID may be.
 func (k *kind[T]) choose(name string) (id string, end func()) {
 	id = name
 	for {

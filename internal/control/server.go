@@ -285,8 +285,10 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Ready tells what is not there yet.
 func (s *Server) Ready() error { return s.triggers.ready() }
 
-// IsTrigger reports whether a stream is that of a trigger.
-func (s *Server) IsTrigger(id string) bool { return s.triggers.isTrigger(id) }
+// IsTrigger reports whether a stream is that of a trigger, or the one that takes leave of the broker for it.
+func (s *Server) IsTrigger(id string) bool {
+	return strings.HasPrefix(id, farewellPrefix) || s.triggers.isTrigger(id)
+}
 
 // Close lets requests that are under way end, or breaks them off when ctx ends.
 func (s *Server) Close(ctx context.Context) {

@@ -224,9 +224,17 @@ type shownWay struct {
 func shownMessageOf(m *tap.Message) shownMessage {
 	return shownMessage{
 		EventMetadata: eventMetadata{m.EventID, envelope.DefaultEventType, m.ReceivedAt.UTC()},
-		Details:       messageDetails{m.RegistryID, m.DeviceID, m.BrokerID, m.Topic, append([]byte{}, m.Payload...)},
+		Details:       messageDetails{m.RegistryID, m.DeviceID, m.BrokerID, m.Topic, payloadOf(m)},
 		Stream:        m.Stream, QoS: m.QoS, Retained: m.Retained, Duplicate: m.Duplicate, PayloadBytes: m.PayloadBytes,
 	}
+}
+
+// payloadOf is the payload, which is shared with others who follow, and never null.
+func payloadOf(m *tap.Message) []byte {
+	if m.Payload == nil {
+		return []byte{}
+	}
+	return m.Payload
 }
 
 func shownMessages(all []tap.Message) []shownMessage {

@@ -167,11 +167,11 @@ func (c *Conn) catchUp() {
 			c.probe()
 			return
 		}
-		c.probe()
 		if keep := c.hub.step(); shared && len(p) > keep {
 			p = c.unread(p, keep)
 		}
 		c.writing += len(p)
+		c.probe()
 		c.mu.Unlock()
 		err := c.write(p)
 		c.mu.Lock()

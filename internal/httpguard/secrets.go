@@ -46,6 +46,7 @@ func Masked(env *service.Environment, config []byte) ([]byte, error) {
 	if err := yaml.Unmarshal(config, &doc); err != nil || len(doc.Content) == 0 {
 		return nil, err
 	}
+	doc.HeadComment, doc.LineComment, doc.FootComment = "", "", "" // those with an empty line to the config
 	mask(doc.Content[0], shown)
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)

@@ -27,7 +27,11 @@ export function show(title, ...content) {
   const dialog = el('dialog', { className: 'card', ariaLabel: title }, el('div', { className: 'bar' }, el('h2', { textContent: title }), close), el('div', { className: 'body' }, ...content));
   close.onclick = () => dialog.close();
   dialog.onclick = e => { if (e.target === dialog) dialog.close(); };
-  dialog.onclose = () => dialog.remove();
+  const before = document.activeElement, place = before?.closest('.scroll');
+  dialog.onclose = () => {
+    dialog.remove();
+    (before?.isConnected ? before : place)?.focus(); // a row may be gone meanwhile
+  };
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

@@ -20,7 +20,7 @@ export function set(element, text) {
 export async function copy(text, button) {
   try { await navigator.clipboard.writeText(text); } catch { // no clipboard API over plain HTTP
     const area = el('textarea', { value: text, className: 'sr' });
-    document.body.append(area);
+    (button.closest('dialog') ?? document.body).append(area); // what is outside of an open dialog cannot be selected
     area.select();
     document.execCommand('copy');
     area.remove();

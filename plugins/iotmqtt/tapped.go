@@ -26,8 +26,11 @@ var errComesAgain = errors.New("the connection was lost: the broker sends it aga
 
 // consult takes the tap of the process, which there may not have been before. It comes before the first message.
 func (t *tapped) consult(res *service.Resources) {
-	if t.tap == nil {
-		t.tap = tapping.Of(res)
+	if t.tap != nil {
+		return
+	}
+	if all := tapping.Of(res); all != nil { // acknowledgements read it at any time
+		t.tap = all
 	}
 }
 

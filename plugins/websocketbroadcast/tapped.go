@@ -3,6 +3,7 @@ package websocketbroadcast
 import (
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/fanout"
@@ -59,7 +60,7 @@ func (t *tapped) follow(m *service.Message, out *fanout.Message) *followed {
 		return nil
 	}
 	f := &followed{t, all, tapping.EventID(m)}
-	if !all.Knows(f.id) {
+	if f.id == "" || !all.Knows(f.id) {
 		f.enter(m, out)
 	}
 	out.Written = f.written
@@ -73,6 +74,9 @@ func (f *followed) enter(m *service.Message, out *fanout.Message) {
 	}
 	ids := make([]string, len(messages))
 	for i, m := range messages {
+		if m.EventID == "" { // or all of those without one would be taken for the same
+			m.EventID = uuid.NewString()
+		}
 		ids[i] = m.EventID
 		f.tap.Enter(m)
 	}

@@ -1,15 +1,19 @@
 // The management API, as this page calls it. The token stands in memory alone: it is gone with the page.
 
+const ABORTED = 10; // of google.rpc.Code
+export const AWAY = [0, 502, 503, 504]; // no answer, or that of a proxy
+
 let token = '';
 export const useToken = value => { token = value; };
 
 // Refused is an answer that is no success: status is that of HTTP (0: there was none), fields are what is wrong with which field
-// of a request, [{ field, description }].
+// of a request, [{ field, description }], conflict whether somebody else was faster.
 export class Refused extends Error {
   constructor(status, message, fields = []) {
     super(message);
     this.status = status;
     this.fields = fields;
+    this.conflict = false;
   }
 }
 
@@ -18,7 +22,7 @@ export class Refused extends Error {
 export const events = new EventTarget();
 
 function tell(error, signal) {
-  const name = error.status === 0 ? 'lost' : error.status === 401 ? 'unauthorised' : '';
+  const name = AWAY.includes(error.status) ? 'lost' : error.status === 401 ? 'unauthorised' : '';
   if (name && !signal?.aborted) events.dispatchEvent(new CustomEvent(name, { detail: error }));
   return error;
 }
@@ -39,7 +43,9 @@ async function refusal(response) {
   const text = await response.text();
   let answer;
   try { answer = JSON.parse(text); } catch { /* a proxy has answered */ }
-  return new Refused(response.status, answer?.message ?? (text.slice(0, 300) || response.statusText), violations(answer));
+  const refused = new Refused(response.status, answer?.message ?? (text.slice(0, 300) || response.statusText), violations(answer));
+  refused.conflict = answer?.code === ABORTED;
+  return refused;
 }
 
 // call sends a request and returns its answer as JSON. An operation that has failed is thrown, of one that is done the
@@ -114,8 +120,8 @@ export async function follow(path, { signal, onData, onState }) {
       onState?.('waiting', error);
     }
     await new Promise(resolve => {
-      const timer = setTimeout(resolve, wait);
-      signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); }, { once: true });
+      const end = () => { clearTimeout(timer); signal.removeEventListener('abort', end); resolve(); }, timer = setTimeout(end, wait);
+      signal.addEventListener('abort', end);
     });
   }
 }

@@ -46,7 +46,7 @@ export function trouble(error) {
   switch (error.status) {
     case 401: return `${error.message} Log out, and in again with a token that holds.`;
     case 403: return `${error.message}`;
-    case 409: return 'Somebody else has changed it meanwhile. Close this, look at what it is now, and try again.';
+    case 409: return !error.conflict ? error.message : 'Somebody else has changed it meanwhile. Close this, look at what it is now, and try again.';
     default: return error.message;
   }
 }

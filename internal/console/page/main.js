@@ -50,7 +50,7 @@ async function show() {
     await module.open(view, { rest: rest.filter(Boolean), query: new URLSearchParams(search), account, go, signal });
   } catch (error) {
     if (signal.aborted) return;
-    unanswered = error.status === 0;
+    unanswered = api.AWAY.includes(error.status);
     view.replaceChildren(el('div', { className: 'card trouble', role: 'alert' },
       el('h2', { textContent: `${module.title} cannot be shown` }), el('p', { textContent: error.message }),
       el('p', {}, el('button', { textContent: 'Try again', onclick: show }))));
@@ -67,7 +67,7 @@ const missing = module => el('div', { className: 'card trouble' },
 
 // go opens the view at an address, such as #/devices/boiler.
 export function go(address) {
-  if (location.hash === address) show();
+  if (location.hash === address) show().then(() => { if (!$('view').contains(document.activeElement)) $('view').focus({ preventScroll: true }); });
   else location.hash = address;
 }
 

@@ -15,6 +15,7 @@ import { keep, keepMessage, ownedBy, wayOf } from './message/ways.js';
 export const title = 'Message';
 export const needs = 'viewer';
 
+const LOOK = 250; // ms
 const QUIET = 4000; // ms without the message, until it is said what may be wrong
 
 export function open(view, context) {
@@ -56,15 +57,14 @@ async function picked(view, { signal }, id) {
   }
   const part = shown(way);
   view.append(part.element);
-  if (way.done) return;
-  const details = way.message.details ?? {}, until = new AbortController();
-  const query = new URLSearchParams(details.device_id ? { device_id: details.device_id } : { topic: details.mqtt_topic ?? '#' });
-  follow(query, AbortSignal.any([signal, until.signal]), ({ ways = [] }) => {
-    keep(ways);
+  if (way.done || way.steps.length) return;
+  // The tail that it was picked from goes on for a while: iotcast tells of a way only who was there when it began.
+  const looking = setInterval(() => {
     const now = wayOf(id);
-    part.update(now);
-    if (now.done) until.abort();
-  }, (state, error) => { if (state === 'refused') said.say(trouble(error)); });
+    if (now) part.update(now);
+    if (!now || now.steps.length) clearInterval(looking);
+  }, LOOK);
+  signal.addEventListener('abort', () => clearInterval(looking), { once: true });
 }
 
 function publish(view, { query, account, signal }) {
@@ -104,6 +104,7 @@ function publish(view, { query, account, signal }) {
       try {
         await run(values, AbortSignal.any([signal, stop.signal]));
       } catch (error) {
+        stop.abort();
         if (!signal.aborted) set.refuse(error);
       } finally {
         go.ariaDisabled = null;
@@ -115,13 +116,15 @@ function publish(view, { query, account, signal }) {
 
   // run follows what comes of the device, publishes, and shows each way that the message takes: one for each trigger.
   async function run(values, until) {
-    const parts = new Map(), mine = new Set();
-    let since = Infinity, ready;
+    const parts = new Map(), mine = new Set(), earlier = new Set(); // event IDs
+    const mineToStop = stop;
+    let sent = false, ready;
     const live = new Promise((resolve, reject) => { ready = { resolve, reject }; });
     follow(new URLSearchParams({ device_id: values.device_id.trim() }), until, ({ messages = [], ways = [] }) => {
       for (const message of [...messages, ...ways.map(way => way.message)]) {
         const id = message.event_metadata.event_id;
-        if (mine.has(id) || message.details?.mqtt_topic !== values.topic || Date.parse(message.event_metadata.created_at) < since) continue;
+        if (mine.has(id) || earlier.has(id) || message.details?.mqtt_topic !== values.topic) continue;
+        if (!sent) { earlier.add(id); continue; }
         mine.add(id);
         keepMessage(message);
       }
@@ -136,10 +139,10 @@ function publish(view, { query, account, signal }) {
           said.say('');
         } else parts.get(id).update(way);
       }
-      if (parts.size && [...mine].every(id => wayOf(id)?.done)) setTimeout(() => stop.abort(), 2000);
+      if (parts.size && [...mine].every(id => wayOf(id)?.steps.length)) setTimeout(() => mineToStop.abort(), 2000);
     }, (state, error) => state === 'live' ? ready.resolve() : ready.reject(error));
     await live;
-    since = Date.now() - 2000; // clocks of two machines
+    sent = true;
     await send(kinds.device, values.device_id.trim(), values);
     if (!parts.size) said.say('Published. Waiting for a trigger to receive it…');
     setTimeout(() => {

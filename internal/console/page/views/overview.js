@@ -44,7 +44,7 @@ export function open(view, { account, go, signal }) {
   });
   const routes = table({
     label: 'By route', key: row => row.id, empty: 'No gateway has a route.',
-    open: row => go(`#/connections?${new URLSearchParams({ gatewayId: row.gateway, path: row.path })}`),
+    open: row => go(`#/connections?${new URLSearchParams({ gateway: row.gateway, path: row.path })}`),
     columns: [
       { id: 'route', title: 'Route', text: row => `${row.gateway} ${row.path}`, compare: (a, b) => a.id < b.id ? -1 : 1 },
       { id: 'connections', title: 'Connections', number: true, text: row => count(row.r.connections ?? 0), compare: (a, b) => (a.r.connections ?? 0) - (b.r.connections ?? 0) },

@@ -14,6 +14,7 @@ const filters = [
   ['device', 'device_id', 'Devices, by ID'], ['topic', 'topic', 'Topics, as MQTT filters'], ['trigger', 'stream', 'Trigger'], ['text', 'text', 'Text in the payload'],
 ];
 const DRAW = 250; // ms
+const LASTS = 12_000; // ms
 
 let tail, owner; // what was kept stays for who comes back to it, as long as they are logged in
 
@@ -36,13 +37,15 @@ export function open(view, { query, account, go, signal }) {
   const filter = Object.fromEntries(filters.map(([name]) => [name, query.get(name) ?? '']));
   const said = notice();
   let dirty = true, came = 0, stop = new AbortController(), typing, taken;
+  const lasting = new AbortController(); // a way lasts up to 10 s: that of a message that was picked ends meanwhile
+  signal.addEventListener('abort', () => setTimeout(() => lasting.abort(), LASTS), { once: true });
 
   // What was kept is filtered here, as what comes is there.
-  function pick({ message, topic, stream }) {
+  function pick({ message, topic, stream, text: payload }) {
     const { devices, topics, streams, text } = taken;
     if (devices.length + topics.length && !devices.includes(message.details?.device_id) && !topics.some(one => matches(one, topic))) return false;
     if (streams.length && !streams.includes(stream ?? '')) return false;
-    return !text || message.text().includes(text);
+    return !text || [topic, message.details?.device_id ?? '', payload].some(one => one.toLowerCase().includes(text));
   }
 
   const show = message => {
@@ -50,7 +53,7 @@ export function open(view, { query, account, go, signal }) {
     go(`#/message?${new URLSearchParams({ id: message.event_metadata.event_id })}`);
   };
   const take = () => {
-    taken = { devices: words(filter.device), topics: words(filter.topic), streams: words(filter.trigger), text: filter.text };
+    taken = { devices: words(filter.device), topics: words(filter.topic), streams: words(filter.trigger), text: filter.text.trim().toLowerCase() };
   };
   take();
   const list = tailView(tail, {
@@ -60,7 +63,7 @@ export function open(view, { query, account, go, signal }) {
   });
   const none = list.element.querySelector('.none');
   list.element.addEventListener('pointerdown', event => { // the row stays under the pointer
-    if (event.target.closest('button.open') && !tail.paused) { tail.hold(true); list.update(); }
+    if (event.button === 0 && event.pointerType === 'mouse' && event.target.closest('button.open') && !tail.paused) { tail.hold(true); list.update(); }
   });
   const form = el('form', { className: 'filters', role: 'search', onsubmit(event) { event.preventDefault(); restart(); } },
     ...filters.map(([name, , label]) => el('label', {}, el('span', { textContent: label }), el('input', {
@@ -94,17 +97,20 @@ export function open(view, { query, account, go, signal }) {
     stop = new AbortController();
     take();
     dirty = true;
-    follow(new URLSearchParams(given.map(([name, of]) => [of, filter[name].trim()])), AbortSignal.any([signal, stop.signal]), data => {
+    const asked = given.map(([name, of]) => [of, name === 'text' ? filter.text.trim() : words(filter[name]).join(',')]).filter(([, value]) => value);
+    follow(new URLSearchParams(asked), AbortSignal.any([lasting.signal, stop.signal]), data => {
+      if (owner !== account) return lasting.abort(); // somebody else is here
+      ways.keep(data.ways ?? []);
+      if (signal.aborted) return;
       for (const json of data.messages ?? []) {
         const message = messageOf(json);
         tail.add(message, Date.parse(json.event_metadata.created_at));
       }
-      ways.keep(data.ways ?? []);
       came += data.messages?.length ?? 0;
       if (data.skipped) tail.skipped += data.skipped;
       dirty = true;
     }, (state, error) => {
-      said.say(state === 'live' ? '' : state === 'refused' ? trouble(error) : `Not live at the moment, trying again. ${error.message} What came meanwhile is missing here.`);
+      if (!signal.aborted) said.say(state === 'live' ? '' : state === 'refused' ? trouble(error) : `Not live at the moment, trying again. ${error.message} What came meanwhile is missing here.`);
     });
   }
   restart();

@@ -34,7 +34,7 @@ export function list(view, { query, account, go, signal }) {
   const filter = Object.fromEntries(filters.map(([name]) => [name, query.get(name) ?? '']));
   let search = query.get('q') ?? '';
 
-  const said = notice(), total = el('p', { className: 'muted total', role: 'status' });
+  const said = notice(), total = el('p', { className: 'muted total' });
   const rows = table({
     label: 'Connections', columns, key: c => c.id, open: c => go(`#/connections/${encodeURIComponent(c.id)}`), empty: 'Loading…',
   });

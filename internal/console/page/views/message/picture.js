@@ -23,7 +23,7 @@ export function picture() {
           text && el('p', { textContent: text }), mend && el('p', {}, mend, link && ' ', link && el('a', { href: link[1], textContent: link[0] })),
           !mend && link && el('p', {}, el('a', { href: link[1], textContent: link[0] })));
       }));
-      wait.hidden = way.done;
+      wait.hidden = way.done || way.steps.length > 0; // what has steps is final: at its end, or after 10 s
     },
   };
 }

@@ -37,6 +37,7 @@ const words = {
         step.first && (step.connections > 1 && step.last ? `The first had it after ${since(start, step.first)}, the last after ${since(start, step.last)}.` : `It had it after ${since(start, step.first)}.`),
         step.not_concerned && `${of(step.not_concerned, 'other')} ${step.not_concerned === 1 ? 'watches' : 'watch'} something else.`,
         step.waiting && `${count(step.waiting)} still ${step.waiting === 1 ? 'waits' : 'wait'} for a full socket: ${step.waiting === 1 ? 'it reads' : 'they read'} slowly.`,
+        step.held_back && `Held back for ${count(step.held_back)}, by their interval, until it or something newer goes out.`,
         step.dropped && `Dropped for ${count(step.dropped)}, whose queue was full.`,
         step.closed && `${count(step.closed)} ended before.`,
       ],
@@ -74,6 +75,6 @@ export function verdict({ steps, done }) {
   if (names.has('left_out')) return 'It was left out.';
   if (written.length) return `It came to ${of(got, 'connection')}${dropped ? `, and was dropped for ${count(dropped)}` : ''}.`;
   if (names.has('no_connections')) return 'It came to nobody: no one was connected.';
-  if (!done) return steps.length ? 'It is on its way.' : 'It has come, and waits for the rest of its batch.';
+  if (!done) return steps.length ? 'After 10 s it was still on its way: what came later was not followed.' : 'It has come, and waits for the rest of its batch.';
   return names.has('stored') ? 'It is stored.' : 'It has ended its way.';
 }

@@ -133,7 +133,7 @@ async function edit(view, { account, go, signal, query }, before) {
         say(before ? 'Saved.' : 'Created.');
         go(address(made.id ?? before.id));
       } catch (error) {
-        if (error.status === 409 && before) {
+        if (error.conflict && before) {
           conflict.replaceChildren(el('p', { textContent: await faster(before.id) }), el('button', { type: 'button', textContent: 'Show what it is now', onclick: () => go(location.hash) }),
             el('p', { className: 'muted', textContent: 'What you have typed is not kept then.' }));
           conflict.hidden = false;

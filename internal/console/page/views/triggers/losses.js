@@ -22,7 +22,13 @@ export async function losses(id, { account, signal }) {
   }
   function draw() {
     element.replaceChildren(el('div', { className: 'bar' }, el('h2', { textContent: 'Lost messages' }),
-      el('button', { textContent: 'Look again', async onclick() { await load(); say(`${ways.length} lost messages.`); } }),
+      el('button', { textContent: 'Look again', async onclick() {
+        try {
+          await load();
+          say(`${ways.length} lost messages.`);
+        } catch (error) { say(error.message); }
+        element.querySelector('button').focus();
+      } }),
       ways.length > 0 && el('button', {
         textContent: 'Download all',
         onclick: () => download(`${id}-lost.jsonl`, 'application/jsonl', ways.map(way => JSON.stringify(plain(way)) + '\n').join('')),

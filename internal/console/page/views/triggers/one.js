@@ -25,8 +25,8 @@ export async function one(view, context, id) {
       go(location.hash);
     } catch (error) {
       button.disabled = false;
-      problem.textContent = error.status === 409 ? `${await faster(id)} Here is what it is now.` : error.message;
-      if (error.status === 409) setTimeout(() => { if (!signal.aborted) go(location.hash); }, 3000);
+      problem.textContent = error.conflict ? `${await faster(id)} Here is what it is now.` : error.message;
+      if (error.conflict) setTimeout(() => { if (!signal.aborted) go(location.hash); }, 3000);
     }
   }
   const pause = el('button', {
@@ -47,7 +47,7 @@ export async function one(view, context, id) {
         say('Deleted.');
         go('#/triggers');
       } catch (error) {
-        problem.textContent = error.status === 409 ? await faster(id) : error.message;
+        problem.textContent = error.conflict ? await faster(id) : error.message;
         button.focus();
       }
     },
@@ -55,7 +55,7 @@ export async function one(view, context, id) {
   const details = [
     ['From', source(trigger)], ['Topic', topic(trigger)],
     ['Batch', `${rule.batchSettings?.size ?? 1} at most, or what came in ${rule.batchSettings?.cutoff ?? '1s'}`],
-    ['To', el('a', { href: `#/connections?${new URLSearchParams({ gatewayId: to.gatewayId ?? '', path: to.path ?? '' })}`, textContent: target(trigger) })],
+    ['To', el('a', { href: `#/connections?${new URLSearchParams({ gateway: to.gatewayId ?? '', path: to.path ?? '' })}`, textContent: target(trigger) })],
     to.serviceAccountId && ['Acts as', to.serviceAccountId],
     ...Object.entries(trigger.labels ?? {}).map(([name, value]) => [`Label ${name}`, value]),
     ['ID', id], trigger.createdAt && ['Created', day(Date.parse(trigger.createdAt))],
