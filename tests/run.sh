@@ -16,7 +16,7 @@ case ${1:-} in
 esac
 
 golangci_lint=v2.12.2
-fuzz_time=5000x # by number: go test takes its own time limit for a failure now and then
+fuzz_time=3000x # by number: go test takes its own time limit for a failure now and then
 model_time=1000x # of those that take a model through many steps for one input
 test_timeout=15m
 
@@ -193,8 +193,8 @@ test_configs() {
 # golangci-lint has vetted all.
 test_flags=(-count=1 -vet=off -timeout "$test_timeout")
 
-# The tests of processes, which mostly wait, come first, so that the others run beside them.
-race_tests() { IOTCAST=$iotcast go test -race "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
+# The tests of processes come first, so that the others run beside them. They mostly wait: four at a time keep two cores busy.
+race_tests() { IOTCAST=$iotcast go test -race -parallel 4 "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
 
 # Short: without processes, which tests/ starts.
 fast_tests() { IOTCAST=$iotcast go test -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }
