@@ -21,7 +21,6 @@ type Facts struct {
 	Streams     bool              // of this process come and go, so Running counts
 	Running     map[string]bool   // IDs of streams
 	Failed      map[string]string // triggers whose stream cannot be made, and why
-	Paused      []string          // triggers
 	Unkept      bool              // what the management API makes is lost with the process
 	Open        string            // the address of the management API, where it is reached by other machines and without TLS
 	Unreachable []string          // nodes of the cluster
