@@ -99,17 +99,16 @@ func (f *Follower) Close() {
 	}
 }
 
-// tell tells the followers of a message that was received. The caller must hold t.mu.
-func (t *Tap) tell(m *Message) {
-	for f := range t.followers {
-		if f.filter.elsewhere() || !f.filter.wants(m) {
-			continue
-		}
-		if f.room(m.size()) {
-			f.queued = append(f.queued, *m)
-		}
-		f.signal()
+// tell tells of a message that was received, unless it is not known yet whether it goes where it must. The caller must hold
+// tap.mu.
+func (f *Follower) tell(m *Message) {
+	if f.filter.elsewhere() {
+		return
 	}
+	if f.room(m.size()) {
+		f.queued = append(f.queued, *m)
+	}
+	f.signal()
 }
 
 // way tells of one. The caller must hold tap.mu.

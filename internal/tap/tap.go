@@ -56,8 +56,7 @@ func (t *Tap) Receive(m Message) {
 	defer t.mu.Unlock()
 	t.latest.add(&m)
 	if on {
-		t.tell(&m)
-		t.begin(&m, false)
+		t.show(&m, false)
 	}
 }
 
@@ -68,8 +67,26 @@ func (t *Tap) Enter(m Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.latest.add(&m)
-	t.tell(&m)
-	t.begin(&m, true)
+	t.show(&m, true)
+}
+
+// show tells who wants a message of it, and begins its way for them. The caller must hold t.mu.
+func (t *Tap) show(m *Message, entered bool) {
+	wanted := t.wanted(m)
+	for _, f := range wanted {
+		f.tell(m)
+	}
+	t.begin(m, wanted, entered)
+}
+
+// wanted are the followers whose filter a message fits, wherever it goes. The caller must hold t.mu.
+func (t *Tap) wanted(m *Message) (wanted []*Follower) {
+	for f := range t.followers {
+		if f.filter.wants(m) {
+			wanted = append(wanted, f)
+		}
+	}
+	return wanted
 }
 
 // LeaveOut shows a message that an input has received and left out.
@@ -78,9 +95,7 @@ func (t *Tap) LeaveOut(m Message, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := &way{Way: Way{Message: m, Done: true, Steps: []Step{received(&m), Step{Step: LeftOut, Stream: m.Stream, Reason: reason}.noted()}}}
-	for f := range t.followers {
-		if f.filter.wants(&m) {
-			f.way(w)
-		}
+	for _, f := range t.wanted(&m) {
+		f.way(w)
 	}
 }

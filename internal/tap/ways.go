@@ -53,14 +53,8 @@ func (s Step) noted() Step {
 	return s
 }
 
-// begin begins a way, if somebody wants it. The caller must hold t.mu.
-func (t *Tap) begin(m *Message, entered bool) {
-	var wanted []*Follower
-	for f := range t.followers {
-		if f.filter.wants(m) {
-			wanted = append(wanted, f)
-		}
-	}
+// begin begins a way for those who want it, if there are any. The caller must hold t.mu.
+func (t *Tap) begin(m *Message, wanted []*Follower, entered bool) {
 	if len(wanted) == 0 {
 		return
 	}
