@@ -48,6 +48,20 @@ type places struct {
 	taken int
 }
 
+// count is how many connections a gateway has, and how many it may have; 0: no limit.
+func (a *admission) count() (taken, most int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all, a.limits.MaxConnections
+}
+
+// countOf is that of a route.
+func (a *admission) countOf(p *places) (taken, most int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return p.taken, p.most
+}
+
 // refusal is why a request gets no connection.
 type refusal struct {
 	status int

@@ -162,10 +162,7 @@ func (g *Gateway) Routes() map[string]*Route { return g.table.Load().routes }
 // Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
 // limit.
 func (g *Gateway) Places() (taken, most int) {
-	a := g.admission
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.all, a.limits.MaxConnections
+	return g.admission.count()
 }
 
 // Accepts reports whether the gateway accepts connections: it listens, and has

@@ -86,9 +86,7 @@ func (r *Route) Bindings() access.Bindings { return r.cfg().Bindings }
 // Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
 // limit.
 func (r *Route) Places() (taken, most int) {
-	r.admission.mu.Lock()
-	defer r.admission.mu.Unlock()
-	return r.places.taken, r.places.most
+	return r.admission.countOf(&r.places)
 }
 
 // Connections is how many connections are open on the route.
