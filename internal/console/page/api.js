@@ -1,4 +1,5 @@
 // The management API, as this page calls it. The token stands in memory alone: it is gone with the page.
+import { once } from './poll.js';
 
 const ABORTED = 10; // of google.rpc.Code
 export const AWAY = [0, 502, 503, 504]; // no answer, or that of a proxy
@@ -119,10 +120,7 @@ export async function follow(path, { signal, onData, onState }) {
       if ([400, 401, 403, 404, 501].includes(error.status)) return onState?.('refused', error);
       onState?.('waiting', error);
     }
-    await new Promise(resolve => {
-      const end = () => { clearTimeout(timer); signal.removeEventListener('abort', end); resolve(); }, timer = setTimeout(end, wait);
-      signal.addEventListener('abort', end);
-    });
+    await once(signal, done => { const timer = setTimeout(done, wait); return () => clearTimeout(timer); });
   }
 }
 

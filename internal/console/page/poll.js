@@ -20,7 +20,7 @@ async function pause(ms, signal) {
 }
 
 // once waits for what start arranges, or for the signal; start returns what undoes it.
-const once = (signal, start) => new Promise(resolve => {
+export const once = (signal, start) => new Promise(resolve => {
   const done = () => { undo(); signal.removeEventListener('abort', done); resolve(); };
   const undo = start(done);
   if (signal.aborted) done();
