@@ -19,9 +19,14 @@ import (
 
 func startNode(t *testing.T, id string) *gateway.Gateway {
 	t.Helper()
+	return startGateway(t, id, gateway.RouteConfig{Path: "/a", Limits: fanout.Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}})
+}
+
+// startGateway starts one of a node, which may have no ID, until the test ends.
+func startGateway(t *testing.T, node string, routes ...gateway.RouteConfig) *gateway.Gateway {
+	t.Helper()
 	g, err := gateway.Start(gateway.Config{
-		Label: "main", Address: "127.0.0.1:0", NodeID: id, Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second},
-		Routes: []gateway.RouteConfig{{Path: "/a", Limits: fanout.Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}}},
+		Label: "main", Address: "127.0.0.1:0", NodeID: node, Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second}, Routes: routes,
 	}, func(string, string) gateway.Observer { return deaf{} }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

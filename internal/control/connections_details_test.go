@@ -33,21 +33,10 @@ func TestListTellsDetails(t *testing.T) {
 		t.Fatal(err)
 	}
 	limits := fanout.Limits{QueueBytes: 1 << 10, MaxMessageBytes: 1 << 10}
-	g, err := gateway.Start(gateway.Config{
-		Label: "main", Address: "127.0.0.1:0", NodeID: "b", Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second},
-		Routes: []gateway.RouteConfig{
-			{Path: "/watch", Events: true, Limits: limits, Watch: &gateway.Watch{}, Tokens: &gateway.Tokens{Verifier: verifier, Optional: true}},
-			{Path: "/required", Limits: limits, Watch: &gateway.Watch{Required: true}},
-		},
-	}, func(string, string) gateway.Observer { return deaf{} }, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		g.Close(ctx)
-	})
+	g := startGateway(t, "b",
+		gateway.RouteConfig{Path: "/watch", Events: true, Limits: limits, Watch: &gateway.Watch{}, Tokens: &gateway.Tokens{Verifier: verifier, Optional: true}},
+		gateway.RouteConfig{Path: "/required", Limits: limits, Watch: &gateway.Watch{Required: true}},
+	)
 	remote := connections.Local(gateway.NewSet(g))
 	c := start(t, connections.Cluster(gateway.NewSet(startNode(t, "a")), []string{"a", "b"}, func(ctx context.Context, _ string, request []byte) ([]byte, error) {
 		return connections.Answer(ctx, remote, request, nil), nil

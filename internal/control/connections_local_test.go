@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -29,18 +28,7 @@ func (deaf) Served(time.Duration)  {}
 // TestLocal: the API over a gateway with real connections.
 func TestLocal(t *testing.T) {
 	limits := fanout.Limits{QueueBytes: 64 << 10, MaxMessageBytes: 1 << 10}
-	g, err := gateway.Start(gateway.Config{
-		Label: "main", Address: "127.0.0.1:0", Admission: gateway.Admission{HandshakeTimeout: 10 * time.Second},
-		Routes: []gateway.RouteConfig{{Path: "/a", Limits: limits}, {Path: "/b", Limits: limits}},
-	}, func(string, string) gateway.Observer { return deaf{} }, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		g.Close(ctx)
-	})
+	g := startGateway(t, "", gateway.RouteConfig{Path: "/a", Limits: limits}, gateway.RouteConfig{Path: "/b", Limits: limits})
 	c := start(t, connections.Local(gateway.NewSet(g)), false)
 
 	dial := func(path string) (*websocket.Conn, string) {

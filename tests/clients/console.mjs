@@ -4,13 +4,6 @@ import { run } from './consolepage.mjs';
 const main = page => page.locator('#view');
 
 await run({
-  async open({ page, url, login, args }) {
-    await login(url, args.token, args.address);
-    return page.evaluate(() => document.title);
-  },
-  looks: ({ looks, args }) => looks(args.name),
-  async shot({ shot, args }) { await shot(args.name); },
-
   // see waits until a text is there.
   async see({ page, args }) { await main(page).getByText(args.text).first().waitFor(); },
 
@@ -57,7 +50,6 @@ await run({
   },
 
   async views({ page }) { return page.locator('#nav a').allTextContents(); },
-  async text({ page }) { return main(page).innerText(); },
 
   // create makes a trigger in the form, by keyboard alone, and returns what stood beside it.
   async create({ page, looks }) {

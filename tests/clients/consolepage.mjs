@@ -3,13 +3,21 @@
 // A file of scenarios ends with run({ name: async ({ page, …, args }) => result, … }). For each line of its input, a JSON document
 // {"name", "args"}, it runs that scenario in one and the same page, and prints {"result", "failed", "errors"}: errors are those of
 // the page's scripts. It ends when its input does.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import { launch } from './browser.mjs';
+import { errorsOf, launch, violations } from './browser.mjs';
 
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 export const widths = [390, 768, 1280, 1920];
+
+// common are the scenarios of every file.
+const common = {
+  async open({ page, url, login, args }) {
+    await login(url, args.token, args.address);
+    return page.evaluate(() => document.title);
+  },
+  looks: ({ looks, args }) => looks(args.name),
+  async shot({ shot, args }) { await shot(args.name); },
+  text: ({ page }) => page.locator('#view').innerText(),
+};
 
 export async function run(scenarios) {
   const [executablePath, url, directory] = process.argv.slice(2);
@@ -17,15 +25,13 @@ export async function run(scenarios) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', acceptDownloads: true });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
-  const errors = [];
-  page.on('pageerror', error => errors.push(error.stack ?? String(error)));
-  page.on('console', message => { if (/Content Security Policy|TrustedHTML/.test(message.text())) errors.push(message.text()); });
+  const errors = errorsOf(page);
 
   const kit = { page, context, browser, url, ...tools(page, directory) };
   for await (const line of createInterface({ input: process.stdin })) {
     const { name, args = {} } = JSON.parse(line), answer = {};
     try {
-      answer.result = await scenarios[name]({ ...kit, args }) ?? null;
+      answer.result = await { ...common, ...scenarios }[name]({ ...kit, args }) ?? null;
     } catch (error) {
       answer.failed = error.stack ?? String(error);
       await page.screenshot({ path: `${directory}/failed-${name}.png` }).catch(() => {});
@@ -51,9 +57,7 @@ function tools(page, directory) {
 
   // axe returns what is against WCAG, and against what axe thinks best besides.
   async function axe() {
-    await page.evaluate(axeSource);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-    return violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 5).map(n => n.html.slice(0, 200)).join(' | ')}`);
+    return (await violations(page)).map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 5).map(n => n.html.slice(0, 200)).join(' | ')}`);
   }
 
   // looks keeps screenshots of what is open at each width, dark and light, and returns what axe finds, and where the page is wider

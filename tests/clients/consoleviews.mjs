@@ -5,13 +5,6 @@ const main = page => page.locator('#view');
 const dialog = page => page.locator('dialog');
 
 await run({
-  async open({ page, url, login, args }) {
-    await login(url, args.token, args.address);
-    return page.evaluate(() => document.title);
-  },
-  looks: ({ looks, args }) => looks(args.name),
-  async shot({ shot, args }) { await shot(args.name); },
-  async text({ page }) { return main(page).innerText(); },
   async hash({ page }) { return page.evaluate(() => location.hash); },
   async buttons({ page }) { return main(page).getByRole('button').allTextContents(); },
 

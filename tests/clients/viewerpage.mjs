@@ -3,18 +3,14 @@
 // Each line of its input is one step in JSON, [NAME, ...ARGUMENTS], and each line of its output the result, {"value"} or
 // {"error"}. Screenshots go to DIRECTORY. It ends when its input does.
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import { launch } from './browser.mjs';
+import { errorsOf, launch, violations } from './browser.mjs';
 
 const [executablePath, directory] = process.argv.slice(2);
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const browser = await launch(executablePath);
 const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, bypassCSP: false, acceptDownloads: true });
 const page = await context.newPage();
-const errors = [];
-page.on('pageerror', error => errors.push(String(error)));
-page.on('console', message => { if (message.type() === 'error' && /Content Security|Trusted/.test(message.text())) errors.push(message.text()); });
+const errors = errorsOf(page);
 
 const steps = {
   goto: url => page.goto(url).then(() => null),
@@ -40,11 +36,8 @@ const steps = {
     const [file] = await Promise.all([page.waitForEvent('download'), page.click(selector)]);
     return readFile(await file.path(), 'utf8');
   },
-  // axe says what is wrong, by rule and element. The page's policy is not for what a test brings along: the inspector may.
-  async axe() {
-    await page.evaluate(axe);
-    return page.evaluate(async () => (await globalThis.axe.run(document)).violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 160)} ${n.any?.[0]?.message ?? ''}`)));
-  },
+  // axe says what is wrong, by rule and element.
+  axe: async () => (await violations(page)).flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 160)} ${n.any?.[0]?.message ?? ''}`)),
   errors: () => errors.splice(0),
 };
 
