@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,7 @@ import (
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
 	"github.com/iotcast/iotcast/internal/tap"
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 // Schema is Benthos' configuration schema with our top-level fields.
@@ -189,6 +191,7 @@ func (p *process) prepare(c *cli.Context) error {
 // start runs after the root config is parsed and before any stream is made;
 // never for lint, test or create.
 func (p *process) start(root *service.ParsedConfig) error {
+	root.Resources().Metrics().NewGauge("iotcast_build_info", "version", "goversion").Set(1, version.Number(), runtime.Version())
 	s := parts{ParsedConfig: root, log: logging.New(root.Resources().Logger())}
 	for _, step := range []func(*parts) error{p.startState, p.startGuard, p.startBroker, p.startGateways, p.startAPIs, p.startWatch} {
 		if err := step(&s); err != nil {

@@ -126,7 +126,7 @@ func connect(c *cli.Context) (conn *grpc.ClientConn, address string, err error) 
 		transport = credentials.NewTLS(t.tls)
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("iotcast/" + version.Number()),
+		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithUserAgent(version.UserAgent()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 	}
 	if t.token != "" {

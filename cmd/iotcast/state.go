@@ -114,7 +114,7 @@ func callState(c *cli.Context, method string, document []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "iotcast/"+version.Number())
+	req.Header.Set("User-Agent", version.UserAgent())
 	if document != nil {
 		req.Header.Set("Content-Type", "application/yaml") // RFC 9512
 	}

@@ -143,7 +143,7 @@ func openTap(ctx context.Context, c *cli.Context, to target) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "iotcast/"+version.Number())
+	req.Header.Set("User-Agent", version.UserAgent())
 	req.Header.Set("Accept", "text/event-stream")
 	if to.token != "" {
 		req.Header.Set("Authorization", "Bearer "+to.token)

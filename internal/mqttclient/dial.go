@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/coder/websocket"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 // ParseURLs takes the URLs of brokers, of which an entry may hold several with
@@ -111,6 +113,7 @@ func (l *link) dialWebSocket(ctx context.Context, u *url.URL, config *tls.Config
 	bare.User = nil
 	ws, _, err := websocket.Dial(ctx, bare.String(), &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: transport},
+		HTTPHeader:   http.Header{"User-Agent": {version.UserAgent()}},
 		Subprotocols: []string{"mqtt"},
 	})
 	var named *url.Error

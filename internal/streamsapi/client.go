@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/Jeffail/gabs/v2"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 // DefaultAddress is where Benthos listens by default, on this machine.
@@ -112,6 +114,7 @@ func (c *Client) call(ctx context.Context, method, path, query string, body []by
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("User-Agent", version.UserAgent())
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

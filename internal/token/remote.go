@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 // What a server of keys may cost. It is trusted to know the keys, not to answer
@@ -113,6 +115,7 @@ func (r *remoteKeys) get() ([]key, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("User-Agent", version.UserAgent())
 	res, err := r.client.Do(req)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,9 @@ func newIssuer(t *testing.T, answer http.HandlerFunc) *issuer {
 	i := new(issuer)
 	i.set(answer)
 	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if agent := r.UserAgent(); !strings.HasPrefix(agent, "iotcast/") {
+			t.Errorf("the keys are asked for by %q", agent)
+		}
 		i.fetches.Add(1)
 		(*i.answer.Load())(w, r)
 	}))

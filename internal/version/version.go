@@ -26,6 +26,9 @@ func Number() string {
 	return numberOf(info)
 }
 
+// UserAgent is how requests of this program name it (RFC 9110, section 10.1.5).
+func UserAgent() string { return "iotcast/" + Number() }
+
 const unknown = "devel"
 
 func numberOf(info *debug.BuildInfo) string {

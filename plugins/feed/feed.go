@@ -34,6 +34,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/iotcast/iotcast/internal/version"
 )
 
 const (
@@ -200,6 +202,9 @@ func (f *Feed) dial(ctx context.Context) (*websocket.Conn, Choice, error) {
 	header := f.options.Header.Clone()
 	if header == nil {
 		header = make(http.Header)
+	}
+	if header.Get("User-Agent") == "" {
+		header.Set("User-Agent", version.UserAgent())
 	}
 	if f.options.Token != nil {
 		token, err := f.options.Token(ctx)
