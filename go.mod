@@ -41,6 +41,8 @@ require connectrpc.com/connect v1.19.1
 
 require github.com/evanw/esbuild v0.28.2
 
+require github.com/eclipse/paho.golang v0.23.0
+
 require (
 	cuelang.org/go v0.17.1 // indirect
 	github.com/Jeffail/grok v1.1.0 // indirect
@@ -91,8 +93,8 @@ require (
 	github.com/nsf/jsondiff v0.0.0-20260207060731-8e8d90c4c0ac // indirect
 	github.com/pierrec/lz4/v4 v4.1.29 // indirect
 	github.com/prometheus/client_golang v1.23.2 // indirect
-	github.com/prometheus/client_model v0.6.2 // indirect
-	github.com/prometheus/common v0.67.5 // indirect
+	github.com/prometheus/client_model v0.6.2
+	github.com/prometheus/common v0.67.5
 	github.com/prometheus/procfs v0.20.1 // indirect
 	github.com/quipo/dependencysolver v0.0.0-20170801134659-2b009cb4ddcc // indirect
 	github.com/rcrowley/go-metrics v0.0.0-20250401214520-65e299d6c5c9 // indirect

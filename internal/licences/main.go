@@ -34,7 +34,10 @@ var accepted = map[string]string{
 }
 
 // dual are modules whose users may choose: the licence that we choose.
-var dual = map[string]string{"github.com/eclipse/paho.mqtt.golang": "BSD-3-Clause"}
+var dual = map[string]string{
+	"github.com/eclipse/paho.mqtt.golang": "BSD-3-Clause",
+	"github.com/eclipse/paho.golang":      "BSD-3-Clause",
+}
 
 // restricted are words in headers of files that are not under the licence of their module.
 // A comment may break the line between any two of them.

@@ -1,10 +1,11 @@
-// Package mqttclient is one MQTT 3.1.1 session of a subscriber that loses
-// nothing: it acknowledges by hand, in order, and only what its user has
+// Package mqttclient is one session of a subscriber, over MQTT 3.1.1 or 5, that
+// loses nothing: it acknowledges by hand, in order, and only what its user has
 // finished with.
 //
 // Connecting, subscribing, keeping alive and all the rest of the protocol are
-// paho's. Ours are the messages themselves, from the wire to the user, and
-// their acknowledgements; see tap.
+// Paho's: mqtt3.go and mqtt5.go, behind one interface, protocol. Ours are the
+// messages themselves, from the wire to the user, and their acknowledgements;
+// see tap.
 package mqttclient
 
 import (
@@ -13,14 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // Config says where to connect, as whom, and what to subscribe to.
@@ -36,7 +33,13 @@ type Config struct {
 	Filters        []string
 	Unsubscribe    []string // filters that a resumed session may still have; those of Filters stay
 	QoS            byte
-	MaxUnacked     int // messages received and not yet acknowledged, of all sessions of a client together
+	MaxUnacked     int  // messages received and not yet acknowledged, of all sessions of a client together
+	Version        byte // MQTT311 or MQTT5; 0 is the former
+
+	// What only MQTT 5 has.
+	SessionExpiry  time.Duration // how long the broker keeps a session that is not clean, in whole seconds; 0: for ever
+	RetainHandling byte          // MQTT 5, section 3.8.3.1
+	NoLocal        bool
 }
 
 // Client connects, one after the other, the sessions of one subscriber.
@@ -64,6 +67,7 @@ type Message struct {
 	Duplicate  bool
 	ID         uint16 // packet identifier; 0 at QoS 0
 	ReceivedAt time.Time
+	Properties *Properties // nil: it has none, as any of MQTT 3.1.1
 
 	done bool // acknowledged by the user; guarded by Session.mu
 	held bool // counted in Client.held; guarded by Session.mu
@@ -138,23 +142,24 @@ func (c *Client) open(ctx context.Context, u *url.URL) (*Session, error) {
 	}
 	s := newSession(c)
 	s.tap = newTap(link.conn, s.receive)
+	s.tap.properties = c.cfg.Version == MQTT5
+	s.tap.setKeepAlive(c.cfg.KeepAlive)
 	s.socket = link.socket
-	// As long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter of
-	// the keep-alive too late at worst, so a short one gets a whole second more.
-	s.tap.silence = c.cfg.KeepAlive + max(c.cfg.KeepAlive/2, time.Second)
-	s.paho = mqtt.NewClient(s.options(u))
+	s.protocol = newProtocol(s, u)
 
 	giveUp := context.AfterFunc(ctx, s.abandon)
-	connect := s.paho.Connect().(*mqtt.ConnectToken)
-	<-connect.Done() // at the latest when it is given up
+	answer, err := s.protocol.connect(ctx) // returns at the latest when it is given up
 	if !giveUp() {
 		return nil, noAnswer(ctx)
 	}
-	if err := connect.Error(); err != nil {
+	if err != nil {
 		s.abandon()
-		return nil, fmt.Errorf("%w%s", err, hint(connect.ReturnCode()))
+		return nil, err
 	}
-	s.Resumed = connect.SessionPresent()
+	if answer.keepAlive > 0 {
+		s.tap.setKeepAlive(answer.keepAlive)
+	}
+	s.Resumed = answer.resumed
 	s.flow.answer = time.Since(s.opened)
 	return s, nil
 }
@@ -192,14 +197,9 @@ const filtersPerPacket = 8
 func (s *Session) subscribe() error {
 	cfg := &s.client.cfg
 	for filters := range slices.Chunk(cfg.Filters, filtersPerPacket) {
-		asked := make(map[string]byte, len(filters))
-		for _, f := range filters {
-			asked[f] = cfg.QoS
-		}
-		token := s.paho.SubscribeMultiple(asked, nil).(*mqtt.SubscribeToken)
-		err := s.answer(token)
+		answers, err := s.protocol.subscribe(filters)
 		if err == nil {
-			err = s.checkGranted(filters, token.Result())
+			err = s.checkGranted(filters, answers)
 		}
 		if err != nil {
 			return err
@@ -210,22 +210,9 @@ func (s *Session) subscribe() error {
 	}
 	old := slices.DeleteFunc(slices.Clone(cfg.Unsubscribe), func(f string) bool { return slices.Contains(cfg.Filters, f) })
 	for filters := range slices.Chunk(old, filtersPerPacket) {
-		if err := s.answer(s.paho.Unsubscribe(filters...)); err != nil {
+		if err := s.protocol.unsubscribe(filters); err != nil {
 			return fmt.Errorf("unsubscribing: %w", err)
 		}
-	}
-	return nil
-}
-
-// answer waits for the broker's, or for the end of the session.
-func (s *Session) answer(t mqtt.Token) error {
-	select {
-	case <-t.Done():
-	case <-s.ended:
-		return ErrLost
-	}
-	if err := t.Error(); err != nil {
-		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	return nil
 }
@@ -239,52 +226,4 @@ func (s *Session) loseUnless(subscribed <-chan error) {
 	}
 }
 
-// options: no automatic reconnection, since it would hide whether the session
-// survived.
-func (s *Session) options(u *url.URL) *mqtt.ClientOptions {
-	cfg := &s.client.cfg
-	o := mqtt.NewClientOptions()
-	o.Servers = []*url.URL{u}
-	return o.SetClientID(cfg.ClientID).
-		SetUsername(cfg.User).
-		SetPassword(cfg.Password).
-		SetKeepAlive(cfg.KeepAlive).
-		SetPingTimeout(cfg.KeepAlive).
-		SetConnectTimeout(cfg.ConnectTimeout).
-		SetWriteTimeout(cfg.ConnectTimeout).
-		SetProtocolVersion(4).
-		SetCleanSession(cfg.CleanSession).
-		SetAutoReconnect(false).
-		SetConnectRetry(false).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.tap, nil }).
-		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lose(err) })
-}
-
 func noAnswer(ctx context.Context) error { return fmt.Errorf("no answer: %w", ctx.Err()) }
-
-// hint says what to look at for a CONNACK return code (MQTT 3.1.1, section
-// 3.2.2.3).
-func hint(code byte) string {
-	switch code {
-	case packets.ErrRefusedIDRejected:
-		return ": the broker does not accept this client_id"
-	case packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised:
-		return ": check user, password and tls"
-	}
-	return ""
-}
-
-// checkGranted fails for a filter that the broker refused. SUBACK says so with
-// the return code 0x80 (MQTT 3.1.1, section 3.9.3), which paho does not take
-// for an error.
-func (s *Session) checkGranted(filters []string, granted map[string]byte) error {
-	for _, f := range filters {
-		switch qos := granted[f]; {
-		case qos == 0x80:
-			return fmt.Errorf("the broker refused the topic filter %q: check that this user may subscribe to it", f)
-		case qos < s.client.cfg.QoS:
-			s.client.log.Warn("The MQTT broker granted a lower QoS than asked for", "filter", f, "asked", s.client.cfg.QoS, "granted", qos)
-		}
-	}
-	return nil
-}

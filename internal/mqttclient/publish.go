@@ -18,9 +18,10 @@ const (
 var errMalformed = errors.New("malformed PUBLISH packet from the MQTT broker")
 
 // parsePublish takes a PUBLISH packet apart (MQTT 3.1.1, section 3.3): flags is
-// its first byte, body all after the fixed header. The payload shares the memory
+// its first byte, body all after the fixed header, with properties in it where the
+// protocol has them (MQTT 5, section 3.3.2.3). The payload shares the memory
 // of body; the topic that of topic, if it is the same.
-func parsePublish(flags byte, body []byte, topic string) (*Message, error) {
+func parsePublish(flags byte, body []byte, topic string, properties bool) (*Message, error) {
 	m := &Message{QoS: flags >> 1 & 3, Retained: flags&1 != 0, Duplicate: flags&8 != 0}
 	if m.QoS == 3 {
 		return nil, fmt.Errorf("%w: QoS 3 [MQTT-3.3.1-4]", errMalformed)
@@ -44,6 +45,12 @@ func parsePublish(flags byte, body []byte, topic string) (*Message, error) {
 			return nil, fmt.Errorf("%w: packet identifier 0 [MQTT-2.3.1-1]", errMalformed)
 		}
 		body = body[2:]
+	}
+	if properties {
+		var err error
+		if m.Properties, body, err = parseProperties(body); err != nil {
+			return nil, err
+		}
 	}
 	m.Payload = body
 	return m, nil

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 // Session is one connection to a broker. It is not used again after it is lost:
@@ -17,11 +15,11 @@ type Session struct {
 	// 3.2.2.2).
 	Resumed bool
 
-	client *Client
-	opened time.Time
-	paho   mqtt.Client
-	tap    *tap
-	socket io.Closer // of the tap, below TLS and WebSocket
+	client   *Client
+	opened   time.Time
+	protocol protocol
+	tap      *tap
+	socket   io.Closer // of the tap, below TLS and WebSocket
 
 	mu      sync.Mutex
 	queue   fifo // received, not yet handed out
@@ -245,7 +243,8 @@ func (s *Session) Lost() bool {
 func (s *Session) CutShort(within time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byPeer := errors.Is(s.lost, io.EOF) || errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
+	var told *disconnected
+	byPeer := errors.As(s.lost, &told) || errors.Is(s.lost, io.EOF) || errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
 	return byPeer && s.lostAt.Sub(s.opened) < within
 }
 
@@ -337,9 +336,8 @@ func (s *Session) Close() {
 	s.close()
 	s.tap.Flush()
 	s.tap.polite.Store(true)
-	// paho waits so long at most for its writer and for the tap to close, and else
-	// cuts off the last acknowledgements.
-	s.paho.Disconnect(uint((2 * closeWait).Milliseconds()))
+	_ = s.tap.SetWriteDeadline(time.Now().Add(closeWait)) // for DISCONNECT, if the broker does not read
+	s.protocol.disconnect(2 * closeWait)
 }
 
 // abandon ends the connection at once: the broker gives no answer, or none that is
@@ -347,7 +345,7 @@ func (s *Session) Close() {
 func (s *Session) abandon() {
 	s.close()
 	_ = s.socket.Close()
-	s.paho.Disconnect(0) // which does not mind a connection that was closed on this side
+	s.protocol.disconnect(0)
 }
 
 func signal(ch chan struct{}) {

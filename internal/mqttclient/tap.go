@@ -24,17 +24,20 @@ import (
 // sees to it that one brings much.
 type tap struct {
 	net.Conn
-	r        *bufio.Reader // over fill
-	passing  int           // bytes of a packet that paho is reading
-	gathered []*Message    // taken, not yet handed over
-	topic    string        // of the last message: the next one often has the same
-	receive  func([]*Message)
-	silence  time.Duration // after which the peer is taken for dead; 0 for never
-	polite   atomic.Bool   // Close waits for the peer
-	ended    chan struct{} // closed when a read has failed
-	end      sync.Once
+	reading    sync.Mutex    // of paho, and of Close; guards what follows, up to receive
+	r          *bufio.Reader // over fill
+	passing    int           // bytes of a packet that paho is reading
+	properties bool          // packets have them: MQTT 5
+	gathered   []*Message    // taken, not yet handed over
+	topic      string        // of the last message: the next one often has the same
+	receive    func([]*Message)
 
-	mu    sync.Mutex // packets are written whole
+	silence atomic.Int64  // a duration, after which the peer is taken for dead; 0 for never
+	polite  atomic.Bool   // Close waits for the peer
+	ended   chan struct{} // closed when a read has failed
+	end     sync.Once
+
+	mu    sync.Mutex // guards writing: packets are written whole
 	acks  []byte     // gathered, not yet written
 	flush *time.Timer
 }
@@ -48,12 +51,20 @@ func newTap(nc net.Conn, receive func([]*Message)) *tap {
 	return t
 }
 
+// setKeepAlive: the peer is taken for dead after as long as a broker waits for a client [MQTT-3.1.2-24]. paho pings a quarter
+// of the keep-alive too late at worst, so a short one gets a whole second more.
+func (t *tap) setKeepAlive(keepAlive time.Duration) {
+	t.silence.Store(int64(keepAlive + max(keepAlive/2, time.Second)))
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Read gives paho the next bytes that are not of a PUBLISH packet.
 func (t *tap) Read(p []byte) (int, error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	defer t.handOver()
 	for t.passing == 0 {
 		first, header, length, err := peekHeader(t.r)
@@ -77,15 +88,16 @@ func (t *tap) Read(p []byte) (int, error) {
 // gathered goes first.
 func (t *tap) fill(p []byte) (int, error) {
 	t.handOver()
-	if t.silence > 0 {
-		_ = t.Conn.SetReadDeadline(time.Now().Add(t.silence))
+	silence := time.Duration(t.silence.Load())
+	if silence > 0 {
+		_ = t.Conn.SetReadDeadline(time.Now().Add(silence))
 	}
 	n, err := t.Conn.Read(p)
 	if err != nil {
 		t.end.Do(func() { close(t.ended) })
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("nothing came from the MQTT broker for %v, not even the answer to a ping: the connection is dead", t.silence)
+		err = fmt.Errorf("nothing came from the MQTT broker for %v, not even the answer to a ping: the connection is dead", silence)
 	}
 	return n, err
 }
@@ -100,6 +112,7 @@ const closeWait = 3 * time.Second
 // until the broker has closed its side, as it must [MQTT-3.14.4-1].
 func (t *tap) Close() error {
 	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok && t.polite.Load() && half.CloseWrite() == nil {
+		go t.readOn()
 		timeout := time.NewTimer(closeWait)
 		defer timeout.Stop()
 		select {
@@ -108,6 +121,16 @@ func (t *tap) Close() error {
 		}
 	}
 	return t.Conn.Close()
+}
+
+// readOn reads what paho does not any more: paho.golang ends with the first packet that it gets behind its DISCONNECT.
+func (t *tap) readOn() {
+	var discarded [512]byte
+	for {
+		if _, err := t.Read(discarded[:]); err != nil {
+			return
+		}
+	}
 }
 
 func (t *tap) handOver() {
@@ -125,7 +148,7 @@ func (t *tap) publish(first byte, header, length int) error {
 	if err != nil {
 		return err
 	}
-	m, err := parsePublish(first, body, t.topic)
+	m, err := parsePublish(first, body, t.topic, t.properties)
 	if err != nil {
 		return err
 	}
