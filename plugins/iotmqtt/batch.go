@@ -1,6 +1,9 @@
 package iotmqtt
 
 import (
+	"slices"
+	"time"
+
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/internal/mqttclient"
@@ -32,6 +35,32 @@ func (b *batch) failed(err error) (n int) {
 		return len(b.sources)
 	}
 	return n
+}
+
+// takeExpired takes messages out of the batch whose expiry has passed. Where processors of the field batching have made others
+// of them, nothing tells which are which: then it is all or none.
+func (b *batch) takeExpired(now time.Time) (gone []*mqttclient.Message) {
+	expired := func(m *mqttclient.Message) bool { return m.Expired(now) }
+	if !slices.ContainsFunc(b.sources, expired) {
+		return nil
+	}
+	if len(b.messages) != len(b.sources) {
+		if slices.ContainsFunc(b.sources, func(m *mqttclient.Message) bool { return !expired(m) }) {
+			return nil
+		}
+		gone, b.sources, b.messages = b.sources, nil, nil
+		return gone
+	}
+	var left batch
+	for i, m := range b.sources {
+		if expired(m) {
+			gone = append(gone, m)
+		} else {
+			left.sources, left.messages = append(left.sources, m), append(left.messages, b.messages[i])
+		}
+	}
+	b.sources, b.messages = left.sources, left.messages
+	return gone
 }
 
 // comesAgain reports whether the broker will send all messages of a batch again,

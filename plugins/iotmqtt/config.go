@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -117,6 +118,7 @@ func Spec() *service.ConfigSpec {
 				LintRule(fieldLint(fieldConnectTimeout)),
 			batchingField(),
 		).
+		Fields(protocolFields()...).
 		Fields(sharingFields()...).
 		Field(leasesField()).
 		Fields(
@@ -193,11 +195,12 @@ root = match {
   this.clean_session.or(true) == false && this.client_id.or("") == "" => [ %q ],
   this.share_group.or("") != "" && $shared => [ %q ],
   (this.share_group.or("") != "" || $shared) && this.partition.count.or(1).number(1) > 1 => [ %q ],
+%s
   $leases && (this.clean_session.or(true) == true || this.client_id.or("") == "") => [ %q ],
   $leases && this.qos.or(1) == 0 => [ %q ],
   $leases && (this.share_group.or("") != "" || $shared || this.partition.count.or(1).number(1) > 1) => [ %q ],
   this.broker_id.or("") != "" => %s,
-}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, errLeaseSession, errLeaseQoS, errLeaseShares, brokerTopicsLint)
+}`, errBothIDs, errDevice, errNoID, errDevice, errSession, errShared, errBothShares, protocolLint, errLeaseSession, errLeaseQoS, errLeaseShares, brokerTopicsLint)
 
 // config is the input's configuration, parsed and checked.
 type config struct {
@@ -246,6 +249,9 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 		return c, err
 	}
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
+		return c, err
+	}
+	if err = parseProtocol(conf, m); err != nil {
 		return c, err
 	}
 	if c.sharing, err = parseSharing(conf); err != nil {
@@ -317,6 +323,9 @@ func (c *config) check(qos int) error {
 	filters, err := c.sharing.apply(filters)
 	if err != nil {
 		return err
+	}
+	if m.NoLocal && slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, "$share/") }) {
+		return errors.New(errNoLocal)
 	}
 	m.Filters = filters
 	// A session may have what is covered from another version, or when it was not yet.

@@ -18,6 +18,7 @@ type delivery struct {
 	cfg      config
 	alone    bool // nothing gathers that could wait for a batch to come back
 	rejected *service.MetricCounter
+	expired  *service.MetricCounter
 	log      *slog.Logger
 	tapped   *tapped
 
@@ -27,8 +28,8 @@ type delivery struct {
 	free    chan struct{} // with strict_order: holds one thing while no batch is on its way; else nil
 }
 
-func newDelivery(cfg config, alone bool, rejected *service.MetricCounter, log *slog.Logger, tapped *tapped) *delivery {
-	d := &delivery{cfg: cfg, alone: alone, rejected: rejected, log: log, tapped: tapped, replays: newReplays(), idle: make(chan struct{}, 1)}
+func newDelivery(cfg config, alone bool, metrics metrics, log *slog.Logger, tapped *tapped) *delivery {
+	d := &delivery{cfg: cfg, alone: alone, rejected: metrics.rejected, expired: metrics.expired, log: log, tapped: tapped, replays: newReplays(), idle: make(chan struct{}, 1)}
 	if cfg.strictOrder {
 		d.free = make(chan struct{}, 1)
 		d.free <- struct{}{}
@@ -40,13 +41,34 @@ func newDelivery(cfg config, alone bool, rejected *service.MetricCounter, log *s
 func (d *delivery) again() *batch {
 	for {
 		b := d.replays.next()
-		if b == nil || !b.comesAgain(d.cfg.session.CleanSession) {
+		switch {
+		case b == nil:
+			return nil
+		case b.comesAgain(d.cfg.session.CleanSession):
+			b.session.Ack(b.sources) // it is lost: this makes room
+			d.tapped.note(b, tap.GivenUp, errComesAgain)
+		case d.fresh(b):
 			return b
 		}
-		b.session.Ack(b.sources) // it is lost: this makes room
-		d.tapped.note(b, tap.GivenUp, errComesAgain)
 		d.settled()
 	}
+}
+
+// fresh takes messages out of a batch whose expiry has passed, and reports whether any is left. The publisher has said that
+// they are of no use any more (MQTT 5, section 3.3.2.3.3).
+func (d *delivery) fresh(b *batch) bool {
+	gone := b.takeExpired(time.Now())
+	if len(gone) == 0 {
+		return true
+	}
+	d.expired.Incr(int64(len(gone)))
+	b.session.Ack(gone)
+	if len(b.sources) > 0 {
+		return true
+	}
+	b.turn.Taken()
+	d.tapped.note(b, tap.GivenUp, errExpired)
+	return false
 }
 
 // busy reports whether the next batch must wait for the one that is on its way.

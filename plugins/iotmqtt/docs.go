@@ -19,12 +19,18 @@ After a lost connection the input connects again, with a back-off from 100 ms to
 
 A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
 
+With ` + "`protocol: 5`" + ` errors and the log say why a broker refuses a login or a topic filter, or ends a connection, in the words of its reason codes. What is sent to browsers is the same with either version.
+
 With ` + "`leases`" + ` the input is connected while one of its parts is, or while there is none for it, and not while it has no lease. A part is yielded when what is under way is acknowledged, so nothing comes twice when processes are added or stopped. See [several nodes](../cluster.md).
 
 == Metadata
 
 - ` + "`mqtt_topic`" + `: the topic as published
 - ` + "`mqtt_qos`, `mqtt_retained`, `mqtt_duplicate`, `mqtt_message_id`" + `: of the PUBLISH packet (the ID is 0 at QoS 0)
+- ` + "`mqtt_content_type`, `mqtt_response_topic`, `mqtt_correlation_data`" + `: with ` + "`protocol: 5`" + `, properties of the message that have a value
+- ` + "`mqtt_message_expiry`" + `: in how many seconds the message was of no use any more when it was received, if the publisher has said so
+- ` + "`mqtt_payload_utf8`" + `: true, if the publisher says that the payload is text
+- ` + "`mqtt_user_property_<name>`" + `: each user property; the values of a name that comes several times are joined with ` + "`, `" + `
 - ` + "`iot_source`" + `: ` + "`device` or `broker`" + `
 - ` + "`iot_registry_id`, `iot_device_id`" + `: of a device source. The device ID is empty where a registry sent the message, or where the topic does not tell who did. The device of an alias topic is known if ` + "`iot_registries`" + ` has the alias
 - ` + "`iot_broker_id`" + `: of a broker source
@@ -38,6 +44,7 @@ With ` + "`leases`" + ` the input is connected while one of its parts is, or whi
 - ` + "`iot_mqtt_dropped`" + `: messages that the broker will not send again, of QoS 0 or a clean session, for which there was no room or which were not yet on their way when the stream stopped
 - ` + "`iot_mqtt_rejected`" + `: messages that the output rejected and that were given up: those that can never be sent, and with ` + "`auto_replay_nacks: false`" + ` all
 - ` + "`iot_mqtt_retained_repeated`" + `: retained messages that were left out, since the session had got them before
+- ` + "`iot_mqtt_expired`" + `: messages that were left out, and acknowledged, since the message expiry of their publisher had passed before they were on their way
 - ` + "`iot_mqtt_session_lost`" + `: persistent sessions that the broker had lost when the input connected again
 - ` + "`iot_mqtt_parts`" + `: with ` + "`leases`" + `, the parts that this process holds
 - ` + "`input_connection_up`, `input_connection_lost`, `input_connection_failed`" + `: connections that were made, lost and tried in vain, of any input of Benthos

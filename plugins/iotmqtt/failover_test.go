@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
@@ -46,13 +45,6 @@ func hanging(t *testing.T, handle func(net.Conn)) (addr string, open *atomic.Int
 }
 
 func deaf(net.Conn) {}
-
-// connack lets a client in.
-func connack(nc net.Conn) {
-	if _, err := packets.ReadPacket(nc); err == nil {
-		_ = packets.NewControlPacket(packets.Connack).Write(nc)
-	}
-}
 
 // TestSecondURL is reached although the first broker hangs, at whichever step, and
 // the connection to that is given up at once.

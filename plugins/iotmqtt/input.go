@@ -81,7 +81,7 @@ func newInput(cfg config, res *service.Resources, metrics metrics, log *slog.Log
 			cfg: cfg, batcher: batcher, alone: alone, meta: meta, tracing: newTracing(res), rejected: metrics.rejected, log: log,
 			turn: turn, context: turn.Context(), tapped: tapped,
 		},
-		delivery: newDelivery(cfg, alone, metrics.rejected, log, tapped),
+		delivery: newDelivery(cfg, alone, metrics, log, tapped),
 		tapped:   tapped,
 		line:     line,
 	}, nil
@@ -138,7 +138,10 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 			s.Ack([]*mqttclient.Message{m})
 			continue
 		case m != nil && in.gathering.alone:
-			return in.delivery.handFirst(in.gathering.single(s, m))
+			if b := in.gathering.single(s, m); in.delivery.fresh(b) {
+				return in.delivery.handFirst(b)
+			}
+			continue
 		case m != nil:
 			if !in.gathering.add(m) {
 				continue
@@ -155,7 +158,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		if b != nil {
+		if b != nil && in.delivery.fresh(b) {
 			return in.delivery.handFirst(b)
 		}
 	}

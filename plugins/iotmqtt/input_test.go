@@ -1,10 +1,13 @@
 package iotmqtt_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +24,24 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// protocol is the version of MQTT that the tests use.
+var protocol = cmp.Or(os.Getenv(protocolVariable), "3.1.1")
+
+const protocolVariable = "IOT_MQTT_TEST_PROTOCOL"
+
+// TestMQTT5 runs all other tests once more, over MQTT 5.
+func TestMQTT5(t *testing.T) {
+	if protocol == "5" {
+		t.Skip("this is it")
+	}
+	t.Parallel()
+	again := exec.Command(os.Args[0], os.Args[1:]...)
+	again.Env = append(os.Environ(), protocolVariable+"=5")
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 // run starts a stream of an iot_mqtt input with the given YAML that hands its
 // batches to consume, and waits until it has subscribed.

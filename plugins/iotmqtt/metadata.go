@@ -57,6 +57,9 @@ func (md *metadata) message(ctx context.Context, m *mqttclient.Message) *service
 	msg.MetaSetImmut(keyMessageID, (*messageID)(m))
 	msg.MetaSetImmut(metakey.ReceivedAt, (*receivedAt)(m))
 	msg.MetaSetMut(metakey.EventID, md.eventIDs.Next())
+	if m.Properties != nil {
+		setProperties(msg, m.Properties)
+	}
 	return msg
 }
 

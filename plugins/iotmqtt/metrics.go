@@ -13,6 +13,7 @@ type metrics struct {
 	dropped     *service.MetricCounter
 	rejected    *service.MetricCounter
 	repeated    *service.MetricCounter
+	expired     *service.MetricCounter
 	sessionLost *service.MetricCounter
 }
 
@@ -26,6 +27,7 @@ func newMetrics(m *service.Metrics) metrics {
 		dropped:     m.NewCounter("iot_mqtt_dropped"),
 		rejected:    m.NewCounter("iot_mqtt_rejected"),
 		repeated:    m.NewCounter("iot_mqtt_retained_repeated"),
+		expired:     m.NewCounter("iot_mqtt_expired"),
 		sessionLost: m.NewCounter("iot_mqtt_session_lost"),
 	}
 }
@@ -33,7 +35,7 @@ func newMetrics(m *service.Metrics) metrics {
 // zeroed makes the metrics appear at once: to Prometheus, a counter that appears with
 // a 1 has not increased.
 func (m metrics) zeroed() metrics {
-	for _, counter := range []*service.MetricCounter{m.dropped, m.rejected, m.repeated, m.sessionLost} {
+	for _, counter := range []*service.MetricCounter{m.dropped, m.rejected, m.repeated, m.expired, m.sessionLost} {
 		counter.Incr(0)
 	}
 	m.waiting.set(nil, 0, time.Time{})

@@ -1,13 +1,11 @@
 package iotmqtt_test
 
 import (
-	"net"
 	"slices"
 	"sync"
 	"testing"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"github.com/iotcast/iotcast/plugins/iotmqtt"
@@ -128,41 +126,16 @@ func TestNeededFilters(t *testing.T) {
 func TestManyFilters(t *testing.T) {
 	var mu sync.Mutex
 	var subscribed, unsubscribed []string
-	addr, _ := hanging(t, func(nc net.Conn) {
-		for {
-			p, err := packets.ReadPacket(nc)
-			if err != nil {
-				return
-			}
+	note := func(all *[]string) func([]string) bool {
+		return func(filters []string) bool {
 			mu.Lock()
-			var answer packets.ControlPacket
-			switch p := p.(type) {
-			case *packets.ConnectPacket:
-				connack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
-				connack.SessionPresent = true
-				answer = connack
-			case *packets.SubscribePacket:
-				subscribed = append(subscribed, p.Topics...)
-				suback := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
-				suback.MessageID, suback.ReturnCodes = p.MessageID, p.Qoss
-				if answer = suback; len(p.Topics) > 8 {
-					answer = nil
-				}
-			case *packets.UnsubscribePacket:
-				unsubscribed = append(unsubscribed, p.Topics...)
-				unsuback := packets.NewControlPacket(packets.Unsuback).(*packets.UnsubackPacket)
-				unsuback.MessageID = p.MessageID
-				if answer = unsuback; len(p.Topics) > 8 {
-					answer = nil
-				}
-			}
-			mu.Unlock()
-			if answer == nil || answer.Write(nc) != nil {
-				_ = nc.Close()
-				return
-			}
+			defer mu.Unlock()
+			*all = append(*all, filters...)
+			return len(filters) <= 8
 		}
-	})
+	}
+	broker := fakeBroker{resumed: true, subscribed: note(&subscribed), unsubscribed: note(&unsubscribed)}
+	addr, _ := hanging(t, broker.serve)
 	const topics, old = "[ a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q ]", "[ A, B, C, D, E, F, G, H, I ]"
 	logs := runAt(t, "tcp://"+addr, "broker_id: b\nclient_id: many\nclean_session: false\ntopics: "+topics+"\nunsubscribe: "+old, new(received).add)
 	logs.waitFor(t, "Resumed")

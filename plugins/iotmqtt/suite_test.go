@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ func newStream(t *testing.T, b *service.StreamBuilder, fields string, consume se
 	t.Helper()
 	logs = newLogBook()
 	b.SetLogger(slog.New(logs))
+	if !strings.Contains(fields, "protocol:") {
+		fields += "\nprotocol: " + protocol
+	}
 	if err := b.AddInputYAML("iot_mqtt:\n" + indent(fields)); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +80,7 @@ input:
     broker_id: suite
     topics: [ topic-$ID ]
     client_id: in-$ID
+    protocol: $VAR3
     clean_session: $VAR1
     batching: { count: $VAR2, period: 100ms }
 `
@@ -93,6 +98,7 @@ input:
 					integration.StreamTestOptPort(port),
 					integration.StreamTestOptVarSet("VAR1", clean),
 					integration.StreamTestOptVarSet("VAR2", batch),
+					integration.StreamTestOptVarSet("VAR3", protocol),
 					integration.StreamTestOptSleepAfterInput(time.Second),
 					integration.StreamTestOptMaxInFlight(10),
 				)

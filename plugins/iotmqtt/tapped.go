@@ -21,8 +21,11 @@ type tapped struct {
 	meta   *metadata
 }
 
-// errComesAgain is why a batch is not handed out again.
-var errComesAgain = errors.New("the connection was lost: the broker sends it again")
+// Why a batch is not handed out, or not again.
+var (
+	errComesAgain = errors.New("the connection was lost: the broker sends it again")
+	errExpired    = errors.New("the message expiry of its publisher has passed")
+)
 
 // consult takes the tap of the process, which there may not have been before. It comes before the first message.
 func (t *tapped) consult(res *service.Resources) {
