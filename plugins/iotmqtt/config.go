@@ -142,6 +142,20 @@ input:
     user: iotcast
     password: '${MQTT_PASSWORD:}'
     broker_id: my-broker
+`).
+		Example("Times of the devices", "Over MQTT 5, a device says in the user property `time` when it has measured, which is `created_at` then.", `
+input:
+  iot_mqtt:
+    urls: [ tcp://localhost:1883 ]
+    protocol: 5
+    registry_id: my-registry
+    client_id: iotcast-telemetry
+    clean_session: false
+
+pipeline:
+  processors:
+    - iot_trigger:
+        created_at: '${! metadata("mqtt_user_property_time").or(metadata("iot_received_at")) }'
 `)
 }
 

@@ -221,13 +221,8 @@ func TestProtocolLint(t *testing.T) {
 			if err == nil {
 				_ = b.AddOutputYAML("drop: {}")
 				var s *service.Stream
-				if s, err = b.Build(); err == nil {
-					ctx, cancel := context.WithCancel(t.Context())
-					cancel()
-					err = s.Run(ctx)
-					if errors.Is(err, context.Canceled) {
-						err = nil
-					}
+				if s, err = b.Build(); err == nil && want != "" {
+					err = s.Run(t.Context())
 				}
 			}
 			if got := fmt.Sprint(err); want == "" && err != nil || want != "" && !strings.Contains(got, want) {

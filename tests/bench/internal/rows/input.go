@@ -14,13 +14,33 @@ const (
 	inputUnacked  = 1000 // by the broker, at QoS 1
 )
 
+// The inputs by how the tables name them, each with its fields.
+const (
+	inputOurs    = "iot_mqtt"
+	inputMQTT5   = "iot_mqtt, MQTT 5"
+	inputBatches = "iot_mqtt, batches of 100"
+	inputConnect = "mqtt"
+)
+
+func inputFields(name string, qos int) lab.Map {
+	switch name {
+	case inputMQTT5:
+		return lab.Map{"qos": qos, "protocol": "5"}
+	case inputBatches:
+		return lab.Map{"qos": qos, "batching": lab.Map{"count": 100, "period": "100ms"}}
+	case inputConnect:
+		return lab.Map{"mqtt": lab.Map{"qos": qos}}
+	}
+	return lab.Map{"qos": qos}
+}
+
 // input: what it costs to take a message in, against the input that Redpanda
 // Connect has for the same protocol, in the same binary. Both drop it.
 func input(b *Bench) error {
 	if len(b.pick([]string{iotcast})) == 0 {
 		return nil
 	}
-	inputs := []string{"iot_mqtt", "mqtt"}
+	inputs := []string{inputOurs, inputMQTT5, inputBatches, inputConnect}
 	key := func(qos int, name string) report.Key {
 		return report.Key{Row: "input", Case: fmt.Sprintf("QoS %d", qos), Peer: name}
 	}
@@ -35,22 +55,21 @@ func input(b *Bench) error {
 	b.title("input: an input and `drop`, messages of %d bytes", payload)
 	b.Report.Table(b.Out, "input", []report.Column{
 		{Title: "CPU s a million", Value: "cpu", Format: "%.2f", Spread: true},
-		{Title: "to mqtt", Value: "cpu", Base: "mqtt"},
+		{Title: "to mqtt", Value: "cpu", Base: inputConnect},
 		{Title: "messages a second", Value: "rate", Format: "%.0fk", Scale: 1e-3, Spread: true},
 	})
 	for _, qos := range []int{0, 1} {
-		b.judge("input", fmt.Sprintf("CPU to mqtt, QoS %d", qos), key(qos, "iot_mqtt"), key(qos, "mqtt"), "cpu", 0.5)
+		ours, connect := key(qos, inputOurs), key(qos, inputConnect)
+		b.judge("input", fmt.Sprintf("CPU to mqtt, QoS %d", qos), ours, connect, "cpu", 0.5)
+		b.judge("input", fmt.Sprintf("CPU in batches to mqtt, QoS %d", qos), key(qos, inputBatches), connect, "cpu", 0.25)
+		b.judge("input", fmt.Sprintf("CPU of MQTT 5 to 3.1.1, QoS %d", qos), key(qos, inputMQTT5), ours, "cpu", 1.05)
 	}
 	b.Report.PrintGoals(b.Out, "input")
 	return err
 }
 
 func (b *Bench) take(name string, qos int) (report.Values, error) {
-	fields := lab.Map{"qos": qos}
-	if name == "mqtt" {
-		fields = lab.Map{"mqtt": fields}
-	}
-	site, err := b.Lab.StartIotcast(lab.Options{Input: fields, Drop: true, Metrics: true})
+	site, err := b.Lab.StartIotcast(lab.Options{Input: inputFields(name, qos), Drop: true, Metrics: true})
 	if err != nil {
 		return nil, err
 	}
