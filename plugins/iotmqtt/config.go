@@ -265,7 +265,7 @@ func parse(conf *service.ParsedConfig) (c config, err error) {
 	if c.batching, err = conf.FieldBatchPolicy(fieldBatching); err != nil {
 		return c, err
 	}
-	if err = parseProtocol(conf, m); err != nil {
+	if err := parseProtocol(conf, m); err != nil {
 		return c, err
 	}
 	if c.sharing, err = parseSharing(conf); err != nil {
