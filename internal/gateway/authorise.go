@@ -78,7 +78,7 @@ func (g *guard) visitor(req *http.Request) *visitor {
 // left.
 func (v *visitor) decide() (may *verdict, refused *refusal) {
 	g := v.guard
-	if refused = g.admission.enter(g.places, v.ip); refused != nil {
+	if refused := g.admission.enter(g.places, v.ip); refused != nil {
 		return nil, refused
 	}
 	defer func() {

@@ -76,7 +76,7 @@ func (a authorizer) connect(_ context.Context, r *gateway.Request) (gateway.Answ
 	}
 	err = permit.Within.check()
 	if !a.watch {
-		err = errors.New("Within needs Options.Watch")
+		err = errors.New("without Options.Watch there is no Within")
 	}
 	if err != nil {
 		a.log.Error("The Permit of Authorize cannot be granted, the connection is refused", "source_ip", r.SourceIP, "error", err)

@@ -18,25 +18,27 @@ import (
 
 // TestAuthorize: a refusal has its status, tells the client nothing of its cause, and leaves no place taken.
 func TestAuthorize(t *testing.T) {
-	answers := map[string]func() (gateway.Permit, error){
-		"good":      func() (gateway.Permit, error) { return gateway.Permit{}, nil },
-		"forbidden": func() (gateway.Permit, error) { return gateway.Permit{}, errors.New("the database said secret") },
-		"expired": func() (gateway.Permit, error) {
-			return gateway.Permit{}, fmt.Errorf("no token: %w", gateway.StatusError(http.StatusUnauthorized))
-		},
-		"no status": func() (gateway.Permit, error) { return gateway.Permit{}, gateway.StatusError(200) },
-		"bad filter": func() (gateway.Permit, error) {
-			return gateway.Permit{Within: &gateway.Choice{Topics: []string{"a#"}}}, nil
-		},
-		"bad device": func() (gateway.Permit, error) {
-			return gateway.Permit{Within: &gateway.Choice{DeviceIDs: []string{"a/b"}}}, nil
-		},
-		"panics": func() (gateway.Permit, error) { panic("oops") },
+	answers := map[string]struct {
+		permit gateway.Permit
+		err    error
+	}{
+		"good":       {},
+		"forbidden":  {err: errors.New("the database said secret")},
+		"expired":    {err: fmt.Errorf("no token: %w", gateway.StatusError(http.StatusUnauthorized))},
+		"no status":  {err: gateway.StatusError(200)},
+		"bad filter": {permit: gateway.Permit{Within: &gateway.Choice{Topics: []string{"a#"}}}},
+		"bad device": {permit: gateway.Permit{Within: &gateway.Choice{DeviceIDs: []string{"a/b"}}}},
 	}
 	log := new(logged)
 	g := newGateway(t, gateway.Options{
 		MaxConnections: 1, Watch: true, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		Authorize: func(r *http.Request) (gateway.Permit, error) { return answers[r.URL.Query().Get("as")]() },
+		Authorize: func(r *http.Request) (gateway.Permit, error) {
+			answer, ok := answers[r.URL.Query().Get("as")]
+			if !ok {
+				panic("oops")
+			}
+			return answer.permit, answer.err
+		},
 	})
 	s := httptest.NewUnstartedServer(g)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)

@@ -63,9 +63,7 @@ func ExampleGateway_Broadcast() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer g.Close(context.Background())
 	server := httptest.NewServer(g)
-	defer server.Close()
 	page, _, err := websocket.Dial(context.Background(), server.URL, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -86,6 +84,8 @@ func ExampleGateway_Broadcast() {
 	}
 	fmt.Println(string(envelope))
 	_ = page.Close(websocket.StatusNormalClosure, "")
+	server.Close()
+	g.Close(context.Background())
 	// Output:
 	// {"messages":[{"event_metadata":{"event_id":"1","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"1970-01-01T00:00:00Z"},"details":{"broker_id":"factory","mqtt_topic":"line-1","payload":"b24="}},{"event_metadata":{"event_id":"2","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"1970-01-01T00:00:01Z"},"details":{"broker_id":"factory","mqtt_topic":"line-2","payload":"b2Zm"}}]}
 }
@@ -122,9 +122,7 @@ func ExampleOptions_authorize() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer g.Close(context.Background())
 	server := httptest.NewServer(g)
-	defer server.Close()
 
 	_, res, _ := websocket.Dial(context.Background(), server.URL, nil)
 	fmt.Println(res.Status)
@@ -143,6 +141,8 @@ func ExampleOptions_authorize() {
 	}
 	fmt.Println(string(envelope))
 	_ = page.Close(websocket.StatusNormalClosure, "")
+	server.Close()
+	g.Close(context.Background())
 	// Output:
 	// 401 Unauthorized
 	// {"messages":[{"event_metadata":{"event_id":"1","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"1970-01-01T00:00:00Z"},"details":{"registry_id":"","device_id":"pump","mqtt_topic":"$devices/pump/events","payload":""}}]}
@@ -170,7 +170,7 @@ func ExampleGateway_Stats() {
 		log.Fatal(err)
 	}
 	defer g.Close(context.Background())
-	expvar.Publish("telemetry", expvar.Func(func() any { return g.Stats() }))
-	fmt.Println(expvar.Get("telemetry"))
+	stats := expvar.Func(func() any { return g.Stats() }) // for expvar.Publish("telemetry", stats)
+	fmt.Println(stats)
 	// Output: {"Connections":0,"Messages":0,"Deliveries":0,"Bytes":0,"Dropped":0,"Repeated":0,"QueuedBytes":0,"HistoryMessages":0,"LatestMessages":0,"Refused":null,"Closed":null}
 }
