@@ -23,10 +23,11 @@ type Options struct {
 	// "localhost:*", or with a scheme, "https://example.com". "*" lets every page in. Pages of the same host and port may
 	// always, and so may clients that are no browsers.
 	AllowedOrigins []string
-	// Authorize decides who else may connect, and what a client may get; nil: everyone, and everything. It is called for each
-	// request from an allowed origin, by the goroutine of that request, whose context ends after 10 s. An error refuses the
-	// request: with the status that it is, if it is a StatusError, or else with 403. Its text goes to the log at debug level,
-	// and not to the client. Browsers can show a token in a cookie, in the query or in a subprotocol, see Permit.Subprotocol.
+	// Authorize decides who may connect, and what a client may get; nil: everyone, and everything. It is called for each request
+	// from an allowed origin, by the goroutine of that request, whose context ends after 10 s. An error refuses the request: with
+	// the status that it is, if it is a StatusError, or else with 403. Its text goes to the log at debug level, and not to the
+	// client. A panic is the server's, as that of any handler. Browsers can show a token in a cookie, in the query or in a
+	// subprotocol, see Permit.Subprotocol.
 	Authorize func(*http.Request) (Permit, error)
 	// MaxConnections is how many may be connected; beyond, requests are answered with 503. 0: no limit.
 	MaxConnections int
