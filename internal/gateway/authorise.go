@@ -90,11 +90,11 @@ func (v *visitor) decide() (may *verdict, refused *refusal) {
 	if refused == nil {
 		refused = v.choose()
 	}
-	if refused == nil && !v.events && wantsEvents(v.req) {
-		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
-	}
 	if refused == nil && v.req.ProtoMajor != 1 { // where connections share a socket (RFC 8441): only another's server takes it
 		refused = &refusal{http.StatusHTTPVersionNotSupported, "handshake", "this path speaks HTTP/1.1 only: connect by WebSocket, or have the server offer no HTTP/2"}
+	}
+	if refused == nil && !v.events && wantsEvents(v.req) {
+		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
 	}
 	if refused != nil {
 		return nil, refused

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/iotcast/iotcast/internal/fanout"
@@ -82,6 +83,6 @@ func (a authorizer) connect(_ context.Context, r *gateway.Request) (gateway.Answ
 		a.log.Error("The Permit of Authorize cannot be granted, the connection is refused", "source_ip", r.SourceIP, "error", err)
 		return gateway.Answer{Status: http.StatusInternalServerError}, nil
 	}
-	answer.Within = &fanout.Choice{Keys: permit.Within.DeviceIDs, Filters: permit.Within.Topics}
+	answer.Within = &fanout.Choice{Keys: slices.Clone(permit.Within.DeviceIDs), Filters: slices.Clone(permit.Within.Topics)}
 	return answer, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/iotcast/iotcast/internal/fanout"
@@ -85,8 +86,8 @@ const (
 type Latest int
 
 const (
-	// None keeps nothing.
-	None Latest = iota
+	// NoLatest keeps nothing.
+	NoLatest Latest = iota
 	// ByDevice keeps one message for each device ID.
 	ByDevice
 	// ByTopic keeps one for each topic.
@@ -105,7 +106,7 @@ func (o *Options) config() (cfg gateway.Config, route gateway.RouteConfig, err e
 		*of.to = max(cmp.Or(of.given, *of.to), 0)
 	}
 	route = gateway.RouteConfig{
-		AllowedOrigins: o.AllowedOrigins, MaxConnections: o.MaxConnections, Compression: o.Compression, Events: o.SSE, Limits: limits,
+		AllowedOrigins: slices.Clone(o.AllowedOrigins), MaxConnections: o.MaxConnections, Compression: o.Compression, Events: o.SSE, Limits: limits,
 		History: gateway.History{Bounds: fanout.History{MaxMessages: o.History.MaxMessages, MaxBytes: o.History.MaxBytes, MaxAge: o.History.MaxAge}},
 	}
 	if kept := &route.History.Bounds; *kept != (fanout.History{}) && kept.MaxBytes == 0 {
@@ -114,7 +115,7 @@ func (o *Options) config() (cfg gateway.Config, route gateway.RouteConfig, err e
 	if o.Watch {
 		route.Watch = new(gateway.Watch)
 	}
-	if o.Latest != None {
+	if o.Latest != NoLatest {
 		route.Latest = fanout.Latest{ByTopic: o.Latest == ByTopic, MaxKeys: gateway.DefaultLatestKeys, MaxBytes: gateway.DefaultLatestBytes}
 	}
 	if o.Authorize != nil {
@@ -136,9 +137,9 @@ func (o *Options) check() error {
 		return fmt.Errorf("gateway: QueueBytes must be at least %d, or 0 for the default", gateway.MinQueueBytes)
 	case o.SlowConsumer < Disconnect || o.SlowConsumer > OnlyLatest:
 		return errors.New("gateway: SlowConsumer must be Disconnect, DropOldest or OnlyLatest")
-	case o.Latest < None || o.Latest > ByTopic:
-		return errors.New("gateway: Latest must be None, ByDevice or ByTopic")
-	case o.SlowConsumer == OnlyLatest && o.Latest == None:
+	case o.Latest < NoLatest || o.Latest > ByTopic:
+		return errors.New("gateway: Latest must be NoLatest, ByDevice or ByTopic")
+	case o.SlowConsumer == OnlyLatest && o.Latest == NoLatest:
 		return errors.New("gateway: SlowConsumer OnlyLatest needs the newest messages to be kept: set Latest")
 	}
 	return nil
