@@ -109,7 +109,7 @@ func ExampleOptions_authorize() {
 	g, err := gateway.New(gateway.Options{
 		Watch: true,
 		Authorize: func(r *http.Request) (gateway.Permit, error) {
-			cookie, err := r.Cookie("user") // as good as a session of yours is
+			cookie, err := r.Cookie("user") // stands for your own login: anyone can write this one
 			if errors.Is(err, http.ErrNoCookie) {
 				return gateway.Permit{}, gateway.StatusError(http.StatusUnauthorized)
 			}
