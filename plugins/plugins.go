@@ -7,6 +7,9 @@
 // A binary of your own with iotcast in it:
 //
 //	func main() { os.Exit(plugins.Run(context.Background())) }
+//
+// An HTTP server of your own, without Benthos, takes package gateway beside this one; a program that reads what a gateway sends,
+// package feed.
 package plugins
 
 import (

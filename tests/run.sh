@@ -219,6 +219,15 @@ manifests() {
   go test -count=1 ./...
 }
 
+# What programs of others import may change incompatibly with the version only. Without the history of git there is nothing to
+# compare with.
+go_api() {
+  cd docs/api
+  go vet ./...
+  go test -count=1 ./...
+  go run .
+}
+
 # Asking go test for the targets would build the tests of all packages.
 fuzz() {
   local targets file target time
@@ -263,4 +272,5 @@ stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
 stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks
+stage 'Go API since the last version' go_api
 summary

@@ -45,7 +45,8 @@ type visitor struct {
 	info      Info
 	events    bool // it wants events, and not a WebSocket
 	start     fanout.Start
-	within    *fanout.Choice // what the token lets it get; nil: everything
+	within    *fanout.Choice // what it may get; nil: everything
+	until     time.Time      // when the connection must end; zero: never
 	pace      time.Duration  // one message of a device in that time; 0: all
 	tokenFrom string         // the subprotocol that carried the token
 }
@@ -75,20 +76,27 @@ func (g *guard) visitor(req *http.Request) *visitor {
 // request is for: how a handshake may be written only the library knows, and it
 // is not asked before. With the verdict comes a place on the route, which must be
 // left.
-func (v *visitor) decide() (*verdict, *refusal) {
+func (v *visitor) decide() (may *verdict, refused *refusal) {
 	g := v.guard
 	if refused := g.admission.enter(g.places, v.ip); refused != nil {
 		return nil, refused
 	}
-	refused := v.authorise()
+	defer func() {
+		if may == nil { // also for a handler that panics
+			g.admission.leave(g.places, v.ip)
+		}
+	}()
+	refused = v.authorise()
 	if refused == nil {
 		refused = v.choose()
+	}
+	if refused == nil && v.req.ProtoMajor != 1 { // where connections share a socket (RFC 8441): only another's server takes it
+		refused = &refusal{http.StatusHTTPVersionNotSupported, "handshake", "this path speaks HTTP/1.1 only: connect by WebSocket, or have the server offer no HTTP/2"}
 	}
 	if refused == nil && !v.events && wantsEvents(v.req) {
 		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
 	}
 	if refused != nil {
-		g.admission.leave(g.places, v.ip)
 		return nil, refused
 	}
 	return &verdict{v}, nil
@@ -156,6 +164,9 @@ func (v *visitor) authenticate(ctx context.Context) *refusal {
 		return &refusal{http.StatusForbidden, "token_route", "the token does not open this path"}
 	}
 	v.info.Claims = claims
+	if end, ok := t.Verifier.Until(claims); ok {
+		v.until = end
+	}
 	return nil
 }
 
@@ -194,7 +205,7 @@ func offers(req *http.Request) []string {
 // ask leaves the decision to the Connect handler.
 func (v *visitor) ask(ctx context.Context) *refusal {
 	answer, err := v.guard.connect(ctx, &Request{
-		Info: v.info, Header: v.req.Header, Query: v.req.URL.Query(), Subprotocols: offers(v.req),
+		Info: v.info, HTTP: v.req.WithContext(ctx), Header: v.req.Header, Query: v.req.URL.Query(), Subprotocols: offers(v.req),
 	})
 	switch {
 	case err != nil:
@@ -205,8 +216,12 @@ func (v *visitor) ask(ctx context.Context) *refusal {
 		return &refusal{answer.Status, "on_connect", http.StatusText(answer.Status)}
 	case answer.Subprotocol != "" && !slices.Contains(offers(v.req), answer.Subprotocol):
 		v.guard.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
-		return nil
+		answer.Subprotocol = ""
 	}
 	v.info.Subprotocol = answer.Subprotocol
+	v.within = answer.Within
+	if !answer.Until.IsZero() && (v.until.IsZero() || answer.Until.Before(v.until)) {
+		v.until = answer.Until
+	}
 	return nil
 }

@@ -20,15 +20,15 @@ type Connection struct {
 	conn  *fanout.Conn
 	ip    netip.Addr
 	agent unique.Handle[identity]
-	token *credential   // nil: it has none
+	token *credential   // nil: it has none, and may get everything
 	pace  time.Duration // one message of a device in that time; 0: all
 }
 
-// credential is what is kept of the token of a connection.
+// credential is what is kept of the token of a connection, or of what the Connect handler has said of it.
 type credential struct {
 	subject string
 	claims  token.Claims   // nil: no handler asks for them
-	within  *fanout.Choice // what the token lets it get; nil: everything
+	within  *fanout.Choice // what it may get; nil: everything
 }
 
 // claims are those of the token, where handlers ask for them.
@@ -39,7 +39,7 @@ func (c *Connection) claims() token.Claims {
 	return c.token.claims
 }
 
-// within is what the token lets the connection get; nil: everything.
+// within is what the connection may get; nil: everything.
 func (c *Connection) within() *fanout.Choice {
 	if c.token == nil {
 		return nil

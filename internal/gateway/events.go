@@ -45,8 +45,7 @@ func share(h http.Header, req *http.Request) {
 func openEvents(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 	nc, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		v.guard.log.Debug("Event stream failed", "source_ip", v.info.SourceIP, "error", err)
-		return &refusal{http.StatusInternalServerError, "handshake", "the gateway cannot stream"}
+		return v.withoutSocket(err)
 	}
 	h := w.Header()
 	h.Set("Content-Type", eventStreamType)

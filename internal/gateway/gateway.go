@@ -79,7 +79,7 @@ func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
 	for _, rc := range cfg.Routes {
 		r := old[rc.Path]
 		if r == nil {
-			r = newRoute(g.shared, rc, g.observe(cfg.Label, rc.Path), g.log)
+			r = newRoute(g.shared, rc, g.observe(cfg.Label, rc.Path), g.log.With("path", rc.Path))
 		} else {
 			before = append(before, r.configure(rc))
 		}
@@ -185,7 +185,7 @@ func (g *Gateway) close(ctx context.Context) {
 	}
 	var routes sync.WaitGroup
 	for _, r := range g.Routes() {
-		routes.Go(func() { r.shutDown(ctx) })
+		routes.Go(func() { r.Close(ctx) })
 	}
 	routes.Wait()
 	_ = f.server.Close()

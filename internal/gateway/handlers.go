@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/iotcast/iotcast/internal/fanout"
 )
 
 // Handlers are what a route does on the events of its connections. Each may be
@@ -24,6 +26,7 @@ type Handlers struct {
 // Request is what a Connect handler sees of a handshake.
 type Request struct {
 	Info
+	HTTP         *http.Request // its context ends when the answer comes too late
 	Header       http.Header
 	Query        url.Values
 	Subprotocols []string // that the client offers
@@ -33,4 +36,7 @@ type Request struct {
 type Answer struct {
 	Status      int    // refuses the connection; zero opens it
 	Subprotocol string // one of those that the client offers; empty: none
+
+	Within *fanout.Choice // what the connection may get, on a route with Watch and without Watch.Claim; nil: everything
+	Until  time.Time      // when it must end, if not sooner by its token; zero: never
 }

@@ -36,6 +36,12 @@ func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 		options.Subprotocols = []string{v.info.Subprotocol}
 	}
 	ws, err := websocket.Accept(up, v.req, options)
+	if up.noSocket != nil {
+		for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Accept", "Sec-Websocket-Protocol", headerConnectionID} {
+			w.Header().Del(name)
+		}
+		return v.withoutSocket(up.noSocket)
+	}
 	if err != nil {
 		v.guard.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{up.status, "handshake", ""}
@@ -46,6 +52,13 @@ func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 	return nil
 }
 
+// withoutSocket refuses a visitor whose socket the server keeps: it is none of net/http's own, or a middleware stands before it
+// that hides what it can do.
+func (v *visitor) withoutSocket(err error) *refusal {
+	v.guard.log.Error("No connection can be opened, since the server does not give up the socket: a middleware that wraps http.ResponseWriter needs a method Unwrap", "source_ip", v.info.SourceIP, "error", err)
+	return &refusal{http.StatusInternalServerError, "handshake", "the server does not give up the socket of the request: a middleware that wraps http.ResponseWriter needs a method Unwrap"}
+}
+
 // upgrader stands between websocket.Accept, which checks the handshake and makes
 // the answer, and net/http. It makes the socket a connection of the hub before the
 // answer goes out, and sends the answer through that connection: so no message can
@@ -53,12 +66,16 @@ func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 type upgrader struct {
 	http.ResponseWriter
 	door
-	req    *http.Request
-	status int
+	req      *http.Request
+	status   int
+	noSocket error // why the server did not give it up; what the library then answers goes nowhere
 }
 
 // WriteHeader holds the 101 back: Hijack sends it.
 func (u *upgrader) WriteHeader(status int) {
+	if u.noSocket != nil {
+		return
+	}
 	u.status = status
 	if status != http.StatusSwitchingProtocols {
 		// What stands there for a handshake that did not come about.
@@ -68,10 +85,19 @@ func (u *upgrader) WriteHeader(status int) {
 	}
 }
 
+// Write implements http.ResponseWriter.
+func (u *upgrader) Write(p []byte) (int, error) {
+	if u.noSocket != nil {
+		return len(p), nil
+	}
+	return u.ResponseWriter.Write(p)
+}
+
 // Hijack implements http.Hijacker. The library gets a socket that is closed.
 func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
+		u.noSocket = err
 		return nil, nil, err
 	}
 	// A client may send frames right behind its request.

@@ -31,8 +31,17 @@ type Route struct {
 	removed   atomic.Bool
 }
 
+// NewRoute returns a route without a listener: whose HTTP server it is that calls its ServeHTTP is somebody else's affair. Of
+// the config it goes by AccessLog, Admission, Shutdown and TrustedProxies. It must be closed.
+func NewRoute(cfg Config, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
+	s := &shared{label: cfg.Label, node: cfg.NodeID, admission: newAdmission()}
+	s.config.Store(&cfg)
+	s.admission.bound(cfg.Admission)
+	return newRoute(s, rc, observer, log)
+}
+
 func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
-	r := &Route{shared: s, path: rc.Path, places: places{most: rc.MaxConnections}, observer: observer, log: log.With("path", rc.Path), started: time.Now()}
+	r := &Route{shared: s, path: rc.Path, places: places{most: rc.MaxConnections}, observer: observer, log: log, started: time.Now()}
 	r.hub = fanout.NewHub(r.hubConfig(&rc))
 	r.now.Store(r.newTerms(rc))
 	return r
@@ -101,8 +110,9 @@ func (r *Route) remove(ctx context.Context) {
 	r.hub.Close(ctx, fanout.GoingAway, errRemoved)
 }
 
-// shutDown closes them with the gateway.
-func (r *Route) shutDown(ctx context.Context) {
+// Close closes them as Config.Shutdown says, after all that was broadcast to them, and returns when they are gone or, by
+// force, when ctx ends. Nobody may connect any more.
+func (r *Route) Close(ctx context.Context) {
 	code, cause := uint16(fanout.GoingAway), errShutdown
 	end := r.cfg().Shutdown
 	if end.Restart {
@@ -154,7 +164,7 @@ func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 		id: v.id, home: r, ip: v.ip, pace: v.pace,
 		agent: unique.Make(identity{v.info.UserAgent, v.info.Subprotocol}),
 	}
-	if claims := v.info.Claims; claims != nil {
+	if claims := v.info.Claims; claims != nil || v.within != nil {
 		c.token = &credential{subject: claims.Subject(), within: v.within}
 		if t.Handlers.Message != nil || t.Handlers.Disconnect != nil { // else they would take room for nobody
 			c.token.claims = claims
@@ -174,10 +184,8 @@ func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 	if refused := answer(w, v, v.info.ID, door{r.hub, t.Compression, client}); refused != nil {
 		return refused
 	}
-	if v.info.Claims != nil {
-		if at, ok := t.Tokens.Verifier.Until(v.info.Claims); ok {
-			c.conn.CloseAt(at, statusTokenExpired, errExpired)
-		}
+	if !v.until.IsZero() {
+		c.conn.CloseAt(v.until, statusTokenExpired, errExpired)
 	}
 	r.observer.Handshake(status, "")
 	return nil

@@ -237,8 +237,9 @@ func (v *visitor) choose() *refusal {
 			v.guard.log.Debug("Token refused", "source_ip", v.info.SourceIP, "error", err)
 			return &refusal{http.StatusForbidden, "token_watch", fmt.Sprintf("the claim %s of the token does not say what may be watched: it must be a list of device IDs and topic filters", w.Claim)}
 		}
-		v.within, v.start.Choice = within, within
+		v.within = within
 	}
+	v.start.Choice = v.within
 	if w != nil && w.Required {
 		v.start.Choice = new(fanout.Choice)
 	}

@@ -21,9 +21,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gateway serves each connection with the next function, and then the last one for ever,
+// serveFeed serves each connection with the next function, and then the last one for ever,
 // and returns its URL. A function that returns closes its connection.
-func gateway(t *testing.T, serve ...func(r *http.Request, c *websocket.Conn)) string {
+func serveFeed(t *testing.T, serve ...func(r *http.Request, c *websocket.Conn)) string {
 	t.Helper()
 	var connections atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -109,7 +109,7 @@ func TestPayloads(t *testing.T) {
 		{false, []string{"1 21.5", "2 feed: the payload of message 2 is not in base64", "3 \xff\xfe", "4 ", "5 "}},
 		{true, []string{`1 "MjEuNQ=="`, `2 {"t":21.5}`, "3 \xff\xfe", `4 ""`, "5 null"}},
 	} {
-		url := gateway(t, func(r *http.Request, c *websocket.Conn) { send(c, envelope); hold(r, c) })
+		url := serveFeed(t, func(r *http.Request, c *websocket.Conn) { send(c, envelope); hold(r, c) })
 		got := collect(t, open(t, url, feed.Options{JSON: test.json}), count(5))
 		for i, want := range test.want {
 			if !strings.HasPrefix(got[i], want) {
@@ -128,7 +128,7 @@ func TestGoesOnBehindTheLastEvent(t *testing.T) {
 		send(c, envelope)
 		hold(r, c)
 	}
-	f := open(t, gateway(t, serve), feed.Options{Rewind: time.Minute})
+	f := open(t, serveFeed(t, serve), feed.Options{Rewind: time.Minute})
 	if got := collect(t, f, count(1)); got[0] != "1 a" {
 		t.Errorf("first %q", got)
 	}
@@ -149,7 +149,7 @@ func TestGoesOnBehindTheLastEvent(t *testing.T) {
 
 // Last values may be older than what came before: the gateway says where to go on.
 func TestGoesOnBehindLastValues(t *testing.T) {
-	f := open(t, gateway(t, func(r *http.Request, c *websocket.Conn) {
+	f := open(t, serveFeed(t, func(r *http.Request, c *websocket.Conn) {
 		send(c, `{"messages":[`+numbered("1", base64ed("a"))+`],"last_event_id":"9"}`)
 		send(c, `{"messages":[`+numbered("2", base64ed("b"))+`]}`)
 		send(c, `{"messages":[`+numbered("1", base64ed("a"))+`],"last_event_id":"9"}`) // after a choice, say
@@ -173,7 +173,7 @@ func TestChoices(t *testing.T) {
 		send(c, `{"messages":[],"error":{"code":"watch","message":"no"}}`)
 		send(c, `hello`)
 	}
-	url := gateway(t, serve, func(r *http.Request, c *websocket.Conn) {
+	url := serveFeed(t, serve, func(r *http.Request, c *websocket.Conn) {
 		asked <- r.URL.Query()["topic"]
 		hold(r, c)
 	})
@@ -204,7 +204,7 @@ func TestChoices(t *testing.T) {
 
 // A link that has sent heartbeats and then nothing is dead.
 func TestDeadLink(t *testing.T) {
-	url := gateway(t, func(r *http.Request, c *websocket.Conn) { send(c, `{"messages":[]}`); hold(r, c) },
+	url := serveFeed(t, func(r *http.Request, c *websocket.Conn) { send(c, `{"messages":[]}`); hold(r, c) },
 		func(r *http.Request, c *websocket.Conn) {
 			send(c, `{"messages":[`+numbered("1", base64ed("a"))+`]}`)
 			hold(r, c)
@@ -296,7 +296,7 @@ func TestEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var last error
-	for event, err := range open(t, gateway(t, hold), feed.Options{}).Events(ctx) {
+	for event, err := range open(t, serveFeed(t, hold), feed.Options{}).Events(ctx) {
 		if _, ok := event.(feed.Connected); ok {
 			go cancel()
 		}

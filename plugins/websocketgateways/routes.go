@@ -45,9 +45,6 @@ func routesField() *service.ConfigField {
 		LintRule(`root = if this.type() == "array" && this.length() == 0 { [ "` + errNoRoute + `" ] }`)
 }
 
-// defaultHistoryBytes bounds a history of which only a number or an age is known.
-const defaultHistoryBytes = 64 << 20
-
 // historyField bounds what is kept for clients that come back.
 func historyField() *service.ConfigField {
 	return service.NewObjectField(fieldHistory,
@@ -129,7 +126,7 @@ func parseHistory(conf *service.ParsedConfig) (h gateway.History, err error) {
 		}
 		h.Bounds.MaxBytes = int64(n)
 	} else if h.Bounds != (fanout.History{}) {
-		h.Bounds.MaxBytes = defaultHistoryBytes
+		h.Bounds.MaxBytes = gateway.DefaultHistoryBytes
 	}
 	if (h.WarmUp > 0 || h.ResumeWait > 0) && h.Bounds == (fanout.History{}) {
 		return h, fmt.Errorf("%s or %s without a history to wait for: set %s, %s or %s", fieldWarmUp, fieldResumeWait, fieldMaxMessages, fieldMaxBytes, fieldMaxAge)

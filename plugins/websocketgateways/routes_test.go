@@ -109,3 +109,17 @@ func TestHistoryIsBoundedInBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaults: what is built in Go with the defaults, by plugins/gateway, is what is configured with them.
+func TestDefaults(t *testing.T) {
+	all, err := parseAll(t, "websocket_gateways: [ { label: main, routes: [ { path: /a, latest: {}, history: { max_age: 1s } } ] } ]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := all[0].Routes[0]
+	if r.Limits != gateway.DefaultLimits() || r.Latest.MaxKeys != gateway.DefaultLatestKeys || r.Latest.MaxBytes != gateway.DefaultLatestBytes ||
+		r.History.Bounds.MaxBytes != gateway.DefaultHistoryBytes || all[0].Admission.HandshakeTimeout != gateway.DefaultHandshakeTimeout ||
+		!all[0].AccessLog || all[0].Shutdown != (gateway.Shutdown{}) {
+		t.Errorf("%+v", all[0])
+	}
+}

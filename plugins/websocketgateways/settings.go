@@ -38,6 +38,7 @@ type setting struct {
 }
 
 func settings() []setting {
+	limits := gateway.DefaultLimits()
 	return []setting{
 		{
 			service.NewStringListField(fieldAllowedOrigins).
@@ -66,15 +67,15 @@ func settings() []setting {
 			service.NewIntField(fieldQueueBytes).
 				Description("How many bytes may wait for one connection. The connections of a route share what waits, so this also bounds what all slow connections of a route cost together.").
 				Example(1 << 20).
-				LintRule(fmt.Sprintf(`root = if this.type() == "number" && this < %d { [ %q ] }`, minQueueBytes, errQueueBytes)),
-			8 << 20,
+				LintRule(fmt.Sprintf(`root = if this.type() == "number" && this < %d { [ %q ] }`, gateway.MinQueueBytes, errQueueBytes)),
+			int(limits.QueueBytes),
 		},
 		{
 			service.NewIntField(fieldMaxMessageBytes).
 				Description("The largest message that a client may send, in bytes. A larger one closes its connection with code 1009.").
 				Example(1024).
 				LintRule(`root = if this.type() == "number" && this < 1 { [ "` + errMaxMessage + `" ] }`),
-			128 << 10,
+			int(limits.MaxMessageBytes),
 		},
 		{
 			service.NewIntField(fieldMaxFrameBytes).
@@ -110,14 +111,12 @@ func routeSettings() (fields []*service.ConfigField) {
 	return fields
 }
 
-const minQueueBytes = 16 << 10 // leaves room for a few messages, whatever the policy
-
 const (
 	errMaxMessage = "max_message_bytes must be at least 1"
 	errMaxFrame   = "max_frame_bytes must not be negative"
 )
 
-var errQueueBytes = fmt.Sprintf("queue_bytes must be at least %d", minQueueBytes)
+var errQueueBytes = fmt.Sprintf("queue_bytes must be at least %d", gateway.MinQueueBytes)
 
 // layered reads a setting from a route, or where that does not have it, from its
 // gateway.
@@ -176,7 +175,7 @@ func parseSettings(l layered, rc *gateway.RouteConfig) (err error) {
 // checkLimits checks again what lint rules have: lints can be switched off.
 func checkLimits(l *fanout.Limits) error {
 	switch {
-	case l.QueueBytes < minQueueBytes:
+	case l.QueueBytes < gateway.MinQueueBytes:
 		return fmt.Errorf("%s", errQueueBytes)
 	case l.MaxMessageBytes < 1:
 		return fmt.Errorf("%s", errMaxMessage)

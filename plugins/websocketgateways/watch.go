@@ -66,12 +66,12 @@ func latestField() *service.ConfigField {
 			Example(byTopic),
 		service.NewIntField(fieldMaxKeys).
 			Description("Of how many devices or topics to keep a message. Beyond, those go that have been silent for longest. `0` keeps nothing, as if `latest` were not there.").
-			Default(100_000).
+			Default(gateway.DefaultLatestKeys).
 			Example(10_000).
 			LintRule(notNegative(fieldMaxKeys)),
 		service.NewIntField(fieldMaxBytes).
 			Description("How many bytes to keep, some for each key included. Beyond, those go that have been silent for longest. `0` means no such bound.").
-			Default(64<<20).
+			Default(gateway.DefaultLatestBytes).
 			Example(256<<20).
 			LintRule(notNegative(fieldMaxBytes)),
 		duration.Field(fieldMaxAge).

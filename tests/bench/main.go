@@ -50,7 +50,7 @@ func run(args []string) (err error) {
 	}
 	repetitions := flags.Int("reps", 3, "repetitions, of which the medians are printed")
 	only := flags.String("only", "", "comma-separated rows instead of all: "+strings.Join(names, ","))
-	chosen := flags.String("peers", "", "comma-separated peers instead of those of each row: raw,raw-batch,gws,coder,centrifuge,mosquitto,nats,iotcast")
+	chosen := flags.String("peers", "", "comma-separated peers instead of those of each row: raw,raw-batch,gws,coder,centrifuge,gateway,mosquitto,nats,iotcast")
 	quick := flags.Bool("quick", false, "one short repetition with few connections: shows that all works, its figures mean nothing")
 	file := flags.String("json", "", "write every measurement to this file, too")
 	_ = flags.Parse(args)

@@ -8,6 +8,8 @@ import (
 	"github.com/centrifugal/centrifuge"
 	"github.com/coder/websocket"
 	"github.com/lxzan/gws"
+
+	"github.com/iotcast/iotcast/plugins/gateway"
 )
 
 // crowd is the set of connections that a server of one's own keeps.
@@ -80,6 +82,15 @@ func serveCoder(c Config) error {
 			_ = conn.Write(context.Background(), websocket.MessageText, envelope)
 		})
 	})
+}
+
+// serveGateway is iotcast without Benthos, by plugins/gateway, behind the same bridge as the others.
+func serveGateway(c Config) error {
+	g, err := gateway.New(gateway.Options{})
+	if err != nil {
+		return err
+	}
+	return serveHTTP(c, g.ServeHTTP, func(envelope []byte) { _ = g.BroadcastRaw(gateway.Frame{Data: envelope}) })
 }
 
 // serveCentrifuge is here for its handshake alone.

@@ -29,6 +29,7 @@ var byName = map[string]func(Config) error{
 	"raw-batch":  func(c Config) error { return serveRaw(c, true) },
 	"gws":        serveGWS,
 	"coder":      serveCoder,
+	"gateway":    serveGateway,
 	"centrifuge": serveCentrifuge,
 	"nats":       serveNATS,
 }

@@ -30,11 +30,11 @@ func flood(b *Bench) error {
 	largeCase := connectionsCase(large.readers) + ", 1 KiB"
 	err := b.repeat(func(repetition int) error {
 		for _, n := range sizes {
-			for _, peer := range b.pick([]string{"raw", "raw-batch", "gws", "nats", iotcast}, "coder", "mosquitto") {
+			for _, peer := range b.pick([]string{"raw", "raw-batch", "gws", "nats", iotcast}, "coder", "gateway", "mosquitto") {
 				measure(connectionsCase(n), peer, repetition, b.closedLoop(n, window))
 			}
 		}
-		for _, peer := range b.pick([]string{"raw-batch", iotcast}, "raw", "gws", "nats", "coder", "mosquitto") {
+		for _, peer := range b.pick([]string{"raw-batch", iotcast}, "raw", "gws", "nats", "coder", "gateway", "mosquitto") {
 			measure(largeCase, peer, repetition, large)
 		}
 		return nil

@@ -27,7 +27,7 @@ func trickle(b *Bench) error {
 	}
 	err := b.repeat(func(repetition int) error {
 		for _, c := range cases {
-			for _, peer := range b.pick(c.peers, "raw-batch", "coder") {
+			for _, peer := range b.pick(c.peers, "raw-batch", "coder", "gateway") {
 				b.measure(key(c.n, peer), repetition, func() (report.Values, error) {
 					site, err := b.start(peer, lab.Options{})
 					if err != nil {
