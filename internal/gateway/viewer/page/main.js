@@ -86,13 +86,14 @@ const connection = new Connection({
   notice: notify,
   needToken(what, why, able = true) {
     notify();
+    say(`${what} ${why}`);
     askToken(what, why, able ? token => connection.give(token) : undefined);
   },
   state({ state }) {
     document.body.dataset.state = state;
     if (state === 'live') hideToken();
     $('retry').hidden = state !== 'reconnecting';
-    say({ connecting: 'Connecting', live: `Connected to ${route}`, reconnecting: 'Connection lost, reconnecting', refused: 'Refused' }[state]);
+    if (state === 'live') say(`Connected to ${route}`); // why it is not, the notice says
     showState();
   },
 });
