@@ -5,6 +5,7 @@ import { table } from './table.js';
 import { kindOf, nameOf, payloadText, topicOf } from './values.js';
 
 const BYTES = 16 << 20; // of payloads that a tail keeps at most
+const SLICE = 8; // ms of reading payloads, after which the page may draw
 
 // Tail keeps the newest messages, whatever is looked for. Paused, it takes none, and counts those that pass.
 export class Tail {
@@ -59,6 +60,7 @@ class Row {
   constructor(id, message, at) {
     Object.assign(this, { id, message, at, name: nameOf(message), kind: kindOf(message), topic: topicOf(message), stream: message?.stream, bytes: 500 + 2 * lengthOf(message) });
   }
+  get read() { return this.#text !== undefined; }
   get text() { return this.#text ??= payloadText(this.message); }
   get search() { return this.#search ??= `${this.name}\n${this.topic}\n${this.message?.details?.registry_id ?? ''}\n${this.text.slice(0, 4000)}`.toLowerCase(); }
 }
@@ -107,10 +109,16 @@ export function tailView(tail, { label = 'Messages', onPick, pick = () => true, 
   // Who has scrolled down reads: what comes goes on top, and the rows stay where they are.
   function update() {
     const q = own ? filter.value.trim().toLowerCase() : '', view = grid.element, first = shown[0];
+    const until = performance.now() + SLICE;
     shown = [];
-    for (let i = tail.rows.length - 1; i >= 0; i--) {
-      const row = tail.rows[i];
+    for (let i = tail.rows.length - 1, began = false; i >= 0; i--) {
+      const row = tail.rows[i], { read } = row;
       if (pick(row) && (!q || row.search.includes(q))) shown.push(row);
+      began ||= read !== row.read;
+      if (began && performance.now() > until) { // the rest when the page has moved on
+        requestAnimationFrame(update);
+        break;
+      }
     }
     const reading = view.scrollTop > 20 && first;
     const above = reading ? shown.findIndex(row => row.id <= first.id) : 0;

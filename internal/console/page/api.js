@@ -118,7 +118,7 @@ export async function all(path, field, account, options) {
 
 // follow reads server-sent events from a path, with the token in a header, which EventSource cannot send. It comes back by
 // itself when the stream ends, ends the stream while nobody looks at the page, and all of it with the signal. onData gets what
-// each event holds; onState gets 'live', 'unseen', 'waiting' or, for good, 'refused', with the error.
+// each event holds, and its text; onState gets 'live', 'unseen', 'waiting' or, for good, 'refused', with the error.
 export async function follow(path, { signal, onData, onState }) {
   for (let wait = 500; !signal.aborted; wait = Math.min(2 * wait, 10_000)) {
     await seen(signal);
@@ -134,7 +134,7 @@ export async function follow(path, { signal, onData, onState }) {
         rest = events.pop();
         for (const event of events) {
           const data = event.split('\n').filter(line => line.startsWith('data: ')).map(line => line.slice(6)).join('\n');
-          if (data) onData(JSON.parse(data));
+          if (data) onData(JSON.parse(data), data);
         }
       }
       throw new Refused(0, 'The connection to iotcast has ended.');

@@ -99,9 +99,9 @@ export function open(view, { query, account, go, signal }) {
     unseen = undefined;
     dirty = true;
     const asked = given.map(([name, of]) => [of, name === 'text' ? filter.text.trim() : words(filter[name]).join(',')]).filter(([, value]) => value);
-    follow(new URLSearchParams(asked), AbortSignal.any([lasting.signal, stop.signal]), data => {
+    follow(new URLSearchParams(asked), AbortSignal.any([lasting.signal, stop.signal]), (data, event) => {
       if (owner !== account) return lasting.abort(); // somebody else is here
-      ways.keep((data.ways ?? []).filter(way => !tail.paused || tail.holds(way.event_id)));
+      ways.keep((data.ways ?? []).filter(way => !tail.paused || tail.holds(way.event_id)), event);
       if (signal.aborted) return;
       for (const json of data.messages ?? []) {
         const message = messageOf(json);

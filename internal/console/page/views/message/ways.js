@@ -1,6 +1,6 @@
 // The ways of messages that this page has seen, the newest of them: who picks a message finds its way here.
 const MOST = 5000, BYTES = 16 << 20;
-const ways = new Map(); // event ID -> { way, size }
+const ways = new Map(); // event ID -> { way or text, size }
 let bytes = 0;
 
 let owner;
@@ -22,13 +22,14 @@ function forget(id) {
   ways.delete(id);
 }
 
-// keep takes ways as they come, each as far as it is now.
-export function keep(more) {
+// keep takes ways as they come, each as far as it is now. Text is the event that they were in: few are ever looked at, and texts
+// are less to keep than objects.
+export function keep(more, text) {
   for (const way of more) {
     forget(way.event_id);
-    const size = sizeOf(way);
-    ways.set(way.event_id, { way, size });
-    bytes += size;
+    const kept = text ? { text, size: text.length / more.length } : { way, size: sizeOf(way) };
+    ways.set(way.event_id, kept);
+    bytes += kept.size;
   }
   for (const id of ways.keys()) {
     if (ways.size <= MOST && bytes <= BYTES) break;
@@ -36,7 +37,10 @@ export function keep(more) {
   }
 }
 
-export const wayOf = id => ways.get(id)?.way;
+export function wayOf(id) {
+  const kept = ways.get(id);
+  return kept?.text ? JSON.parse(kept.text).ways.find(way => way.event_id === id) : kept?.way;
+}
 
 // keepMessage remembers a message whose way has not come yet.
 export function keepMessage(message) {
