@@ -27,11 +27,16 @@ type args map[string]any
 
 func openConsole(t *testing.T, scenarios string, m *managed) *consoleBrowser {
 	t.Helper()
+	return openConsoleAt(t, scenarios, "http://"+m.api+"/")
+}
+
+func openConsoleAt(t *testing.T, scenarios, url string) *consoleBrowser {
+	t.Helper()
 	dir := filepath.Dir(screenshot)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, stdin, out := converse(t, "console", exec.Command(toolPath("node"), "clients/"+scenarios, toolPath("chromium"), "http://"+m.api+"/", dir))
+	_, stdin, out := converse(t, "console", exec.Command(toolPath("node"), "clients/"+scenarios, toolPath("chromium"), url, dir))
 	return &consoleBrowser{t: t, stdin: stdin, out: bufio.NewReader(out)}
 }
 

@@ -212,8 +212,22 @@ func TestConsoleOfWhoMaySeeAPart(t *testing.T) {
 	c.see("Messages in")
 	c.do("eval", args{"expression": `location.hash = '#/devices'`})
 	c.see("boiler")
-	c.see("There is no broker yet")
+	c.see("None that your account may see")
 	c.looks("devices-of-a-part")
 	c.do("press", args{"button": "boiler"})
 	c.see("About this device")
+}
+
+// Behind a proxy that ends TLS all of it works, too: the page calls, follows and changes.
+func TestConsoleBehindTLS(t *testing.T) {
+	t.Parallel()
+	m := runManaged(t, "console: true")
+	m.post("/triggers/v1/triggers", telemetry("$devices/+/events", "/telemetry"))
+	c := openConsoleAt(t, "consoleviews.mjs", "https://"+tlsFront(t, m.api)+"/")
+	c.do("open", args{"address": "#/devices/home"})
+	c.see("boiler")
+	c.do("form", args{"button": "Add a password", "values": args{"Password": "Another-Horse-22"}})
+	c.do("open", args{"address": "#/message?device=boiler"})
+	c.do("press", args{"button": "Publish and follow"})
+	c.see("Nobody is connected to main /telemetry")
 }

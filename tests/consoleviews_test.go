@@ -33,6 +33,16 @@ func (c *consoleBrowser) buttons() (all []string) {
 	return all
 }
 
+// focused waits until the focus is at what begins with a text.
+func (c *consoleBrowser) focused(text string) {
+	c.t.Helper()
+	eventually(c.t, "the focus is at "+text, func() bool {
+		var at string
+		c.do("focus", nil, &at)
+		return strings.HasPrefix(at, text)
+	})
+}
+
 func TestConsoleDevices(t *testing.T) {
 	t.Parallel()
 	m := newManaged(t)
@@ -72,11 +82,13 @@ iot_registries:
 	c.see("floor = 3")
 	c.see("in the cellar")
 	c.do("form", args{"button": "Add a password", "values": args{"Password": "Another-Horse-22"}})
+	c.focused("Add a password")
 	c.do("form", args{"button": "Add a certificate", "wrong": args{"Certificate": "nonsense"}, "values": args{"Certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newAuthority(t).cert.Raw}))}}, &told)
 	c.see("Certificate ")
 	var asked string
 	c.do("sure", args{"button": "Remove"}, &asked)
 	has(t, asked, "Remove this password?", "disconnected")
+	c.focused("Add a password") // since the button is gone
 
 	// It publishes, and is seen to have.
 	c.do("form", args{"button": "Publish", "wrong": args{"Format": "JSON", "Payload": "{"}, "values": args{"Format": "Hex", "Payload": "7b 7d"}}, &told)
@@ -92,8 +104,10 @@ iot_registries:
 	c.do("sure", args{"button": "Disable"}, &asked)
 	has(t, asked, "disconnected at once")
 	c.see("nobody of it can log in")
+	c.focused("Enable")
 	c.do("press", args{"button": "Enable"})
 	c.see("active")
+	c.focused("Disable")
 
 	// What stands in the file can be seen only.
 	c.do("open", args{"address": "#/devices/factory/lamp"})

@@ -22,7 +22,7 @@ const common = {
 export async function run(scenarios) {
   const [executablePath, url, directory] = process.argv.slice(2);
   const browser = await launch(executablePath);
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', acceptDownloads: true });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', acceptDownloads: true, ignoreHTTPSErrors: true });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const errors = errorsOf(page);
@@ -60,22 +60,33 @@ function tools(page, directory) {
     return (await violations(page)).map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 5).map(n => n.html.slice(0, 200)).join(' | ')}`);
   }
 
+  // painted waits until what was drawn for another size or theme is drawn anew.
+  const painted = () => page.evaluate(() => new Promise(resolve => { requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(resolve))); }));
+
+  const wider = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
   // looks keeps screenshots of what is open at each width, dark and light, and returns what axe finds, and where the page is wider
-  // than its window.
+  // than its window. The last one is that of 1280 px at 200 %, in forced colours.
   async function looks(name) {
     const found = [];
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
       for (const width of widths) {
         await page.setViewportSize({ width, height: width < 800 ? 844 : 900 });
-        await page.evaluate(() => new Promise(resolve => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+        await painted();
         for (const one of await axe()) found.push(`${name} ${width} ${colorScheme}: ${one}`);
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        const over = await wider();
         if (over > 0) found.push(`${name} ${width} ${colorScheme}: the page is ${over} px wider than its window`);
         await shot(`${name}-${width}-${colorScheme}`, { fullPage: true });
       }
     }
-    await page.emulateMedia({ colorScheme: null, reducedMotion: 'reduce' });
+    await page.emulateMedia({ colorScheme: 'dark', forcedColors: 'active', reducedMotion: 'reduce' });
+    await page.setViewportSize({ width: 640, height: 450 });
+    await painted();
+    const over = await wider();
+    if (over > 0) found.push(`${name} at 200 %: the page is ${over} px wider than its window`);
+    await shot(`${name}-forced`, { fullPage: true });
+    await page.emulateMedia({ colorScheme: null, forcedColors: null, reducedMotion: 'reduce' });
     await page.setViewportSize({ width: 1280, height: 900 });
     return found;
   }

@@ -172,7 +172,6 @@ $('route').onchange = e => {
   find.value = '';
   start();
 };
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.wake());
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { tick(); charts.wake(); } });
 start();
 tick();

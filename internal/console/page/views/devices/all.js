@@ -39,9 +39,10 @@ function part(kind, title, empty, { account, go, signal }) {
 }
 
 export function all(view, context) {
-  if (!context.account.may('viewer')) view.append(part(kinds.device, 'Devices', 'Your account may see no single device.', context));
+  const whole = context.account.may('viewer'), none = 'None that your account may see.';
+  if (!whole) view.append(part(kinds.device, 'Devices', none, context));
   view.append(
-    part(kinds.registry, 'Registries', 'There is no registry yet. Devices belong to one: make it first.', context),
-    part(kinds.broker, 'MQTT brokers', 'There is no broker yet. It is for clients that are no devices: they share its topics.', context),
-    el('p', { className: 'muted' }, 'Looking for a device? Open its registry, or see ', el('a', { href: '#/tail', textContent: 'the messages as they come' }), '.'));
+    part(kinds.registry, 'Registries', whole ? 'There is no registry yet. Devices belong to one: make it first.' : none, context),
+    part(kinds.broker, 'MQTT brokers', whole ? 'There is no broker yet. It is for clients that are no devices: they share its topics.' : none, context));
+  if (whole) view.append(el('p', { className: 'muted' }, 'Looking for a device? Open its registry, or see ', el('a', { href: '#/tail', textContent: 'the messages as they come' }), '.'));
 }
