@@ -25,7 +25,7 @@ test('paused, it holds, and counts what passes', () => {
   tail.add(message(1), 1);
   tail.hold(true);
   tail.add(message(2), 2);
-  assert.deepEqual([tail.rows.length, tail.passed], [1, 1]);
+  assert.deepEqual([tail.rows.length, tail.passed, tail.holds('1'), tail.holds('2')], [1, 1, true, false]);
   tail.hold(false);
   tail.add(message(3), 3);
   assert.deepEqual([tail.rows.length, tail.passed], [2, 0]);
