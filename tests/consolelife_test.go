@@ -212,7 +212,7 @@ func TestConsoleOfWhoMaySeeAPart(t *testing.T) {
 	c.see("Messages in")
 	c.do("eval", args{"expression": `location.hash = '#/devices'`})
 	c.see("boiler")
-	c.see("None that your account may see")
+	eventually(t, "what there is none of is said", func() bool { return strings.Count(c.text(), "None that your account may see") == 2 })
 	c.looks("devices-of-a-part")
 	c.do("press", args{"button": "boiler"})
 	c.see("About this device")

@@ -229,6 +229,13 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.do("download", args{"button": "Save as CSV"}, &sheet)
 	has(t, sheet, "created_at,device_id", "boiler")
 
+	// A pause lasts, whatever is looked at meanwhile.
+	c.do("press", args{"button": "Pause"})
+	c.do("eval", args{"expression": `location.hash = '#/triggers'`})
+	c.see("1 trigger")
+	c.do("eval", args{"expression": `location.hash = '#/tail'`})
+	c.do("press", args{"button": "Resume"})
+
 	c.do("fill", args{"label": "Devices, by ID", "text": "another"})
 	c.see("No message was like that yet")
 	c.do("fill", args{"label": "Devices, by ID", "text": "boiler"})

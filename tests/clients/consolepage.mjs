@@ -85,8 +85,8 @@ function tools(page, directory) {
     await painted();
     const over = await wider();
     if (over > 0) found.push(`${name} at 200 %: the page is ${over} px wider than its window`);
-    await shot(`${name}-forced`, { fullPage: true });
-    await page.emulateMedia({ colorScheme: null, forcedColors: null, reducedMotion: 'reduce' });
+    await shot(`${name}-forced`);
+    await page.emulateMedia({ colorScheme: null, forcedColors: 'none', reducedMotion: 'reduce' });
     await page.setViewportSize({ width: 1280, height: 900 });
     return found;
   }

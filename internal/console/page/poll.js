@@ -21,10 +21,12 @@ export async function seen(signal) {
   }
 }
 
-// Pages of the console in one browser tell each other which of them is seen: over plain HTTP they share six connections.
+// Pages of the console in one browser tell each other when they are seen: over plain HTTP they share six connections. Which of two
+// is told first that somebody went from one to the other is not said, so the one that is hidden asks.
 const pages = new BroadcastChannel('iotcast console');
-const tell = () => { if (!document.hidden) pages.postMessage('seen'); };
+const tell = () => pages.postMessage(document.hidden ? 'hidden' : 'seen');
 document.addEventListener('visibilitychange', tell);
+pages.addEventListener('message', ({ data }) => { if (data === 'hidden' && !document.hidden) tell(); });
 tell();
 
 // looking returns a signal that is aborted when nobody looks at this page any more: it has been hidden for a minute, or another
@@ -38,7 +40,7 @@ export function looking(signal) {
     if (document.hidden) timer = setTimeout(leave, UNSEEN);
   };
   document.addEventListener('visibilitychange', change, { signal: until });
-  pages.addEventListener('message', leave, { signal: until });
+  pages.addEventListener('message', ({ data }) => { if (data === 'seen') leave(); }, { signal: until });
   until.addEventListener('abort', () => clearTimeout(timer), { once: true });
   change();
   return until;
