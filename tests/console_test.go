@@ -81,8 +81,19 @@ func (c *consoleBrowser) do(name string, with args, result ...any) {
 // looks keeps screenshots of what is open, and holds it to what axe asks for.
 func (c *consoleBrowser) looks(name string) {
 	c.t.Helper()
+	c.found("looks", name)
+}
+
+// forced does so in forced colours and at 200 %. It is the last thing that a test does.
+func (c *consoleBrowser) forced(name string) {
+	c.t.Helper()
+	c.found("forced", name)
+}
+
+func (c *consoleBrowser) found(scenario, name string) {
+	c.t.Helper()
 	var found []string
-	c.do("looks", args{"name": name}, &found)
+	c.do(scenario, args{"name": name}, &found)
 	for _, one := range found {
 		c.t.Error(one)
 	}
@@ -321,6 +332,7 @@ func TestConsoleOverview(t *testing.T) {
 	m.post("/triggers/v1/triggers/telemetry:resume", "{}")
 	c.do("wrong-finding", nil)
 	c.looks("overview-wrong")
+	c.forced("overview")
 }
 
 // What a trigger has lost is there to be read, and to be published again.
@@ -343,4 +355,5 @@ func TestConsoleLosses(t *testing.T) {
 	c.looks("trigger-losses")
 	c.do("press", args{"button": "Publish again"})
 	c.do("confirm", args{"button": "Publish", "see": "Published."})
+	c.forced("trigger")
 }

@@ -130,6 +130,9 @@ iot_registries:
 	c.do("form", args{"button": "New broker", "values": args{"Name": "hall", "Password": "Correct-Horse-3"}})
 	c.see("About this broker")
 	c.looks("broker")
+	c.do("open", args{"address": "#/devices/home"})
+	c.see("This registry has no devices yet")
+	c.forced("registry")
 }
 
 func TestConsoleConnections(t *testing.T) {
@@ -173,6 +176,7 @@ func TestConsoleConnections(t *testing.T) {
 	c.see("Disconnected.")
 	c.do("open", args{"address": "#/connections"})
 	c.do("count", args{"text": "1 connection"})
+	c.forced("connections")
 }
 
 // Who may only look is offered nothing that is refused.
@@ -247,6 +251,7 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.do("open", args{"address": "#/devices/home/boiler"})
 	c.see("temperature")
 	c.looks("device-live")
+	c.forced("device")
 }
 
 // What goes wrong on the way is said, with what to do about it: nobody is connected, or no trigger reads the topic.
@@ -264,6 +269,7 @@ func TestConsoleMessageThatIsLost(t *testing.T) {
 	c.do("fill", args{"label": "Topic", "text": "$devices/boiler/state"})
 	c.do("press", args{"button": "Publish and follow"})
 	c.see("no trigger has received it")
+	c.forced("message")
 }
 
 // Connections, and what can be done to them, are in reach of the keyboard alone; a dialog gives the focus back.

@@ -15,6 +15,7 @@ const common = {
     return page.evaluate(() => document.title);
   },
   looks: ({ looks, args }) => looks(args.name),
+  forced: ({ forced, args }) => forced(args.name),
   async shot({ shot, args }) { await shot(args.name); },
   text: ({ page }) => page.locator('#view').innerText(),
 };
@@ -66,7 +67,7 @@ function tools(page, directory) {
   const wider = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
   // looks keeps screenshots of what is open at each width, dark and light, and returns what axe finds, and where the page is wider
-  // than its window. The last one is that of 1280 px at 200 %, in forced colours.
+  // than its window.
   async function looks(name) {
     const found = [];
     for (const colorScheme of ['light', 'dark']) {
@@ -80,15 +81,19 @@ function tools(page, directory) {
         await shot(`${name}-${width}-${colorScheme}`, { fullPage: true });
       }
     }
-    await page.emulateMedia({ colorScheme: 'dark', forcedColors: 'active', reducedMotion: 'reduce' });
-    await page.setViewportSize({ width: 640, height: 450 });
-    await painted();
-    const over = await wider();
-    if (over > 0) found.push(`${name} at 200 %: the page is ${over} px wider than its window`);
-    await shot(`${name}-forced`);
-    await page.emulateMedia({ colorScheme: null, forcedColors: 'none', reducedMotion: 'reduce' });
+    await page.emulateMedia({ colorScheme: null, reducedMotion: 'reduce' });
     await page.setViewportSize({ width: 1280, height: 900 });
     return found;
   }
-  return { shot, login, axe, looks };
+  // forced does so for 1280 px at 200 %, in forced colours. It is for the end: what this Chromium paints behind a page stays like that.
+  async function forced(name) {
+    await page.emulateMedia({ colorScheme: 'dark', forcedColors: 'active', reducedMotion: 'reduce' });
+    await page.setViewportSize({ width: 640, height: 450 });
+    await painted();
+    const found = (await axe()).map(one => `${name} in forced colours: ${one}`), over = await wider();
+    if (over > 0) found.push(`${name} at 200 %: the page is ${over} px wider than its window`);
+    await shot(`${name}-forced`, { fullPage: true });
+    return found;
+  }
+  return { shot, login, axe, looks, forced };
 }
