@@ -142,9 +142,9 @@ func TestConsoleLogin(t *testing.T) {
 
 	var told []string
 	c.do("wrong", args{"tokens": []string{
-		"nonsense", tokenOf(t, "admin", -time.Hour),
+		" ", "nonsense", tokenOf(t, "admin", -time.Hour),
 	}}, &told)
-	if !strings.Contains(told[0], "not accepted") || !strings.Contains(told[1], "expired") {
+	if told[0] != "Paste a token first." || !strings.Contains(told[1], "not accepted") || !strings.Contains(told[2], "expired") {
 		t.Errorf("it says %q", told)
 	}
 	c.looks("login")
