@@ -4,10 +4,11 @@ const UNSEEN = 60_000; // ms that a page may be hidden, until it is taken for on
 
 // each does something at once and then each so many milliseconds, but not while the page is hidden, until the signal.
 export async function each(ms, signal, work) {
-  while (!signal.aborted) {
-    if (!document.hidden) await work();
-    await once(signal, done => { const timer = setTimeout(done, ms); return () => clearTimeout(timer); });
+  for (;;) {
     await seen(signal);
+    if (signal.aborted) return;
+    await work();
+    await once(signal, done => { const timer = setTimeout(done, ms); return () => clearTimeout(timer); });
   }
 }
 
@@ -30,7 +31,7 @@ pages.addEventListener('message', ({ data }) => { if (data === 'hidden' && !docu
 tell();
 
 // looking returns a signal that is aborted when nobody looks at this page any more: it has been hidden for a minute, or another
-// page of the console is seen instead; and by the signal that is given, until which it looks.
+// page of the console is seen instead. It is aborted with the signal that is given, too.
 export function looking(signal) {
   const away = new AbortController(), until = AbortSignal.any([signal, away.signal]);
   let timer;

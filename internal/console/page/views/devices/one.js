@@ -71,19 +71,21 @@ export function thing(view, { account, go, signal }, kind, id, onThing) {
     return change;
   }
 
-  let secrets, changes;
+  let secrets, changes, known = false; // known: the secrets are there
   async function load(changed) {
     try {
       it = await get(`${pathOf(kind, id)}${kind.aliases ? '?deviceView=FULL' : ''}`, { signal });
       const change = offer();
       draw();
-      if (changed || changes !== change) {
-        if (changes !== change) {
-          changes = change;
-          secrets = credentials(kind, id, { change, doing, signal });
-          secret.replaceChildren(secrets.element);
-        }
+      if (changes !== change) {
+        changes = change;
+        secrets = credentials(kind, id, { change, doing, signal });
+        secret.replaceChildren(secrets.element);
+        known = false;
+      }
+      if (changed || !known) {
         await secrets.load();
+        known = true;
       }
       said.well();
       onThing?.(it);

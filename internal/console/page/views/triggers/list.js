@@ -44,8 +44,8 @@ export async function list(view, { account, go, signal }) {
     some.hidden = !none.hidden;
     grid.update(triggers.filter(trigger => !text || [trigger.name, trigger.id, trigger.description, source(trigger), topic(trigger), target(trigger)].some(one => one?.toLowerCase().includes(text))));
   }
-  const some = el('div', { className: 'card' }, el('div', { className: 'bar' }, heading, search, make), said.element, grid.element);
-  view.append(none, some);
+  const some = el('div', { className: 'card' }, el('div', { className: 'bar' }, heading, search, make), grid.element);
+  view.append(said.element, none, some);
   live.subscribe(latest => {
     samples = latest.samples;
     now = samples.at(-1)?.triggers ?? {};
