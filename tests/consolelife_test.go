@@ -176,10 +176,8 @@ func TestConsoleOverviewOfStreamsAndOthers(t *testing.T) {
 	if all := c.expression(`[...document.querySelectorAll('tbody th')].map(th => th.textContent).join()`); strings.Count(all, "all others, together") != 2 {
 		t.Errorf("the rows are %s", all)
 	}
-	c.looks("overview-others")
 	c.do("press", args{"button": "by_file"})
 	c.see("by_file is a stream, but no trigger")
-	c.looks("trigger-of-a-file")
 }
 
 // Whose role holds on some resources only is offered the views of those, and nothing of the others.
@@ -207,13 +205,11 @@ func TestConsoleOfWhoMaySeeAPart(t *testing.T) {
 	if views := c.expression(`[...document.querySelectorAll('#nav a')].map(a => a.textContent).join()`); views != "Triggers,Connections,Devices" {
 		t.Errorf("it offers %s", views)
 	}
-	c.looks("triggers-of-a-part")
 	c.do("press", args{"button": "telemetry"})
 	c.see("Messages in")
 	c.do("eval", args{"expression": `location.hash = '#/devices'`})
 	c.see("boiler")
 	eventually(t, "what there is none of is said", func() bool { return strings.Count(c.text(), "None that your account may see") == 2 })
-	c.looks("devices-of-a-part")
 	c.do("press", args{"button": "boiler"})
 	c.see("About this device")
 }
