@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -275,6 +276,7 @@ func tlsFront(t *testing.T, addr string) string {
 	t.Helper()
 	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr}))
 	front.EnableHTTP2 = true
+	front.Config.ErrorLog = log.New(io.Discard, "", 0) // browsers try a certificate that they do not know, and then trust it
 	front.StartTLS()
 	t.Cleanup(front.Close)
 	return front.Listener.Addr().String()
