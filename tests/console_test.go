@@ -27,11 +27,16 @@ type args map[string]any
 
 func openConsole(t *testing.T, scenarios string, m *managed) *consoleBrowser {
 	t.Helper()
+	return openConsoleAt(t, scenarios, "http://"+m.api+"/")
+}
+
+func openConsoleAt(t *testing.T, scenarios, url string) *consoleBrowser {
+	t.Helper()
 	dir := filepath.Dir(screenshot)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, stdin, out := converse(t, "console", exec.Command(toolPath("node"), "clients/"+scenarios, toolPath("chromium"), "http://"+m.api+"/", dir))
+	_, stdin, out := converse(t, "console", exec.Command(toolPath("node"), "clients/"+scenarios, toolPath("chromium"), url, dir))
 	return &consoleBrowser{t: t, stdin: stdin, out: bufio.NewReader(out)}
 }
 
@@ -76,8 +81,19 @@ func (c *consoleBrowser) do(name string, with args, result ...any) {
 // looks keeps screenshots of what is open, and holds it to what axe asks for.
 func (c *consoleBrowser) looks(name string) {
 	c.t.Helper()
+	c.found("looks", name)
+}
+
+// forced does so in forced colours and at 200 %. It is the last thing that a test does.
+func (c *consoleBrowser) forced(name string) {
+	c.t.Helper()
+	c.found("forced", name)
+}
+
+func (c *consoleBrowser) found(scenario, name string) {
+	c.t.Helper()
 	var found []string
-	c.do("looks", args{"name": name}, &found)
+	c.do(scenario, args{"name": name}, &found)
 	for _, one := range found {
 		c.t.Error(one)
 	}
@@ -126,9 +142,9 @@ func TestConsoleLogin(t *testing.T) {
 
 	var told []string
 	c.do("wrong", args{"tokens": []string{
-		"nonsense", tokenOf(t, "admin", -time.Hour),
+		" ", "nonsense", tokenOf(t, "admin", -time.Hour),
 	}}, &told)
-	if !strings.Contains(told[0], "not accepted") || !strings.Contains(told[1], "expired") {
+	if told[0] != "Paste a token first." || !strings.Contains(told[1], "not accepted") || !strings.Contains(told[2], "expired") {
 		t.Errorf("it says %q", told)
 	}
 	c.looks("login")
@@ -316,6 +332,7 @@ func TestConsoleOverview(t *testing.T) {
 	m.post("/triggers/v1/triggers/telemetry:resume", "{}")
 	c.do("wrong-finding", nil)
 	c.looks("overview-wrong")
+	c.forced("overview")
 }
 
 // What a trigger has lost is there to be read, and to be published again.
@@ -338,4 +355,5 @@ func TestConsoleLosses(t *testing.T) {
 	c.looks("trigger-losses")
 	c.do("press", args{"button": "Publish again"})
 	c.do("confirm", args{"button": "Publish", "see": "Published."})
+	c.forced("trigger")
 }

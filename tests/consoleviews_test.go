@@ -33,6 +33,16 @@ func (c *consoleBrowser) buttons() (all []string) {
 	return all
 }
 
+// focused waits until the focus is at what begins with a text.
+func (c *consoleBrowser) focused(text string) {
+	c.t.Helper()
+	eventually(c.t, "the focus is at "+text, func() bool {
+		var at string
+		c.do("focus", nil, &at)
+		return strings.HasPrefix(at, text)
+	})
+}
+
 func TestConsoleDevices(t *testing.T) {
 	t.Parallel()
 	m := newManaged(t)
@@ -72,11 +82,13 @@ iot_registries:
 	c.see("floor = 3")
 	c.see("in the cellar")
 	c.do("form", args{"button": "Add a password", "values": args{"Password": "Another-Horse-22"}})
+	c.focused("Add a password")
 	c.do("form", args{"button": "Add a certificate", "wrong": args{"Certificate": "nonsense"}, "values": args{"Certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newAuthority(t).cert.Raw}))}}, &told)
 	c.see("Certificate ")
 	var asked string
 	c.do("sure", args{"button": "Remove"}, &asked)
 	has(t, asked, "Remove this password?", "disconnected")
+	c.focused("Add a password") // since the button is gone
 
 	// It publishes, and is seen to have.
 	c.do("form", args{"button": "Publish", "wrong": args{"Format": "JSON", "Payload": "{"}, "values": args{"Format": "Hex", "Payload": "7b 7d"}}, &told)
@@ -92,8 +104,10 @@ iot_registries:
 	c.do("sure", args{"button": "Disable"}, &asked)
 	has(t, asked, "disconnected at once")
 	c.see("nobody of it can log in")
+	c.focused("Enable")
 	c.do("press", args{"button": "Enable"})
 	c.see("active")
+	c.focused("Disable")
 
 	// What stands in the file can be seen only.
 	c.do("open", args{"address": "#/devices/factory/lamp"})
@@ -116,6 +130,9 @@ iot_registries:
 	c.do("form", args{"button": "New broker", "values": args{"Name": "hall", "Password": "Correct-Horse-3"}})
 	c.see("About this broker")
 	c.looks("broker")
+	c.do("open", args{"address": "#/devices/home"})
+	c.see("This registry has no devices yet")
+	c.forced("registry")
 }
 
 func TestConsoleConnections(t *testing.T) {
@@ -159,6 +176,7 @@ func TestConsoleConnections(t *testing.T) {
 	c.see("Disconnected.")
 	c.do("open", args{"address": "#/connections"})
 	c.do("count", args{"text": "1 connection"})
+	c.forced("connections")
 }
 
 // Who may only look is offered nothing that is refused.
@@ -215,6 +233,13 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.do("download", args{"button": "Save as CSV"}, &sheet)
 	has(t, sheet, "created_at,device_id", "boiler")
 
+	// A pause lasts, whatever is looked at meanwhile.
+	c.do("press", args{"button": "Pause"})
+	c.do("eval", args{"expression": `location.hash = '#/triggers'`})
+	c.see("1 trigger")
+	c.do("eval", args{"expression": `location.hash = '#/tail'`})
+	c.do("press", args{"button": "Resume"})
+
 	c.do("fill", args{"label": "Devices, by ID", "text": "another"})
 	c.see("No message was like that yet")
 	c.do("fill", args{"label": "Devices, by ID", "text": "boiler"})
@@ -226,6 +251,7 @@ func TestConsoleTailAndMessage(t *testing.T) {
 	c.do("open", args{"address": "#/devices/home/boiler"})
 	c.see("temperature")
 	c.looks("device-live")
+	c.forced("device")
 }
 
 // What goes wrong on the way is said, with what to do about it: nobody is connected, or no trigger reads the topic.
@@ -243,6 +269,7 @@ func TestConsoleMessageThatIsLost(t *testing.T) {
 	c.do("fill", args{"label": "Topic", "text": "$devices/boiler/state"})
 	c.do("press", args{"button": "Publish and follow"})
 	c.see("no trigger has received it")
+	c.forced("message")
 }
 
 // Connections, and what can be done to them, are in reach of the keyboard alone; a dialog gives the focus back.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -223,6 +224,8 @@ func TestViewerAsksForToken(t *testing.T) {
 				p.do("press", "Enter")
 			}
 			heading("needs a token")
+			give("  ")
+			p.wait(`!document.querySelector('#lacks').hidden && document.activeElement.id === 'secret'`)
 			p.inOrder()
 			p.do("shot", "viewer-token-"+name)
 			give("nonsense")
@@ -265,6 +268,54 @@ func TestViewerBehindProxy(t *testing.T) {
 	b.publish(1, onDevice("oven", `{"temperature":2}`))
 	n.Mend()
 	p.wait(isLive + ` && document.body.dataset.messages === '2' && document.body.dataset.gaps === '0'`)
+	p.inOrder()
+}
+
+// tlsFront is a proxy that ends TLS before an address, with HTTP/2 for all but WebSockets, and returns its address.
+func tlsFront(t *testing.T, addr string) string {
+	t.Helper()
+	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr}))
+	front.EnableHTTP2 = true
+	front.Config.ErrorLog = log.New(io.Discard, "", 0) // browsers try a certificate that they do not know, and then trust it
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	return front.Listener.Addr().String()
+}
+
+// Behind a proxy that ends TLS the page connects by wss, which its policy allows as it does what is its own.
+func TestViewerBehindTLS(t *testing.T) {
+	t.Parallel()
+	b := startMosquitto(t)
+	cast := newIotcast(t)
+	cast.launchWithHistory("max_messages: 1000", trigger(b, "registry_id: plant", ""), "viewer: /")
+	p := openBrowser(t, "https://"+tlsFront(t, cast.gateway)+"/?path=/telemetry")
+	p.wait(isLive)
+	b.publish(1, onDevice("oven", `{"temperature":1}`))
+	p.wait(`document.body.dataset.messages === '1'`)
+	p.inOrder()
+}
+
+// What the notice says is said to who does not see it, and once.
+func TestViewerSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	b := startMosquitto(t)
+	cast := newIotcast(t)
+	cast.launchWithHistory("max_messages: 1000", trigger(b, "registry_id: plant", ""), "viewer: /")
+	n := startProxy(t, cast.gateway)
+	p := openBrowser(t, "http://"+n.Addr()+"/?path=/telemetry")
+	p.wait(isLive)
+	p.do("eval", `{
+		globalThis.said_ = [];
+		new MutationObserver(() => globalThis.said_.push(document.querySelector('[role=status].sr').textContent))
+			.observe(document.querySelector('[role=status].sr'), { childList: true, characterData: true, subtree: true });
+	}`)
+	n.Cut()
+	p.wait(`document.body.dataset.state === 'reconnecting' && /^No connection/.test(globalThis.said_.at(-1))`)
+	n.Mend()
+	p.wait(isLive + ` && /^Messages may be missing/.test(globalThis.said_.at(-1))`) // none had come before
+	if all := p.text(`JSON.stringify(globalThis.said_)`); strings.Count(all, "No connection") > 2 {
+		t.Errorf("it said %s", all)
+	}
 	p.inOrder()
 }
 

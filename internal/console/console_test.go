@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"compress/gzip"
+	"os/exec"
 	"testing"
 )
 
@@ -22,5 +23,13 @@ func TestBudget(t *testing.T) {
 	}
 	if packed.Len() > limit {
 		t.Errorf("the page is %d bytes compressed, and may be %d", packed.Len(), limit)
+	}
+}
+
+// TestModules runs the tests of modules that need no browser.
+func TestModules(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "page/views/message/ways.test.js").CombinedOutput()
+	if err != nil {
+		t.Fatalf("node --test: %v\n%s", err, out)
 	}
 }

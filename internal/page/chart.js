@@ -17,7 +17,13 @@ function colours() {
   if (forced.matches) Object.assign(theme, { ink: 'CanvasText', muted: 'CanvasText', grid: 'GrayText', card: 'Canvas', warn: 'Highlight' });
   return theme;
 }
-for (const query of [forced, matchMedia('(prefers-color-scheme: dark)')]) query.addEventListener('change', () => { theme = undefined; });
+const redraws = new Set(); // of all charts
+for (const query of [forced, matchMedia('(prefers-color-scheme: dark)')]) {
+  query.addEventListener('change', () => {
+    theme = undefined;
+    for (const redraw of redraws) redraw();
+  });
+}
 
 function ticks(lo, hi, n) {
   const raw = (hi - lo) / n, mag = 10 ** Math.floor(Math.log10(raw)), nice = [1, 2, 2.5, 5, 10].find(m => m * mag >= raw * .999), step = nice * mag;
@@ -60,9 +66,11 @@ export function chart({ label, unit = '', window: width = 60_000, clock = Date.n
   const later = () => { frame ||= requestAnimationFrame(() => { frame = 0; draw(true); }); };
   const sizes = new ResizeObserver(([{ contentRect }]) => { size.w = contentRect.width; size.h = contentRect.height; later(); });
   const sight = new IntersectionObserver(list => { visible = list.at(-1).isIntersecting; if (visible) later(); });
+  redraws.add(later);
   sizes.observe(canvas);
   sight.observe(canvas);
   function dispose() {
+    redraws.delete(later);
     sizes.disconnect();
     sight.disconnect();
     cancelAnimationFrame(frame);
@@ -160,7 +168,9 @@ export function chart({ label, unit = '', window: width = 60_000, clock = Date.n
       ctx.textAlign = i === 4 ? 'left' : 'center';
       ctx.fillText(i ? `−${span(width * i / 4)}` : 'now', i === 4 ? x - 2 : x, h - 10);
     }
+    ctx.globalAlpha = forced.matches ? .3 : 1;
     ctx.stroke();
+    ctx.globalAlpha = 1;
 
     // Lines, above what is missing of them.
     ctx.save();

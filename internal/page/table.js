@@ -7,11 +7,11 @@ const MORE = 8; // rows above and below
 // table makes one. Columns are { id, title, text(item), compare?(a, b), width?, number?, cell?(item, td) }: text is what the
 // cell says, cell fills it otherwise, and is called again with each update; compare makes the column one to sort by. The first
 // column heads the row. Key names an item for as long as it lives. Open, if it is given, is called with an item that was
-// chosen. Empty is what stands there without items.
+// chosen, and opens(item) tells whether there is anything to open. Empty is what stands there without items.
 //
 // It returns { element, update(items), items, sort: { column, down } }. Update takes the items anew, which may be the same ones
 // with other values; it keeps their order unless a column to sort by was chosen.
-export function table({ label, columns, key, open, empty = 'Nothing yet.', sort = { column: '', down: false } }) {
+export function table({ label, columns, key, open, opens = () => true, empty = 'Nothing yet.', sort = { column: '', down: false } }) {
   const heads = el('tr', { ariaRowIndex: '1' }), body = el('tbody'), none = el('p', { className: 'none', textContent: empty });
   const above = el('tr', { ariaHidden: 'true' }, el('td', { colSpan: columns.length })), below = above.cloneNode(true);
   above.className = below.className = 'gap';
@@ -49,7 +49,7 @@ export function table({ label, columns, key, open, empty = 'Nothing yet.', sort 
     if (!row) {
       const cells = columns.map((column, i) => el(i ? 'td' : 'th', i ? { className: column.number ? 'number' : '' } : { scope: 'row' }));
       row = { tr: el('tr', {}, ...cells), cells };
-      if (open) {
+      if (open && opens(item)) {
         const link = el('button', { className: 'plain open', onclick: () => open(row.item) });
         cells[0].append(link);
         row.head = link;

@@ -5,10 +5,11 @@ import { table } from './table.js';
 import { kindOf, nameOf, payloadText, topicOf } from './values.js';
 
 const BYTES = 16 << 20; // of payloads that a tail keeps at most
+const SLICE = 8; // ms of reading payloads, after which the page may draw
 
 // Tail keeps the newest messages, whatever is looked for. Paused, it takes none, and counts those that pass.
 export class Tail {
-  #kept = []; #bytes = 0; #number = 0;
+  #kept = []; #bytes = 0; #number = 0; #held;
   paused = false;
   passed = 0; // while paused
   skipped = 0; // that the server left out
@@ -32,6 +33,13 @@ export class Tail {
   hold(paused) {
     this.paused = paused;
     this.passed = 0;
+    this.#held = undefined;
+  }
+
+  // holds tells whether a message is among those that a pause keeps, by its event ID.
+  holds(id) {
+    this.#held ??= new Set(this.#kept.map(row => row.message?.event_metadata?.event_id));
+    return this.#held.has(id);
   }
 
   clear() {
@@ -40,13 +48,19 @@ export class Tail {
   }
 }
 
+// lengthOf is that of the payload as it came: base64, or JSON.
+function lengthOf(message) {
+  const { payload, payload_base64: other } = message?.details ?? {}, text = other ?? payload;
+  return (typeof text === 'string' ? text : JSON.stringify(text) ?? '').length;
+}
+
 // Row reads the payload of a message when it is first asked for: most are never looked at.
 class Row {
   #text; #search;
   constructor(id, message, at) {
-    Object.assign(this, { id, message, at, name: nameOf(message), kind: kindOf(message), topic: topicOf(message), stream: message?.stream });
+    Object.assign(this, { id, message, at, name: nameOf(message), kind: kindOf(message), topic: topicOf(message), stream: message?.stream, bytes: 500 + 2 * lengthOf(message) });
   }
-  get bytes() { return 500 + 2 * (this.message?.details?.payload?.length ?? 200); }
+  get read() { return this.#text !== undefined; }
   get text() { return this.#text ??= payloadText(this.message); }
   get search() { return this.#search ??= `${this.name}\n${this.topic}\n${this.message?.details?.registry_id ?? ''}\n${this.text.slice(0, 4000)}`.toLowerCase(); }
 }
@@ -95,17 +109,22 @@ export function tailView(tail, { label = 'Messages', onPick, pick = () => true, 
   // Who has scrolled down reads: what comes goes on top, and the rows stay where they are.
   function update() {
     const q = own ? filter.value.trim().toLowerCase() : '', view = grid.element, first = shown[0];
+    const until = performance.now() + SLICE;
     shown = [];
-    for (let i = tail.rows.length - 1; i >= 0; i--) {
-      const row = tail.rows[i];
+    for (let i = tail.rows.length - 1, began = false; i >= 0; i--) {
+      const row = tail.rows[i], { read } = row;
       if (pick(row) && (!q || row.search.includes(q))) shown.push(row);
+      began ||= read !== row.read;
+      if (began && performance.now() > until) { // the rest when the page has moved on
+        requestAnimationFrame(update);
+        break;
+      }
     }
     const reading = view.scrollTop > 20 && first;
     const above = reading ? shown.findIndex(row => row.id <= first.id) : 0;
     grid.update(shown);
     if (reading && above > 0) view.scrollTop += above * 40;
     set(pause, tail.paused ? tail.passed ? `Resume · ${count(tail.passed)} passed` : 'Resume' : 'Pause');
-    pause.ariaPressed = String(tail.paused);
     set(said, `${count(shown.length)} of ${count(tail.rows.length)}${tail.skipped ? ` · ${count(tail.skipped)} skipped` : ''}`);
     for (const button of [take, lines, sheet]) button.disabled = !shown.length;
   }

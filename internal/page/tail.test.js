@@ -15,6 +15,9 @@ test('a tail is bounded by messages and by bytes', () => {
   const large = new Tail(100_000), payload = 'x'.repeat(100_000);
   for (let i = 0; i < 300; i++) large.add(message(i, payload), i);
   assert.ok(large.rows.length < 80, large.rows.length);
+  const json = new Tail(100_000);
+  for (let i = 0; i < 300; i++) json.add(messageOf({ details: { device_id: 'd', payload: { values: Array(50_000).fill(1) } } }), i);
+  assert.ok(json.rows.length < 80, json.rows.length);
 });
 
 test('paused, it holds, and counts what passes', () => {
@@ -22,7 +25,7 @@ test('paused, it holds, and counts what passes', () => {
   tail.add(message(1), 1);
   tail.hold(true);
   tail.add(message(2), 2);
-  assert.deepEqual([tail.rows.length, tail.passed], [1, 1]);
+  assert.deepEqual([tail.rows.length, tail.passed, tail.holds('1'), tail.holds('2')], [1, 1, true, false]);
   tail.hold(false);
   tail.add(message(3), 3);
   assert.deepEqual([tail.rows.length, tail.passed], [2, 0]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { slots } from './colours.js';
 import { Line } from './line.js';
-import { Timeline } from './timeline.js';
+import { inOrder, Timeline } from './timeline.js';
 
 const iso = ms => new Date(ms).toISOString();
 const T = Date.parse('2026-01-01T00:00:00Z');
@@ -33,6 +33,12 @@ test('a step of the clock of ten minutes empties nothing', () => {
     const place = timeline.place(iso(T + 1000 + step), T + 1000, true);
     assert.equal(place, T + 1000);
   }
+});
+
+test('a clock that is set back leaves no time twice', () => {
+  const at = [0, 5, 10, 4, 9].map(at => ({ at, n: at }));
+  assert.deepEqual(inOrder(at, 5), [{ at: -11, n: 0 }, { at: -6, n: 5 }, { at: -1, n: 10 }, { at: 4, n: 4 }, { at: 9, n: 9 }]);
+  assert.deepEqual(inOrder([], 5), []);
 });
 
 test('colours belong to names', () => {

@@ -22,3 +22,13 @@ export class Timeline {
     return at - (lag - this.#offset);
   }
 }
+
+// inOrder has times that were taken one after the other, each { at }, go up: where a clock was set back, what was before moves
+// back with it, so that it stands apart by a period. What is newest stays.
+export function inOrder(all, period) {
+  const ordered = [...all];
+  for (let i = ordered.length - 2; i >= 0; i--) {
+    if (ordered[i].at >= ordered[i + 1].at) ordered[i] = { ...ordered[i], at: ordered[i + 1].at - period };
+  }
+  return ordered;
+}

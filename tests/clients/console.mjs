@@ -129,7 +129,7 @@ await run({
 
   async 'wrong-finding'({ page }) { await page.locator('.finding.error, .finding.warning').first().waitFor({ timeout: 60_000 }); },
 
-  async buttons({ page }) { return main(page).locator('button, a.button').allTextContents(); },
+  async buttons({ page }) { return main(page).locator('button:visible, a.button:visible').allTextContents(); },
 
   async away({ page }) { await page.getByText('iotcast does not answer, trying again').waitFor(); },
   async back({ page }) { await page.locator('#away').waitFor({ state: 'hidden' }); },

@@ -1,10 +1,46 @@
-// What tests/consoleviews_test.go does in the console.
+// What tests/consoleviews_test.go and tests/consolelife_test.go do in the console.
 import { run } from './consolepage.mjs';
 
 const main = page => page.locator('#view');
 const dialog = page => page.locator('dialog');
 
+// hide has a page think that nobody sees it, or that somebody does: no headless browser hides one by itself.
+const hide = (page, hidden) => page.evaluate(hidden => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, hidden);
+const tabs = []; // of the scenario that has the name
+
 await run({
+  // tabs opens the tail in so many tabs, one after the other, each of which hides those before.
+  async tabs({ context, url, args }) {
+    for (let i = 0; i < args.tabs; i++) {
+      if (i) await hide(tabs.at(-1), true);
+      tabs.push(await context.newPage());
+      await tabs.at(-1).goto(`${url}#/tail`);
+      await tabs.at(-1).getByText('No message yet').waitFor();
+    }
+  },
+  // shows shows a tab, hides the others, and waits until it has a text.
+  async shows({ args }) {
+    for (const tab of tabs) await hide(tab, tab !== tabs[args.tab]);
+    await tabs[args.tab].getByText(args.text).first().waitFor();
+  },
+  async tabText({ args }) { return tabs[args.tab].locator('#view').innerText(); },
+
+  // answer has the page get an answer of the test's own, by what is in its address; without a body, none ever. Then it is
+  // asked for as always.
+  async answer({ page, args }) {
+    await page.route(url => url.href.includes(args.to), route => args.body === undefined ? undefined
+      : route.fulfill({ status: args.status ?? 200, contentType: args.type ?? 'application/json', body: args.body }));
+  },
+  async asAlways({ page }) { await page.unrouteAll(); },
+  // later has the clocks of the page go on at once, by so many seconds: they are those of clock, which is before the page is opened.
+  async clock({ page }) { await page.clock.install(); },
+  async later({ page, args }) { await page.clock.fastForward(args.seconds * 1000); },
+  async focus({ page }) { return page.evaluate(() => document.activeElement.textContent); },
+  async eval({ page, args }) { return page.evaluate(args.expression); },
+
   async hash({ page }) { return page.evaluate(() => location.hash); },
   async buttons({ page }) { return main(page).getByRole('button').allTextContents(); },
 

@@ -8,7 +8,7 @@ import { errorsOf, launch, violations } from './browser.mjs';
 
 const [executablePath, directory] = process.argv.slice(2);
 const browser = await launch(executablePath);
-const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, bypassCSP: false, acceptDownloads: true });
+const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, bypassCSP: false, acceptDownloads: true, ignoreHTTPSErrors: true });
 const page = await context.newPage();
 const errors = errorsOf(page);
 

@@ -1,5 +1,5 @@
 // Small pieces that the views about things are made of.
-import { el, set } from '../../page/dom.js';
+import { el, say, set } from '../../page/dom.js';
 import { ago } from '../../page/format.js';
 
 // facts is a list of names and what they have: entries are [name, text or element]; those without either are left out.
@@ -21,22 +21,40 @@ export function crumbs(...steps) {
   ]));
 }
 
-// before says how long ago something was.
-export function before(at) {
-  const ms = Date.now() - at;
+// before says how long ago something was, by the clock that it is a time of.
+export function before(at, now = Date.now()) {
+  const ms = now - at;
   return ms < 1500 ? 'just now' : `${ago(ms)} ago`;
 }
 
 export const button = (textContent, onclick, className = '') => el('button', { type: 'button', textContent, onclick, className });
 
-// notice is a line that says what is wrong, or nothing.
+// notice is a line that says something, or nothing: { element, say(text), fail(text), well() }. What fail said stands there until
+// all is well again. Where two notices say the same, a screen reader says it once.
 export function notice() {
-  const element = el('p', { className: 'notice', role: 'status', hidden: true });
+  const element = el('p', { className: 'notice', hidden: true });
+  let failing = false;
+  function show(text) {
+    set(element, text ?? '');
+    element.hidden = !text;
+    if (text) say(text);
+  }
   return {
     element,
     say(text) {
-      set(element, text ?? '');
-      element.hidden = !text;
+      failing = false;
+      show(text);
+    },
+    fail(text) {
+      failing = true;
+      show(text);
+    },
+    well() {
+      if (failing) {
+        show('');
+        say('');
+      }
+      failing = false;
     },
   };
 }

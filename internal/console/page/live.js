@@ -1,6 +1,7 @@
 // What GET /console/overview tells, for as long as somebody is logged in: the last hour, and what is wrong. Views take it from
 // here, so that there is one stream, whichever is open.
 import { follow } from './api.js';
+import { inOrder } from '../../page/timeline.js';
 
 const HOUR = 3_600_000;
 
@@ -16,19 +17,23 @@ export function start() {
   stop();
   running = new AbortController();
   const { signal } = running;
+  let anew = true;
   follow('/console/overview', {
     signal,
     onState(state, error) {
+      anew ||= state === 'live';
       latest = { ...latest, state, error };
       tell();
     },
     onData(event) {
       const came = (event.samples ?? []).map(sample => ({ ...sample, at: Date.parse(sample.at) }));
       const first = came[0]?.at ?? Infinity;
-      const samples = latest.samples.filter(sample => sample.at < first).concat(came); // the first of a stream has the hour again
+      const kept = latest.samples.filter(sample => sample.at < first || !anew); // the first of a stream has the hour again
+      anew = false;
+      const period = event.period_seconds ?? latest.period, samples = inOrder(kept.concat(came), 1000 * period);
       const from = (samples.at(-1)?.at ?? 0) - HOUR;
       latest = {
-        ...latest, period: event.period_seconds ?? latest.period, samples: samples.filter(sample => sample.at > from),
+        ...latest, period, samples: samples.filter(sample => sample.at > from),
         findings: event.findings ?? [], process: event.process ?? latest.process,
       };
       tell();

@@ -2,6 +2,7 @@
 //
 //   export const title = 'Triggers'
 //   export const needs = 'viewer'          // the role without which it is not offered; absent: none
+//   export const partly = true             // it is offered, too, where the role holds on some resources only
 //   export function open(view, { rest, query, account, go, signal }) { … }
 //
 // Open fills the element view. Rest are the parts of the address behind the view's name, query its parameters, go changes the
@@ -20,14 +21,18 @@ import * as message from './views/message.js';
 const views = { overview, triggers, connections, devices, tail, message };
 
 // Account is who calls, and what they may: { account, tokens, roles: [], restricted: { role: [resource…] } }. may('editor')
-// tells whether a role holds on everything, may('editor', 'home') whether on a resource.
+// tells whether a role holds on everything, may('editor', 'home') whether on a resource, and on('editor') are the resources on
+// which alone it holds.
 let account;
 
 function allowed(answer) {
-  const may = (role, ...resources) => !answer.tokens || answer.roles.includes(role) ||
-    (answer.restricted?.[role] ?? []).some(id => resources.includes(id));
-  return { ...answer, may };
+  const on = role => answer.restricted?.[role] ?? [];
+  const may = (role, ...resources) => !answer.tokens || answer.roles.includes(role) || on(role).some(id => resources.includes(id));
+  return { ...answer, may, on };
 }
+
+const offered = view => !view.needs || account.may(view.needs) || view.partly && account.on(view.needs).length > 0;
+const firstOffered = () => Object.keys(views).find(name => offered(views[name])); // connections takes no role
 
 let left = new AbortController(), unanswered = false; // the view could not be opened, since iotcast did not answer
 
@@ -40,12 +45,12 @@ async function show() {
   if (!account) return login();
   const [path, search = ''] = location.hash.slice(2).split('?');
   let [name, ...rest] = path.split('/').map(part => { try { return decodeURIComponent(part); } catch { return part; } });
-  if (!Object.hasOwn(views, name)) [name, rest] = ['overview', []];
+  if (!Object.hasOwn(views, name)) [name, rest] = [firstOffered(), []];
   const module = views[name];
   for (const link of $('nav').children) link.ariaCurrent = link.dataset.view === name ? 'page' : null;
   document.title = `${module.title} · iotcast`;
   say(module.title);
-  if (module.needs && !account.may(module.needs)) return view.append(missing(module));
+  if (!offered(module)) return view.append(missing(module));
   try {
     await module.open(view, { rest: rest.filter(Boolean), query: new URLSearchParams(search), account, go, signal });
   } catch (error) {
@@ -73,8 +78,7 @@ export function go(address) {
 
 function enter(answer) {
   account = allowed(answer);
-  const offered = Object.entries(views).filter(([, view]) => !view.needs || account.may(view.needs));
-  $('nav').replaceChildren(...offered.map(([name, view]) => el('a', { href: `#/${name}`, textContent: view.title, data: { view: name } })));
+  $('nav').replaceChildren(...Object.entries(views).filter(([, view]) => offered(view)).map(([name, view]) => el('a', { href: `#/${name}`, textContent: view.title, data: { view: name } })));
   $('nav').hidden = $('account').hidden = false;
   $('account').replaceChildren(...(account.tokens
     ? [el('span', { className: 'muted who', textContent: account.account, title: account.account }), el('button', { textContent: 'Log out', onclick: () => leave() })]

@@ -5,6 +5,8 @@ import { one } from './devices/one.js';
 import { registry } from './devices/registry.js';
 
 export const title = 'Devices';
+export const needs = 'viewer';
+export const partly = true;
 
 export function open(view, context) {
   const { rest: [registryId, deviceId], query } = context;

@@ -4,10 +4,10 @@ import { el } from '../../../page/dom.js';
 import { clockMs, size } from '../../../page/format.js';
 import { messageOf, payloadText, pretty } from '../../../page/values.js';
 import { fieldset } from '../dialog.js';
-import { card, facts, notice, trouble } from '../facts.js';
+import { base64, card, facts, notice } from '../facts.js';
 import { follow } from './devices/live.js';
 import { kinds } from './devices/kinds.js';
-import { fields, send, usual } from './devices/publish.js';
+import { fields, payloadOf, send, usual } from './devices/publish.js';
 import { losses } from './message/losses.js';
 import { picture } from './message/picture.js';
 import { keep, keepMessage, ownedBy, wayOf } from './message/ways.js';
@@ -16,6 +16,7 @@ export const title = 'Message';
 export const needs = 'viewer';
 
 const LOOK = 250; // ms
+const WHOLE = 16 << 10; // bytes of a payload that iotcast shows
 const QUIET = 4000; // ms without the message, until it is said what may be wrong
 
 export function open(view, context) {
@@ -117,13 +118,15 @@ function publish(view, { query, account, signal }) {
   // run follows what comes of the device, publishes, and shows each way that the message takes: one for each trigger.
   async function run(values, until) {
     const parts = new Map(), mine = new Set(), earlier = new Set(); // event IDs
+    const data = base64(payloadOf(values.format, values.data));
+    const other = ({ details, payload_bytes: bytes }) => details?.mqtt_topic !== values.topic || bytes <= WHOLE && details.payload !== data;
     const mineToStop = stop;
     let sent = false, ready;
     const live = new Promise((resolve, reject) => { ready = { resolve, reject }; });
     follow(new URLSearchParams({ device_id: values.device_id.trim() }), until, ({ messages = [], ways = [] }) => {
       for (const message of [...messages, ...ways.map(way => way.message)]) {
         const id = message.event_metadata.event_id;
-        if (mine.has(id) || earlier.has(id) || message.details?.mqtt_topic !== values.topic) continue;
+        if (mine.has(id) || earlier.has(id) || other(message)) continue;
         if (!sent) { earlier.add(id); continue; }
         mine.add(id);
         keepMessage(message);
@@ -140,7 +143,10 @@ function publish(view, { query, account, signal }) {
         } else parts.get(id).update(way);
       }
       if (parts.size && [...mine].every(id => wayOf(id)?.steps.length)) setTimeout(() => mineToStop.abort(), 2000);
-    }, (state, error) => state === 'live' ? ready.resolve() : ready.reject(error));
+    }, (state, error) => {
+      if (state === 'live') ready.resolve();
+      else if (error) ready.reject(error);
+    });
     await live;
     sent = true;
     await send(kinds.device, values.device_id.trim(), values);

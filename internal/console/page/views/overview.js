@@ -12,6 +12,7 @@ export const title = 'Overview';
 export const needs = 'viewer';
 
 const HOUR = 3_600_000;
+const OTHERS = '(others)'; // the name of what has no row of its own
 
 export function open(view, { account, go, signal }) {
   const findings = findingsOf(), next = el('section', { className: 'next', ariaLabel: 'What to do next', hidden: true });
@@ -31,9 +32,9 @@ export function open(view, { account, go, signal }) {
   signal.addEventListener('abort', () => { for (const { one } of charts) one.dispose(); }, { once: true });
 
   const triggers = table({
-    label: 'By trigger', key: row => row.id, open: row => go(`#/triggers/${encodeURIComponent(row.id)}`), empty: 'No trigger has received anything yet.',
+    label: 'By trigger', key: row => row.id, opens: row => row.id && row.id !== OTHERS, open: row => go(`#/triggers/${encodeURIComponent(row.id)}`), empty: 'No trigger has received anything yet.',
     columns: [
-      { id: 'trigger', title: 'Trigger', text: row => row.id || 'the stream', compare: (a, b) => a.id < b.id ? -1 : 1 },
+      { id: 'trigger', title: 'Trigger', text: row => nameOf(row.id || 'the stream'), compare: (a, b) => a.id < b.id ? -1 : 1 },
       { id: 'state', title: 'MQTT', cell: (row, td) => state(td, row.t.connected), compare: (a, b) => a.t.connected - b.t.connected },
       ...trend('Messages in', row => row.t.received ?? 0, (sample, row) => sample.triggers?.[row.id]?.received, () => latest),
       { id: 'envelopes', title: 'Envelopes', number: true, text: row => `${rate(row.t.envelopes ?? 0)}/s`, compare: (a, b) => (a.t.envelopes ?? 0) - (b.t.envelopes ?? 0) },
@@ -44,9 +45,9 @@ export function open(view, { account, go, signal }) {
   });
   const routes = table({
     label: 'By route', key: row => row.id, empty: 'No gateway has a route.',
-    open: row => go(`#/connections?${new URLSearchParams({ gateway: row.gateway, path: row.path })}`),
+    opens: row => row.id !== OTHERS, open: row => go(`#/connections?${new URLSearchParams({ gateway: row.gateway, path: row.path })}`),
     columns: [
-      { id: 'route', title: 'Route', text: row => `${row.gateway} ${row.path}`, compare: (a, b) => a.id < b.id ? -1 : 1 },
+      { id: 'route', title: 'Route', text: row => nameOf(row.id), compare: (a, b) => a.id < b.id ? -1 : 1 },
       { id: 'connections', title: 'Connections', number: true, text: row => count(row.r.connections ?? 0), compare: (a, b) => (a.r.connections ?? 0) - (b.r.connections ?? 0) },
       ...trend('Deliveries', row => row.r.deliveries ?? 0, (sample, row) => sample.routes?.[row.id]?.deliveries, () => latest),
       { id: 'envelopes', title: 'Envelopes', number: true, text: row => `${rate(row.r.envelopes ?? 0)}/s`, compare: (a, b) => (a.r.envelopes ?? 0) - (b.r.envelopes ?? 0) },
@@ -93,6 +94,8 @@ export function open(view, { account, go, signal }) {
     set(since, p ? `iotcast ${p.version ?? ''}, running for ${span(Date.now() - Date.parse(p.started_at))}. Each figure is of the last ${now.period} s, each chart of the last hour.` : '');
   }, signal);
 }
+
+const nameOf = id => id === OTHERS ? 'all others, together' : id;
 
 const writer = figure => figure.unit === '/s' ? rate : figure.id === 'connections' ? count : number;
 

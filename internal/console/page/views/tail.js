@@ -1,5 +1,6 @@
 // The messages as they come, filtered by iotcast: #/tail?device=…&topic=…&trigger=…&text=…
 import { el, set } from '../../../page/dom.js';
+import { clock } from '../../../page/format.js';
 import { Tail, tailView } from '../../../page/tail.js';
 import { messageOf } from '../../../page/values.js';
 import { notice, trouble } from '../facts.js';
@@ -33,10 +34,9 @@ const words = text => text.split(',').map(one => one.trim()).filter(Boolean);
 export function open(view, { query, account, go, signal }) {
   if (owner !== account) [tail, owner] = [new Tail(), account];
   ways.ownedBy(account);
-  tail.hold(false);
   const filter = Object.fromEntries(filters.map(([name]) => [name, query.get(name) ?? '']));
   const said = notice();
-  let dirty = true, came = 0, stop = new AbortController(), typing, taken;
+  let dirty = true, came = 0, stop = new AbortController(), typing, taken, pressed = false, unseen;
   const lasting = new AbortController(); // a way lasts up to 10 s: that of a message that was picked ends meanwhile
   signal.addEventListener('abort', () => setTimeout(() => lasting.abort(), LASTS), { once: true });
 
@@ -62,9 +62,8 @@ export function open(view, { query, account, go, signal }) {
     empty: 'No message yet. They are shown as triggers receive them.',
   });
   const none = list.element.querySelector('.none');
-  list.element.addEventListener('pointerdown', event => { // the row stays under the pointer
-    if (event.button === 0 && event.pointerType === 'mouse' && event.target.closest('button.open') && !tail.paused) { tail.hold(true); list.update(); }
-  });
+  list.element.addEventListener('pointerdown', event => { pressed = !!event.target.closest('button.open'); }); // the row stays under the pointer
+  for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => { pressed = false; }, { signal });
   const form = el('form', { className: 'filters', role: 'search', onsubmit(event) { event.preventDefault(); restart(); } },
     ...filters.map(([name, , label]) => el('label', {}, el('span', { textContent: label }), el('input', {
       name, value: filter[name], type: 'search', autocomplete: 'off', spellcheck: false, oninput(event) {
@@ -78,12 +77,12 @@ export function open(view, { query, account, go, signal }) {
   view.append(list.element);
 
   function draw() {
-    if (document.hidden || !dirty) return;
+    if (document.hidden || pressed || !dirty) return;
     dirty = false;
     list.update();
-    if (came || Object.values(filter).some(Boolean)) {
-      set(none, Object.values(filter).some(Boolean) ? 'No message was like that yet. Those that come and match are shown at once: take a filter away to see more.' : 'No message yet.');
-    }
+    const filtered = Object.values(filter).some(Boolean);
+    if (tail.paused) set(none, 'None of the messages that are held is like that: resume, to see those that come.');
+    else if (came || filtered) set(none, filtered ? 'No message was like that yet. Those that come and match are shown at once: take a filter away to see more.' : 'No message yet.');
   }
   const drawing = setInterval(draw, DRAW);
   signal.addEventListener('abort', () => clearInterval(drawing));
@@ -96,11 +95,13 @@ export function open(view, { query, account, go, signal }) {
     stop.abort();
     stop = new AbortController();
     take();
+    said.say('');
+    unseen = undefined;
     dirty = true;
     const asked = given.map(([name, of]) => [of, name === 'text' ? filter.text.trim() : words(filter[name]).join(',')]).filter(([, value]) => value);
-    follow(new URLSearchParams(asked), AbortSignal.any([lasting.signal, stop.signal]), data => {
+    follow(new URLSearchParams(asked), AbortSignal.any([lasting.signal, stop.signal]), (data, event) => {
       if (owner !== account) return lasting.abort(); // somebody else is here
-      ways.keep(data.ways ?? []);
+      ways.keep((data.ways ?? []).filter(way => !tail.paused || tail.holds(way.event_id)), event);
       if (signal.aborted) return;
       for (const json of data.messages ?? []) {
         const message = messageOf(json);
@@ -110,7 +111,13 @@ export function open(view, { query, account, go, signal }) {
       if (data.skipped) tail.skipped += data.skipped;
       dirty = true;
     }, (state, error) => {
-      if (!signal.aborted) said.say(state === 'live' ? '' : state === 'refused' ? trouble(error) : `Not live at the moment, trying again. ${error.message} What came meanwhile is missing here.`);
+      if (signal.aborted) return;
+      if (state === 'unseen') unseen ??= Date.now();
+      else if (state === 'live' && unseen) {
+        said.say(`What came from ${clock(unseen)} to ${clock(Date.now())} is missing here: nobody looked at this page.`);
+        unseen = undefined;
+      } else if (state === 'live') said.well();
+      else said.fail(state === 'refused' ? trouble(error) : `Not live at the moment, trying again. ${error.message} What came meanwhile is missing here.`);
     });
   }
   restart();

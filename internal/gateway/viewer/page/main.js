@@ -86,13 +86,14 @@ const connection = new Connection({
   notice: notify,
   needToken(what, why, able = true) {
     notify();
+    say(`${what} ${why}`);
     askToken(what, why, able ? token => connection.give(token) : undefined);
   },
   state({ state }) {
     document.body.dataset.state = state;
     if (state === 'live') hideToken();
     $('retry').hidden = state !== 'reconnecting';
-    say({ connecting: 'Connecting', live: `Connected to ${route}`, reconnecting: 'Connection lost, reconnecting', refused: 'Refused' }[state]);
+    if (state === 'live') say(`Connected to ${route}`); // why it is not, the notice says
     showState();
   },
 });
@@ -171,7 +172,6 @@ $('route').onchange = e => {
   find.value = '';
   start();
 };
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.wake());
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { tick(); charts.wake(); } });
 start();
 tick();

@@ -1,5 +1,5 @@
 // What happened to the connection: the last notes, and the one above the page.
-import { $, el } from '../../../page/dom.js';
+import { $, el, say } from '../../../page/dom.js';
 import { clock, clockMs } from '../../../page/format.js';
 
 const NOTES = 10;
@@ -14,6 +14,7 @@ export function notify(what, why, { at, good } = {}) {
   $('notice').hidden = !what;
   $('notice').className = good ? 'card good' : 'card';
   if (!what) return;
+  say(`${what} ${why}`);
   text.replaceChildren(el('b', { textContent: what }), why, ...at ? [el('span', { className: 'muted', textContent: ` ${clock(at)}` })] : []);
   if (good) hush = setTimeout(notify, 6000);
 }

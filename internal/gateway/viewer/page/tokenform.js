@@ -1,7 +1,7 @@
 // The form for a token, where a route needs one. The token goes nowhere but to the connection.
 import { $ } from '../../../page/dom.js';
 
-const form = $('token'), secret = $('secret');
+const form = $('token'), secret = $('secret'), problem = $('lacks');
 
 // askToken shows the form, and says why; give is called with the token, and not given where none can be sent.
 export function askToken(what, why, give) {
@@ -15,11 +15,13 @@ export function askToken(what, why, give) {
     e.preventDefault();
     const token = secret.value.trim().replace(/^Bearer\s+/i, '');
     secret.value = '';
+    problem.hidden = !!token;
     if (token) give(token);
+    else secret.focus();
   };
 }
 
 export function hideToken() {
-  form.hidden = true;
+  form.hidden = problem.hidden = true;
   secret.value = '';
 }

@@ -65,10 +65,12 @@ export function list(view, { query, account, go, signal }) {
     const filtered = words.length || Object.values(filter).some(Boolean);
     set(none, filtered ? 'No connection is like that: take a word or a filter away.'
       : 'Nobody is connected. Clients connect to the address of a gateway with a path of its routes, such as ws://127.0.0.1:8080/telemetry.');
-    said.say([
+    const lacks = [
       store.unreachable.length && `Without the connections of ${store.unreachable.join(', ')}: not reachable at the moment.`,
       store.more && `These are the first ${count(all.length)}: filter, to see others.`,
-    ].filter(Boolean).join(' '));
+    ].filter(Boolean).join(' ');
+    if (lacks) said.fail(lacks);
+    else said.well();
   }
 
   // seen are the IDs of the rows that somebody sees.
@@ -94,7 +96,7 @@ export function list(view, { query, account, go, signal }) {
         if (until.aborted) return;
         turn = 0; // what was missed comes with the next
         if (!rows.items.length) set(none, 'Nothing to show.');
-        said.say(trouble(error));
+        said.fail(trouble(error));
       }
     });
   }

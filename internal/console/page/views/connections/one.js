@@ -62,14 +62,15 @@ export function one(view, { rest: [id], account, signal }) {
       const found = await find(id, signal);
       if (ended) return;
       if (found.connection) {
+        said.well();
         connection = found.connection;
         draw();
         offer();
       } else if (found.unreachable.length) {
-        said.say(`Not found here, and ${found.unreachable.join(', ')} did not answer: it may be there.`);
+        said.fail(`Not found here, and ${found.unreachable.join(', ')} did not answer: it may be there.`);
       } else gone(connection ? 'It has ended. What is below is the last that was known.' : 'There is no such connection: it has ended, or the address of this view is wrong.');
     } catch (error) {
-      if (!signal.aborted) said.say(trouble(error));
+      if (!signal.aborted) said.fail(trouble(error));
     }
   });
 }

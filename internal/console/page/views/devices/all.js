@@ -1,9 +1,10 @@
 // All registries and brokers.
-import { pages } from '../../api.js';
+import { all as allOf } from '../../api.js';
 import { el } from '../../../../page/dom.js';
 import { day } from '../../../../page/format.js';
 import { table } from '../../../../page/table.js';
 import { button, card, notice, trouble } from '../../facts.js';
+import { each } from '../../poll.js';
 import { create } from './acts.js';
 import { fixed, kinds } from './kinds.js';
 
@@ -20,18 +21,17 @@ const columns = [
 function part(kind, title, empty, { account, go, signal }) {
   const said = notice();
   const rows = table({ label: title, columns, key: one => one.id, open: one => go(kind.address(one)), empty: 'Loading…' });
-  const load = async () => {
+  each(10_000, signal, async () => {
     try {
-      const found = [];
-      for await (const page of pages(`${kind.path}?pageSize=1000`, kind.list, { signal })) found.push(...page);
+      const found = await allOf(kind.path, kind.list, account, { signal });
       rows.element.querySelector('.none').textContent = empty;
       rows.update(found);
+      said.well();
     } catch (error) {
-      if (!signal.aborted) said.say(trouble(error));
+      if (!signal.aborted) said.fail(trouble(error));
     }
-  };
-  load();
-  const make = account.may('editor') && button(`New ${kind.noun}…`, async () => {
+  });
+  const make = kind !== kinds.device && account.may('editor') && button(`New ${kind.noun}…`, async () => {
     const made = await create(kind);
     if (made) go(kind.address(made));
   });
@@ -39,8 +39,10 @@ function part(kind, title, empty, { account, go, signal }) {
 }
 
 export function all(view, context) {
+  const whole = context.account.may('viewer'), none = 'None that your account may see.';
+  if (!whole) view.append(part(kinds.device, 'Devices', none, context));
   view.append(
-    part(kinds.registry, 'Registries', 'There is no registry yet. Devices belong to one: make it first.', context),
-    part(kinds.broker, 'MQTT brokers', 'There is no broker yet. It is for clients that are no devices: they share its topics.', context),
-    el('p', { className: 'muted' }, 'Looking for a device? Open its registry, or see ', el('a', { href: '#/tail', textContent: 'the messages as they come' }), '.'));
+    part(kinds.registry, 'Registries', whole ? 'There is no registry yet. Devices belong to one: make it first.' : none, context),
+    part(kinds.broker, 'MQTT brokers', whole ? 'There is no broker yet. It is for clients that are no devices: they share its topics.' : none, context));
+  if (whole) view.append(el('p', { className: 'muted' }, 'Looking for a device? Open its registry, or see ', el('a', { href: '#/tail', textContent: 'the messages as they come' }), '.'));
 }

@@ -3,6 +3,7 @@ import { follow as followEvents, get } from '../../api.js';
 import { el, set } from '../../../../page/dom.js';
 import { chart, Line } from '../../../../page/chart.js';
 import { clockMs } from '../../../../page/format.js';
+import { now, Timeline } from '../../../../page/timeline.js';
 import { valueText } from '../../../../page/devices.js';
 import { messageOf, payloadText, pretty, valuesOf } from '../../../../page/values.js';
 import { before, card, notice, trouble } from '../../facts.js';
@@ -23,7 +24,8 @@ export function summary(json) {
 export function values(view, { rest: [registryId], signal }, id) {
   const said = notice(), list = el('dl', { className: 'facts' }), last = el('pre', { className: 'pre', tabIndex: 0, ariaLabel: 'Last payload' }), charts = el('div', { className: 'charts' });
   const about = el('p', { className: 'muted', textContent: 'Nothing has come yet. What a trigger receives of the device is shown here at once.' });
-  const known = new Map(); // measure -> { dd, value, at }
+  const known = new Map(); // measure -> { dd, value, chart }
+  const timeline = new Timeline(WINDOW);
   let newest, dirty = false;
   view.append(card('Values', [el('a', { href: `#/message?device=${encodeURIComponent(id)}`, textContent: 'Publish and follow' }), el('a', { href: `#/tail?device=${encodeURIComponent(id)}`, textContent: 'All its messages' })],
     said.element, el('div', { className: 'body' }, about, list, charts, last)));
@@ -32,7 +34,7 @@ export function values(view, { rest: [registryId], signal }, id) {
   // draws makes the chart of a measure, as long as there are not too many.
   function draws(measure) {
     if (charts.children.length === CHARTS) return undefined;
-    const line = new Line(WINDOW / 1200, 1200), made = chart({ label: measure, window: WINDOW });
+    const line = new Line(WINDOW / 1200, 1200), made = chart({ label: measure, window: WINDOW, clock: now });
     made.lines = [{ name: measure, line, slot: 0 }];
     charts.append(made.element);
     charts.hidden = false;
@@ -40,11 +42,11 @@ export function values(view, { rest: [registryId], signal }, id) {
     return { line, draw: made.draw };
   }
 
-  function take(messages) {
+  // What comes live is the newest, whatever the clocks say; what was kept tells nothing once something has come.
+  function take(messages, live) {
     for (const json of messages) {
-      if (json.details?.device_id !== id) continue;
-      const at = Date.parse(json.event_metadata.created_at);
-      if (newest && at < newest.at) continue;
+      if (json.details?.device_id !== id || !live && newest) continue;
+      const at = timeline.place(json.event_metadata.created_at, now(), live);
       newest = { json, at };
       for (const [measure, value] of valuesOf(messageOf(json)).slice(0, MEASURES)) {
         let entry = known.get(measure);
@@ -55,7 +57,7 @@ export function values(view, { rest: [registryId], signal }, id) {
           list.append(el('dt', { textContent: measure }), entry.dd);
         }
         if (typeof value === 'number') (entry.chart ??= draws(measure))?.line.add(at, value);
-        Object.assign(entry, { value, at });
+        entry.value = value;
       }
       dirty = true;
     }
@@ -63,7 +65,7 @@ export function values(view, { rest: [registryId], signal }, id) {
 
   function draw() {
     if (!newest || document.hidden) return;
-    set(about, `Last message ${before(newest.at)}, at ${clockMs(newest.at)}, on ${newest.json.details.mqtt_topic}`);
+    set(about, `Last message ${before(newest.at, now())}, at ${clockMs(Date.parse(newest.json.event_metadata.created_at))}, on ${newest.json.details.mqtt_topic}`);
     for (const entry of known.values()) entry.chart?.draw();
     if (!dirty) return;
     dirty = false;
@@ -74,8 +76,9 @@ export function values(view, { rest: [registryId], signal }, id) {
   const drawing = setInterval(draw, 250);
   signal.addEventListener('abort', () => clearInterval(drawing));
 
-  get(`/tap/latest?${new URLSearchParams({ registry_id: registryId })}`, { signal }).then(({ messages = [] }) => { take(messages); draw(); }, () => {});
-  follow(new URLSearchParams({ device_id: id }), signal, ({ messages = [] }) => take(messages), (state, error) => {
-    said.say(state === 'live' ? '' : state === 'refused' ? `Values cannot be shown live: ${trouble(error)}` : 'Not live at the moment, trying again.');
+  get(`/tap/latest?${new URLSearchParams({ registry_id: registryId })}`, { signal }).then(({ messages = [] }) => { take(messages, false); draw(); }, () => {});
+  follow(new URLSearchParams({ device_id: id }), signal, ({ messages = [] }) => take(messages, true), (state, error) => {
+    if (state === 'live') said.well();
+    else if (error) said.fail(state === 'refused' ? `Values cannot be shown live: ${trouble(error)}` : 'Not live at the moment, trying again.');
   });
 }

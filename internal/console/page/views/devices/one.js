@@ -37,7 +37,7 @@ export function thing(view, { account, go, signal }, kind, id, onThing) {
     }
   };
 
-  function draw(it) {
+  function draw() {
     const { monitoringData: seen = {} } = it;
     body.replaceChildren(...[
       fixed(it) && el('p', { className: 'muted', textContent: `It stands in the config file, in ${kind.field}: change it there, and iotcast takes the change.` }),
@@ -53,29 +53,44 @@ export function thing(view, { account, go, signal }, kind, id, onThing) {
     ].filter(Boolean));
   }
 
-  function offer(it) {
-    const change = mayChange(account, it) && !fixed(it), off = it.status === 'DISABLED';
+  // Who is at a button stays there, as long as there is one for it.
+  let offered, it;
+  function offer() {
+    const change = mayChange(account, it) && !fixed(it), publishes = mayPublish(account, it), off = it.status === 'DISABLED';
+    const now = [change, publishes, off].join();
+    if (now === offered) return change;
+    offered = now;
+    const at = acts.contains(document.activeElement) ? [...acts.children].indexOf(document.activeElement) : -1;
     acts.replaceChildren(...[
-      mayPublish(account, it) && button('Publish…', doing(async () => { if (await publish(kind, it)) said.say('Published.'); })),
+      publishes && button('Publish…', doing(async () => { if (await publish(kind, it)) said.say('Published.'); })),
       change && button('Change…', doing(() => edit(kind, id))),
       change && kind.noun === 'registry' && (off ? button('Enable', doing(() => enable(kind, it, true))) : button('Disable…', doing(() => enable(kind, it, false)), 'danger')),
       change && button('Delete…', doing(async () => { if (await destroy(kind, it)) go(kind.above(it)); }), 'danger'),
     ].filter(Boolean));
+    acts.children[at]?.focus();
     return change;
   }
 
-  let offered = '';
+  let secrets, changes, known = false; // known: the secrets are there
   async function load(changed) {
     try {
-      const it = await get(`${pathOf(kind, id)}${kind.aliases ? '?deviceView=FULL' : ''}`, { signal });
-      draw(it);
-      if (changed || offered !== it.status) { // whoever is at a button stays there
-        offered = it.status;
-        secret.replaceChildren(await credentials(kind, id, { change: offer(it), doing, signal }));
+      it = await get(`${pathOf(kind, id)}${kind.aliases ? '?deviceView=FULL' : ''}`, { signal });
+      const change = offer();
+      draw();
+      if (changes !== change) {
+        changes = change;
+        secrets = credentials(kind, id, { change, doing, signal });
+        secret.replaceChildren(secrets.element);
+        known = false;
       }
+      if (changed || !known) {
+        await secrets.load();
+        known = true;
+      }
+      said.well();
       onThing?.(it);
     } catch (error) {
-      if (!signal.aborted) said.say(error.status === 404 ? `There is no such ${kind.noun}: it was deleted, or the address of this view is wrong.` : trouble(error));
+      if (!signal.aborted) said.fail(error.status === 404 ? `There is no such ${kind.noun}: it was deleted, or the address of this view is wrong.` : trouble(error));
     }
   }
   each(10_000, signal, () => load(false));

@@ -1,6 +1,6 @@
 // One registry and its devices, with what they last said.
 import { get, pages } from '../../api.js';
-import { el, set } from '../../../../page/dom.js';
+import { el, say, set } from '../../../../page/dom.js';
 import { ago, count } from '../../../../page/format.js';
 import { table } from '../../../../page/table.js';
 import { button, card, crumbs, notice, trouble } from '../../facts.js';
@@ -26,7 +26,7 @@ const lately = ({ monitoringData: m = {} }) =>
 
 export function registry(view, context, id) {
   const { account, query, go, signal } = context;
-  const devices = new Map(), said = notice(), total = el('p', { className: 'muted total', role: 'status' }), acts = el('div', { className: 'acts' });
+  const devices = new Map(), said = notice(), total = el('p', { className: 'muted total' }), acts = el('div', { className: 'acts' });
   let search = query.get('q') ?? '', loaded = false, dirty = false;
 
   const rows = table({ label: 'Devices', columns, key: d => d.id, open: d => go(kinds.device.address({ ...d, registryId: id })), empty: 'Loading…' });
@@ -55,17 +55,19 @@ export function registry(view, context, id) {
         for (const device of page) {
           const before = devices.get(device.id), seen = Math.max(lately(device) ?? 0, before?.seen ?? 0) || undefined;
           const search = [device.id, device.name, device.monitoringData?.lastAuthIp, ...Object.entries(device.labels ?? {}).flat()].join('\n').toLowerCase();
-          devices.set(device.id, { ...device, seen, at: before?.at, message: before?.message, search });
+          devices.set(device.id, { ...device, seen, message: before?.message, said: before?.said, search });
           known.add(device.id);
         }
         draw();
       }
       for (const one of devices.keys()) if (!known.has(one)) devices.delete(one);
+      if (!loaded) say(`${count(devices.size)} ${devices.size === 1 ? 'device' : 'devices'}`);
       loaded = true;
       draw();
+      said.well();
       await latest();
     } catch (error) {
-      if (!signal.aborted) said.say(trouble(error));
+      if (!signal.aborted) said.fail(trouble(error));
     }
   }
 
@@ -76,17 +78,17 @@ export function registry(view, context, id) {
     asked = true;
     try {
       const { messages = [] } = await get(`/tap/latest?${new URLSearchParams({ registry_id: id })}`, { signal });
-      take(messages);
+      take(messages, false);
       draw();
     } catch { /* none are kept: those that come are shown */ }
   }
 
-  function take(messages) {
+  // What comes live is the newest, whatever the clocks say.
+  function take(messages, live) {
     for (const message of messages) {
-      const device = devices.get(message.details.device_id), at = Date.parse(message.event_metadata.created_at);
-      if (!device || at < device.at) continue;
-      device.at = at;
-      device.seen = Math.max(device.seen ?? 0, at);
+      const device = devices.get(message.details.device_id);
+      if (!device || !live && device.message) continue;
+      device.seen = Math.max(device.seen ?? 0, live ? Date.now() : Date.parse(message.event_metadata.created_at));
       device.message = message;
       device.said = undefined; // it is read when it is seen
       dirty = true;
@@ -103,7 +105,7 @@ export function registry(view, context, id) {
     }
   });
   each(30_000, signal, load);
-  follow(new URLSearchParams(), signal, ({ messages = [] }) => take(messages.filter(message => message.details?.registry_id === id)), () => {});
+  follow(new URLSearchParams(), signal, ({ messages = [] }) => take(messages.filter(message => message.details?.registry_id === id), true), () => {});
   const drawing = setInterval(() => {
     if (document.hidden || !dirty) return;
     dirty = false;

@@ -26,9 +26,9 @@ export function losses({ signal }, show) {
   each(5000, signal, async () => {
     try {
       rows.update((await get('/tap/losses', { signal })).ways ?? []);
-      said.say('');
+      said.well();
     } catch (error) {
-      if (!signal.aborted) said.say(trouble(error));
+      if (!signal.aborted) said.fail(trouble(error));
     }
   });
   return card('Lost lately', [el('span', { className: 'muted', textContent: 'rejected or given up, the last 200' })], said.element, rows.element);

@@ -75,6 +75,7 @@ export function verdict({ steps, done }) {
   if (names.has('left_out')) return 'It was left out.';
   if (written.length) return `It came to ${of(got, 'connection')}${dropped ? `, and was dropped for ${count(dropped)}` : ''}.`;
   if (names.has('no_connections')) return 'It came to nobody: no one was connected.';
+  if (steps.some(step => step.step === 'broadcast' && !step.connections)) return 'It came to nobody yet: no one was connected, and the route keeps it in its history.';
   if (!done) return steps.length ? 'After 10 s it was still on its way: what came later was not followed.' : 'It has come, and waits for the rest of its batch.';
   return names.has('stored') ? 'It is stored.' : 'It has ended its way.';
 }

@@ -1,5 +1,7 @@
 import * as live from '../../live.js';
-import { pages } from '../../api.js';
+import { all } from '../../api.js';
+import { notice, trouble } from '../../facts.js';
+import { each } from '../../poll.js';
 import { sparkline } from '../../sparkline.js';
 import { el, set } from '../../../../page/dom.js';
 import { rate } from '../../../../page/format.js';
@@ -7,15 +9,13 @@ import { table } from '../../../../page/table.js';
 import { address, source, status, target, topic } from './rule.js';
 
 export async function list(view, { account, go, signal }) {
-  const all = [];
-  for await (const page of pages('/triggers/v1/triggers?pageSize=1000', 'triggers', { signal })) all.push(...page);
+  const found = () => all('/triggers/v1/triggers', 'triggers', account, { signal });
+  let first = await found(), triggers = first;
   const make = account.may('editor') && el('a', { className: 'button main', href: '#/triggers?new', textContent: 'New trigger' });
-  if (!all.length) {
-    view.append(el('div', { className: 'card trouble' }, el('h2', { textContent: 'No trigger yet' }),
-      el('p', { textContent: 'A trigger takes the messages of devices or of a broker and sends them, in batches, to every connection on a path of a gateway.' }),
-      make || el('p', { className: 'muted', textContent: 'To create one takes the role editor.' })));
-    return;
-  }
+  const makeFirst = account.may('editor') ? make.cloneNode(true) : el('p', { className: 'muted', textContent: 'To create one takes the role editor.' });
+  const none = el('div', { className: 'card trouble' }, el('h2', { textContent: 'No trigger yet' }),
+    el('p', { textContent: 'A trigger takes the messages of devices or of a broker and sends them, in batches, to every connection on a path of a gateway.' }), makeFirst);
+  const said = notice(), heading = el('h2');
   let samples = [], now = {};
   const figure = trigger => now[trigger.id];
   const search = el('input', { type: 'search', placeholder: 'Search', ariaLabel: 'Search triggers', oninput: update });
@@ -39,15 +39,28 @@ export async function list(view, { account, go, signal }) {
   });
   function update() {
     const text = search.value.trim().toLowerCase();
-    grid.update(all.filter(trigger => !text || [trigger.name, trigger.id, trigger.description, source(trigger), topic(trigger), target(trigger)].some(one => one?.toLowerCase().includes(text))));
+    set(heading, triggers.length === 1 ? '1 trigger' : `${triggers.length} triggers`);
+    none.hidden = triggers.length > 0;
+    some.hidden = !none.hidden;
+    grid.update(triggers.filter(trigger => !text || [trigger.name, trigger.id, trigger.description, source(trigger), topic(trigger), target(trigger)].some(one => one?.toLowerCase().includes(text))));
   }
-  view.append(el('div', { className: 'card' },
-    el('div', { className: 'bar' }, el('h2', { textContent: `${all.length === 1 ? '1 trigger' : `${all.length} triggers`}` }), search, make), grid.element));
+  const some = el('div', { className: 'card' }, el('div', { className: 'bar' }, heading, search, make), grid.element);
+  view.append(said.element, none, some);
   live.subscribe(latest => {
     samples = latest.samples;
     now = samples.at(-1)?.triggers ?? {};
     update();
   }, signal);
+  each(10_000, signal, async () => {
+    try {
+      triggers = first ?? await found();
+      first = undefined;
+      said.well();
+      update();
+    } catch (error) {
+      if (!signal.aborted) said.fail(trouble(error));
+    }
+  });
 }
 
 // chip shows a status in an element.

@@ -7,7 +7,7 @@ import { messageOf, payloadText, topicOf } from '../../../../page/values.js';
 
 const SHOWN = 50;
 
-// losses makes the section of a trigger, undefined where there is no way to know.
+// losses makes the section of a trigger, which is hidden where there is no way to know.
 export async function losses(id, { account, signal }) {
   const element = el('section', { className: 'card', ariaLabel: 'Lost messages' });
   let ways = [];
@@ -15,8 +15,9 @@ export async function losses(id, { account, signal }) {
     try {
       ways = ((await get('/tap/losses', { signal })).ways ?? []).filter(way => way.message.stream === id);
     } catch (error) {
-      if (error.status === 404 || error.status === 403 || error.status === 501) return;
-      throw error;
+      if (![403, 404, 501].includes(error.status)) throw error;
+      element.hidden = true;
+      return;
     }
     draw();
   }
@@ -37,7 +38,6 @@ export async function losses(id, { account, signal }) {
       : el('p', { className: 'none', textContent: 'None since the start of the process, of the last 200 of all triggers.' }),
     ...(ways.length > SHOWN ? [el('p', { className: 'none', textContent: `And ${ways.length - SHOWN} more, which a download has.` })] : []));
   }
-  draw();
   await load();
   return element;
 }
