@@ -6,13 +6,14 @@ const anchors = new Map(); // of each page
 const links = []; // to an anchor
 
 export const markdown = {
+  theme: { light: 'github-light-high-contrast', dark: 'github-dark-default' },
   attrs: { disable: true }, // braces behind a word are text
   anchor: { slugify },
   config(md) {
     md.disable('emoji'); // and so are words between colons
     md.core.ruler.push('repository', repository);
-    const text = md.renderer.rules.text;
-    md.renderer.rules.text = (...all) => text(...all).replaceAll('{{', '&#123;&#123;'); // Vue would take it for code
+    const render = md.render.bind(md);
+    md.render = (...all) => render(...all).replaceAll('{{', '&#123;&#123;'); // Vue would take it for code
   },
 };
 
@@ -25,6 +26,9 @@ function slugify(heading) {
 function repository({ tokens, env }) {
   const page = relative(root, env.realPath ?? env.path);
   anchors.set(page, new Set(tokens.map(token => token.attrGet('id')).filter(Boolean)));
+  tokens.forEach((token, i) => {
+    if (token.type === 'th_open' && !tokens[i + 1].content) token.tag = tokens[i + 2].tag = 'td'; // the corner of a table heads nothing
+  });
   for (const token of tokens.flatMap(token => [token, ...token.children ?? []])) {
     if (token.type === 'code_block') token.type = 'fence'; // is copied, and shown as written, as those are
     if (token.type.startsWith('html_') && /<(?!\/?(details|summary|code)>|!--)/.test(token.content)) {

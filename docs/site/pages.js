@@ -2,10 +2,15 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { resolvePages } from 'vitepress';
 
+export const base = process.env.BASE || '/'; // the path of the site on its host
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const forge = `https://${/^module (\S+)/m.exec(readFileSync(join(root, 'go.mod'), 'utf8'))[1]}`;
 export const editForge = path => `${forge}/edit/main/${path}`;
+
+export const srcExclude = ['artefacts/**'];
+export const pages = (await resolvePages(root, { srcExclude }, console)).pages;
 
 const index = 'docs/README.md';
 
@@ -31,7 +36,7 @@ export function resolve(page, href) {
 
 // sidebar has what the index names, in its order. Below the README of a directory stands what else is in there. It throws for a
 // page that the index does not lead to.
-export function sidebar(pages) {
+export function sidebar() {
   const left = new Set(pages).add(index);
   left.delete(index);
   const groups = [];

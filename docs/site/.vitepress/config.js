@@ -1,15 +1,13 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig, resolvePages } from 'vitepress';
+import { defineConfig } from 'vitepress';
 import { markdown, unmetAnchors } from '../markdown.js';
-import { editForge, forge, onSite, root, sidebar } from '../pages.js';
-
-const srcExclude = ['artefacts/**'];
-const { pages } = await resolvePages(root, { srcExclude }, console);
+import { base, editForge, forge, onSite, sidebar, srcExclude } from '../pages.js';
 
 export default defineConfig({
   title: 'iotcast',
   description: 'Readings from MQTT devices, live, in thousands of browsers.',
   lang: 'en-GB',
+  base,
   srcDir: '../..',
   srcExclude,
   outDir: 'dist',
@@ -24,12 +22,18 @@ export default defineConfig({
   },
   vite: { plugins: [{ name: 'imports-of-pages', enforce: 'pre', resolveId: importOfPage }] },
   themeConfig: {
-    sidebar: sidebar(pages),
+    sidebar: sidebar(),
     outline: [2, 3],
     editLink: { pattern: editForge(':path'), text: 'Edit this page' },
     socialLinks: [],
     nav: [{ text: 'Source', link: forge }],
-    search: { provider: 'local', options: { miniSearch: { options: { tokenize } } } },
+    search: {
+      provider: 'local',
+      options: {
+        miniSearch: { options: { tokenize } },
+        translations: { button: { buttonText: 'Search', buttonAriaLabel: '' } }, // it is called as it reads
+      },
+    },
   },
 });
 
