@@ -27,13 +27,7 @@ export default defineConfig({
     editLink: { pattern: editForge(':path'), text: 'Edit this page' },
     socialLinks: [],
     nav: [{ text: 'Source', link: forge }],
-    search: {
-      provider: 'local',
-      options: {
-        miniSearch: { options: { tokenize } },
-        translations: { button: { buttonText: 'Search', buttonAriaLabel: '' } }, // it is called as it reads
-      },
-    },
+    search: { provider: 'local', options: { miniSearch: { options: { tokenize } } } },
   },
 });
 
