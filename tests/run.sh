@@ -244,7 +244,8 @@ docs_site() {
   cd docs/site
   export BASE=/iotcast/
   [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --no-audit --no-fund
-  npm run --silent build
+  npm --silent test
+  npm --silent run build
   node check.js "$(command -v chromium)"
 }
 

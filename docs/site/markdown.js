@@ -34,9 +34,10 @@ function repository({ tokens, env }) {
     if (token.type.startsWith('html_') && /<(?!\/?(details|summary|code)>|!--)/.test(token.content)) {
       throw new Error(`${page}: no browser shows ${token.content.trim()}: escape it`);
     }
-    const href = token.type === 'link_open' && token.attrGet('href');
+    const href = { link_open: token.attrGet('href'), image: token.attrGet('src') }[token.type];
     if (!href || /^[a-z]+:/.test(href)) continue;
     const { page: target, anchor, url } = resolve(page, href);
+    if (token.type === 'image') continue;
     if (anchor && target) links.push({ page, href, target, anchor: decodeURI(anchor) });
     token.attrSet('href', url ?? (target === page ? '' : `/${onSite(target)}`) + (anchor ? `#${anchor}` : ''));
   }

@@ -25,7 +25,6 @@ export default defineConfig({
     sidebar: sidebar(),
     outline: [2, 3],
     editLink: { pattern: editForge(':path'), text: 'Edit this page' },
-    socialLinks: [],
     nav: [{ text: 'Source', link: forge }],
     search: { provider: 'local', options: { miniSearch: { options: { tokenize } } } },
   },
