@@ -37,7 +37,7 @@ export function resolve(page, href) {
 // sidebar has what the index names, in its order. Below the README of a directory stands what else is in there. It throws for a
 // page that the index does not lead to.
 export function sidebar() {
-  const left = new Set(pages).add(index);
+  const left = new Set(pages);
   left.delete(index);
   const groups = [];
   for (const [, heading, text, href] of readFileSync(join(root, index), 'utf8').matchAll(/^## (.*)$|^- \[(.*?)\]\((.*?)\)/gm)) {
@@ -50,6 +50,7 @@ export function sidebar() {
     left.delete(page);
   }
   const link = page => `/${onSite(page)}`;
+  const name = page => basename(page.replace(/\/README\.md$/, ''), '.md');
   for (const item of groups.flatMap(group => group.items)) {
     const folder = `${dirname(item.page)}/`;
     const below = basename(item.page) === 'README.md' ? [...left].filter(page => page.startsWith(folder)).sort() : [];
@@ -57,7 +58,7 @@ export function sidebar() {
     item.link = link(item.page);
     if (below.length) {
       item.collapsed = true;
-      item.items = below.map(page => ({ text: basename(page === `${dirname(page)}/README.md` ? dirname(page) : page, '.md'), link: link(page) }));
+      item.items = below.map(page => ({ text: name(page), link: link(page) }));
     }
   }
   if (left.size) throw new Error(`${index} names no ${[...left].join(', ')}: say there what it is for`);
