@@ -16,6 +16,7 @@ case ${1:-} in
 esac
 
 golangci_lint=v2.12.2
+actionlint=v1.7.12
 fuzz_time=3000x # by number: go test takes its own time limit for a failure now and then
 model_time=1000x # of those that take a model through many steps for one input
 test_timeout=15m
@@ -117,6 +118,7 @@ debian_packages() {
   has haproxy || packages+=(haproxy)
   has nginx || packages+=(nginx)
   has chromium || packages+=(chromium)
+  has shellcheck || packages+=(shellcheck)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
   ((${#packages[@]})) || return 0
@@ -240,6 +242,22 @@ fuzz() {
   done <<<"$targets"
 }
 
+# actionlint hands the scripts of the workflows to shellcheck. The module is named by its version, so it is no dependency.
+workflows() {
+  CGO_ENABLED=0 go run "github.com/rhysd/actionlint/cmd/actionlint@$actionlint"
+  shellcheck --severity=warning .ci/run tests/run.sh
+}
+
+# The site of docs/, below a path as a project's pages have it: that is the harder case. Fails for links that lead nowhere.
+docs_site() {
+  cd docs/site
+  export BASE=/iotcast/
+  [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --no-audit --no-fund
+  npm --silent test
+  npm --silent run build
+  node check.js "$(command -v chromium)"
+}
+
 needed 'Go and Node' languages
 if $fast; then
   needed 'Go modules and tools' go_tools
@@ -273,4 +291,6 @@ stage 'go test of command and docs' other_tests
 stage 'Kubernetes manifests' manifests
 stage 'benchmarks run' benchmarks
 stage 'Go API since the last version' go_api
+stage 'workflows and scripts' workflows
+stage 'docs site' docs_site
 summary

@@ -10,7 +10,7 @@ import (
 )
 
 // Part is one of the messages within the payload of a [Message], such as a reading
-// in an envelope: what connections choose by.
+// in an envelope. Connections choose parts by key and topic.
 type Part struct {
 	ID       string // the event ID, from which a client that has seen the part resumes
 	Key      string // whose message it is; "": nobody's
@@ -19,12 +19,13 @@ type Part struct {
 	Empty    bool // there is no value any more
 }
 
-// Wrap is what stands around parts: with it a payload is made of some of them.
+// Wrap is what stands around and between parts, to make a payload of some of them.
 type Wrap struct {
 	Open, Between, Close string
 
-	// CloseAt closes a payload with which a client has all up to the message with an
-	// ID, though its own parts are older. Nil: it is not told, Close stands there.
+	// CloseAt stands at the end, in place of Close, of a payload with which a client has
+	// all up to the message with an ID, though the parts in it are older. Nil: Close
+	// stands there, and the client is not told.
 	CloseAt func(id string) string
 }
 

@@ -229,7 +229,8 @@ func (v *viewer) read(t *testing.T) {
 		if list, ok := strings.CutPrefix(text, "["); ok {
 			list, position, _ := strings.Cut(list, "]") // where to go on, behind last values
 			all := strings.Split(list, ",")
-			if last := all[len(all)-1]; v.events && (position == "" && !strings.HasPrefix(last, id+";") || position != "" && id != position) {
+			last := all[len(all)-1]
+			if v.events && (position == "" && !strings.HasPrefix(last, id+";") || position != "" && id != position) {
 				t.Errorf("the event with the ID %s ends with %q, position %q", id, last, position)
 			}
 			v.got = append(v.got, all...)
@@ -362,7 +363,8 @@ func (w *world) fitStretch(got []string, s *stretch, until int, last bool) error
 			must = last && !slices.ContainsFunc(w.parts[s.snapshot:until], func(q Part) bool { return q.Key == p.Key })
 		}
 		if has && !may || must && !has {
-			return fmt.Errorf("part %d %+v: got %v, must %v, may %v; choice %+v of stretch %+v, got %q", n, p, has, must, may, s.choice, s, got)
+			return fmt.Errorf("part %d %+v: got %v, must %v, may %v; choice %+v of stretch %+v, got %q",
+				n, p, has, must, may, s.choice, s, got)
 		}
 	}
 	return nil

@@ -20,10 +20,10 @@ func (all choices) size() (n int) {
 // anew. More stays in the log that it shares with others, and the choice waits.
 const mostCopied = 64 << 10
 
-// Choose lets the connection have another choice from now on. It gets what was
-// broadcast before by its old choice, what that held back too, then the answer, then
-// the newest of what it wants, if Config.Latest keeps it, and then what is live. A slow
-// connection has the old choice until it has got so far.
+// Choose lets the connection have another choice from now on. First it gets, by its old
+// choice, what was broadcast before, and what that choice held back. Then come the
+// answer, the newest of what it wants now, if Config.Latest keeps it, and what is live.
+// A slow connection has the old choice until it has got so far.
 func (c *Conn) Choose(choice *Choice, answer []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *Conn) chooseLate() {
 	h := c.hub
 	h.mu.Lock()
 	before, resuming := c.past.(*replay)
-	if resuming && before.of != h.history { // which is off, or another: only that one holds what it has yet to get
+	if resuming && before.of != h.history { // what it has yet to get is only in a history that is not kept any more
 		h.mu.Unlock()
 		return
 	}
@@ -66,7 +66,7 @@ func (c *Conn) chooseLate() {
 	for p := c.cur.read(c.newest()); p != nil && !resuming; p = c.cur.read(c.newest()) {
 		c.private = append(c.private, p...)
 	}
-	if !resuming { // or else nobody would send it
+	if !resuming { // nobody else would send it
 		c.private = append(c.private, c.heldBack()...)
 	}
 	h.part(c)
@@ -76,7 +76,7 @@ func (c *Conn) chooseLate() {
 	}
 	c.choices = nil
 	switch {
-	case resuming: // what it has yet to get it gets by the new choice
+	case resuming: // what it has yet to get of the history it gets by the new choice
 		if choice != nil && before.at.end.plain.seq < h.inParts {
 			c.tell(GapHistory, 0)
 		}

@@ -106,7 +106,8 @@ func TestConfigureLatest(t *testing.T) {
 	cfg := Config{Limits: Limits{QueueBytes: 1 << 20}, Wrap: wrapAt}
 	h := newTestHub(t, cfg)
 	send := func(key, topic, text string) {
-		h.Broadcast(Message{Opcode: Text, Payload: []byte(text), ID: text, Parts: []Part{{ID: text, Key: key, Topic: topic, To: len(text)}}})
+		parts := []Part{{ID: text, Key: key, Topic: topic, To: len(text)}}
+		h.Broadcast(Message{Opcode: Text, Payload: []byte(text), ID: text, Parts: parts})
 	}
 	gets := func(want string) {
 		t.Helper()
@@ -190,8 +191,8 @@ func TestChooseWhileTheHistoryIsGone(t *testing.T) {
 	cfg := Config{Limits: Limits{QueueBytes: 64 << 20}, Gap: gapText, Wrap: wrapAt, History: History{MaxMessages: 10_000}}
 	h := newTestHub(t, cfg)
 	part := func(key string, i int) {
-		text := fmt.Sprintf("%s%d:%01000d", key, i, 0)
-		h.Broadcast(Message{Opcode: Text, Payload: []byte(text), ID: fmt.Sprint(key, i), Parts: []Part{{Key: key, ID: fmt.Sprint(key, i), To: len(text)}}})
+		id, text := fmt.Sprint(key, i), fmt.Sprintf("%s%d:%01000d", key, i, 0)
+		h.Broadcast(Message{Opcode: Text, Payload: []byte(text), ID: id, Parts: []Part{{Key: key, ID: id, To: len(text)}}})
 	}
 	const kept = 3000
 	for i := range kept {

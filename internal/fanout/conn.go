@@ -16,6 +16,8 @@ import (
 // Whoever holds mu and finds blocked false may write to the socket. A writer
 // that the socket refuses sets blocked, and leaves the rest to awaitRoom.
 //
+// mu guards what can change, but for fields that say otherwise.
+//
 // The fields that every delivery needs come first: with thousands of connections
 // each of them is out of the core's cache when its turn comes.
 type Conn struct {
@@ -29,24 +31,24 @@ type Conn struct {
 	hub      *Hub
 	shard    *shard
 	group    *group
-	resumed  uint64       // what is before this position of the queue is not held against it
-	unsent   []byte       // of a write that was cut short: goes before all else
+	resumed  uint64       // what waits before this position of the queue does not make it a slow one
+	unsent   []byte       // the rest of a write that was cut short: it goes before all else
 	private  []byte       // whole frames for this connection alone, before the next message
 	past     past         // what goes before the queue; nil: nothing
 	pong     []byte       // the frame that answers the client's last ping, until it is written
 	closing  *closing     // nil: it has not begun
 	active   atomic.Int64 // when the last data frame went either way, or a ping came; like all times here, see now
 	wrote    int64        // when the last message went out
-	complete uint64       // it has all of these numbers of Hub.latest
+	complete uint64       // it has all values of Hub.latest up to this number
 	cork     *cork        // below TLS; nil: there is none
-	untold   uint64       // of dropped, what the client has not been told of
-	choices  choices      // that wait for what it has yet to get by the one before
+	untold   uint64       // how many of dropped the client has not been told of
+	choices  choices      // they take effect once it has got what it is to get by the one before
 
 	nc      net.Conn
 	writing int    // bytes that catchUp is writing, or that TLS has sealed
 	cause   error  // why it ended; the first reason wins
 	dropped uint64 // messages that it did not get, by the policy for slow ones
-	ends    *end   // when it must, at the latest
+	ends    *end   // when it must end, at the latest; nil: never
 	slot    int    // in group; guarded by shard.mu
 
 	peer      Peer
@@ -56,10 +58,10 @@ type Conn struct {
 	deaf      bool    // what the client sends now is given up
 	working   bool    // deliver runs
 	pingsSent bool    // our pings have begun
-	reader    *reader // of what the client has begun to send, nil between messages; of whoever reads alone
+	reader    *reader // of what the client has begun to send, nil between messages; used by whoever reads alone
 	inbox     *inbox  // nil: empty
 	poller    *poller // that watches it, or has; nil: none
-	watched   watched // by that
+	watched   watched // by that poller; guarded by its mu
 
 	since     int64         // when it was attached
 	openedAt  int64         // the same on the wall clock, for people: Unix nanoseconds

@@ -31,9 +31,8 @@ func (l corkListener) Accept() (net.Conn, error) {
 	return &cork{Conn: nc, fd: -1}, nil
 }
 
-// cork stands between TLS and the socket. Before it is put in, during the
-// handshakes, it lets all through. Then it keeps what TLS writes until push or
-// drain.
+// cork stands between TLS and the socket. During the handshakes it lets all through.
+// Once corkOf has put it in, it keeps what TLS writes until push or drain.
 type cork struct {
 	net.Conn
 
@@ -42,10 +41,10 @@ type cork struct {
 	fd       int    // -1 when the socket is closed
 	sealed   []byte // records that the socket has not taken
 	buffer   *[]byte
-	draining bool // drain writes what came before sealed
+	draining bool // drain is writing what came before sealed
 
 	polling bool // Read does not wait
-	reads   int  // from the socket, before Read finds nothing
+	reads   int  // how often Read may read from the socket, before it says that it is dry
 }
 
 // buffers are for what is sealed and taken by the socket in one go.

@@ -26,8 +26,11 @@ func envelope(n int) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"messages":[`)
 	for i := range n {
-		payload := fmt.Sprintf(`{"temperature":%.1f,"humidity":%.1f,"battery":%.2f}`, 20+rand.Float64(), 50+rand.Float64()*10, 3+rand.Float64())
-		fmt.Fprintf(&b, `{"event_metadata":{"event_id":"01a208a2-%04x-7622-a8ca-%012x","event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"2026-01-01T13:39:50.%09dZ"},"details":{"registry_id":"home","device_id":"boiler","mqtt_topic":"$devices/boiler/events","payload":"%s"}},`,
+		payload := fmt.Sprintf(`{"temperature":%.1f,"humidity":%.1f,"battery":%.2f}`,
+			20+rand.Float64(), 50+rand.Float64()*10, 3+rand.Float64())
+		fmt.Fprintf(&b, `{"event_metadata":{"event_id":"01a208a2-%04x-7622-a8ca-%012x",`+
+			`"event_type":"yandex.cloud.events.iot.IoTMessage","created_at":"2026-01-01T13:39:50.%09dZ"},`+
+			`"details":{"registry_id":"home","device_id":"boiler","mqtt_topic":"$devices/boiler/events","payload":"%s"}},`,
 			i, rand.Uint64N(1<<48), rand.IntN(1e9), base64.StdEncoding.EncodeToString([]byte(payload)))
 	}
 	b.WriteString(`]}`)

@@ -1,7 +1,7 @@
 // Package fanout hands one frame to every connection of a route.
 //
-// It stands on the ground floor: it knows frames (RFC 6455, section 5.2) and
-// sockets, of MQTT how filters match, and nothing of HTTP, JSON or Benthos.
+// It stands on the ground floor. It knows frames (RFC 6455, section 5.2), sockets,
+// and how filters of MQTT match. It knows nothing of HTTP, JSON or Benthos.
 //
 // # How it works
 //
@@ -21,22 +21,20 @@
 // socket; in a flood one write carries dozens.
 //
 // A write that would block does not stop the loop: the poller tells it when the socket
-// has room again. On Linux the kernel is told to take
-// no more than 128 KiB that it cannot send yet: with a tenth of the connections
-// stalled a flood cost 1.05 times what it does with none, 1.10 times without that
-// limit.
+// has room again. On Linux the kernel is told to take no more than 128 KiB that it
+// cannot send yet. With a tenth of the connections stalled, a flood cost 1.05 times
+// what it does with none; without that limit it cost 1.10 times.
 //
-// What clients send is read by the poller, in epoll_wait(2), and taken apart as it
-// comes: a connection needs no goroutine and no buffer, not even in the middle of a
-// frame, and not over TLS either. Only the messages that somebody wants are handed
-// over in a goroutine, which lasts as long as there are any. On other systems than
+// The poller reads what clients send, woken by epoll_wait(2), and takes it apart as it
+// comes. So a connection needs no goroutine and no buffer, not even in the middle of a
+// frame, and not over TLS either. Only messages that somebody wants are handed over in
+// a goroutine, which ends when there are no more of them. On other systems than
 // Linux each connection has a goroutine that reads, and one that writes while its socket
 // is full.
 //
 // With [Config.History] the hub remembers the places of recent messages in that
 // log, and so holds their frames, shared by all. A connection that resumes gets its
-// cursor put where it left off; the seam to what is live is no more than the next
-// read.
+// cursor put where it left off. It then reads on, and so comes to what is live.
 //
 // # Choices
 //
@@ -44,25 +42,24 @@
 // with the same choice, a selection. A broadcast finds the selections that it concerns
 // in an index by key and by topic filter, appends to each what concerns it, and wakes
 // their connections alone. So it costs what its deliveries do, however many connections
-// wait for something else. The messages are taken apart before they come here: what
-// their parts look like inside is not known.
+// wait for something else. Messages are taken apart by [Config.Parts]: this package
+// does not know what a part looks like inside.
 //
 // # Last values
 //
 // With [Config.Latest] the hub keeps the newest part of each key, in the order in which
-// they came. What a connection gets of them is made in blocks as it reads, and for those
-// that want all the frames of a block are made once, until a value in it changes. So a
+// they came. What a connection gets of them is made in blocks, as it reads. For those
+// that want all, the frames of a block are made once, until a value in it changes. So a
 // thousand clients that come at once take the memory of one page, and no more time
 // than it takes to write it to them.
 //
 // # What it promises
 //
 // Each connection gets every frame broadcast between [Hub.Attach] and its end,
-// once and in order, or is closed with a reason, or, with [DropOldest], loses
-// the oldest frames, which are counted and which it is told of. A connection that
-// does not read costs the others nothing: what waits for it is bounded by
-// [Limits.QueueBytes], and because the log is shared, so is the memory of all slow
-// connections together.
+// once and in order, or is closed with a reason. With [DropOldest] it may lose the
+// oldest frames instead: they are counted, and it is told. A connection that does not
+// read costs the others nothing: what waits for it is bounded by [Limits.QueueBytes].
+// Because the log is shared, that bounds the memory of all slow connections together.
 //
 // # Where to find what
 //

@@ -17,14 +17,14 @@ type Config struct {
 	CloseTimeout  time.Duration // for what is left to write, and for the peer's Close frame
 	Compression   bool          // what connections resume from is kept compressed, too
 	History       History       // what later connections can resume from
-	Latest        Latest        // of which parts the newest is kept for those that come
-	Wrap          Wrap          // of parts; with it connections can choose
+	Latest        Latest        // of which keys the newest part is kept, for those that come
+	Wrap          Wrap          // what a payload of parts is made with; with it connections can choose
 	Heartbeat     []byte        // the payload of a text message without meaning, for those that want a sign of life
 
-	// Parts takes apart what is broadcast, where somebody chooses, Latest keeps something
-	// or, with Apart, those may choose that resume; nil: Message.Parts is there already.
+	// Parts takes apart what is broadcast, where it is of use: where somebody has chosen,
+	// or Latest keeps something. Nil: Message.Parts is there already.
 	Parts func(payload []byte) []Part
-	Apart bool
+	Apart bool // every message is taken apart, so that those may choose that resume
 	// Gap makes the payload of the text message that tells a client of a gap,
 	// before anything that comes after it; nil: clients are not told.
 	Gap func(GapReason, uint64) []byte
@@ -45,8 +45,8 @@ type Message struct {
 	Parts    []Part    // what can be chosen of it, in the order of the payload
 
 	// Written is told once what has become of the message: when each connection that it concerns has it or never will, or
-	// some seconds later. It is not, where Broadcast returns no connection. Connections may wait for it, and it must not use
-	// the hub. Nil: nobody asks.
+	// after some seconds. It is not called if Broadcast returns 0 or Closed. It must not use the hub, and not take long, since
+	// connections may wait for it. Nil: nobody asks.
 	Written func(Written)
 }
 
@@ -58,10 +58,10 @@ type Hub struct {
 	shards   []*shard
 	conns    atomic.Int64
 	turn     atomic.Uint64 // deals connections to shards
-	messages atomic.Int64  // broadcast to anyone
-	repeated atomic.Int64  // not broadcast, since they had been
+	messages atomic.Int64  // that were broadcast to at least one connection
+	repeated atomic.Int64  // messages that had been broadcast before, and were not again
 
-	mu       sync.Mutex // serialises broadcasting and attaching
+	mu       sync.Mutex // one broadcasts or attaches at a time; guards all up to gone
 	all      *selection // of everything
 	chosen   selections // the others
 	pacing   pacing
@@ -72,16 +72,16 @@ type Hub struct {
 	latest   latest
 	arrived  chan struct{} // closed when the first connection attaches
 	news     chan struct{} // closed by the next broadcast; nil if nobody waits for it
-	goodbye  func(*Conn)   // set by Close, for those that attach still
-	peers    int           // that were not told of the end of their connections
-	gone     chan struct{} // closed after Close, when all were
+	goodbye  func(*Conn)   // set by Close, for those that attach after it; nil: the hub is open
+	peers    int           // that have not been told yet that their connections ended
+	gone     chan struct{} // closed when Close was called and all peers have been told
 
-	choosing  atomic.Int64  // how many chosen are
-	counted   atomic.Uint64 // latest.count
-	broadcast atomic.Uint64 // bytes of payload that were queued for anyone
-	lag       sync.Mutex    // guards passed of all shards, with room
-	room      *sync.Cond
-	stopped   bool
+	choosing  atomic.Int64  // how many selections chosen has
+	counted   atomic.Uint64 // latest.count, for those that do not hold mu
+	broadcast atomic.Uint64 // bytes of payload that were queued for at least one connection
+	lag       sync.Mutex    // guards stopped, and shard.passed of all shards
+	room      *sync.Cond    // of lag: a shard has made a pass, or more may wait
+	stopped   bool          // Broadcast waits no more
 	probes    probes
 }
 
@@ -108,10 +108,10 @@ func (h *Hub) Len() int { return int(h.conns.Load()) }
 const Closed = -1
 
 // Broadcast queues a message for every connection, keeps it for those that
-// resume, and returns the number of connections, or Closed. With none, and no history, it
-// does nothing. One whose ID is in the history was broadcast before: it is
-// counted, and not sent again. Broadcast never waits for a socket: only, when
-// messages come faster than the loops can make a pass, for the loops.
+// resume, and returns the number of connections, or Closed. With no connection and no
+// history it does nothing. A message whose ID is in the history was broadcast before:
+// it is counted, and not sent again. Broadcast never waits for a socket. It waits for
+// the loops, when messages come faster than they can make their passes.
 func (h *Hub) Broadcast(m Message) int {
 	h.waitForRoom(uint64(len(m.Payload)))
 	at := time.Now()
@@ -124,7 +124,7 @@ func (h *Hub) Broadcast(m Message) int {
 		h.mu.Unlock()
 		return Closed
 	}
-	apart = apart || h.takeApart(&m) // since just now
+	apart = apart || h.takeApart(&m) // somebody may have chosen since
 	keep := h.history.enabled()
 	if keep && h.history.has(m.ID) {
 		h.mu.Unlock()
@@ -210,8 +210,8 @@ func (h *Hub) append(m *Message, keep bool) {
 	h.wake(h.all)
 }
 
-// choose appends to each selection what of a message concerns it, and returns how
-// many connections that are. The caller must hold h.mu.
+// choose appends to each selection what of a message concerns it. It returns how many
+// connections get something. The caller must hold h.mu.
 func (h *Hub) choose(m *Message, probe *probe, now time.Time) (conns int) {
 	if len(h.chosen.byName) == 0 {
 		return 0
@@ -279,8 +279,8 @@ func (h *Hub) behind() uint64 {
 	return all - slowest
 }
 
-// WaitForConnection returns when there is at least one connection, or the hub is
-// closed, or with the context's error.
+// WaitForConnection returns nil when there is at least one connection, or the hub is
+// closed. It returns the context's error if that ends before.
 func (h *Hub) WaitForConnection(ctx context.Context) error {
 	for {
 		h.mu.Lock()
@@ -361,8 +361,9 @@ func (h *Hub) attach(nc net.Conn, client Client) *Conn {
 	return c
 }
 
-// join makes a connection one of those with the same choice, from now on: either
-// Close finds it in its shard, or it finds goodbye. The caller must hold c.mu and h.mu.
+// join makes a connection one of those with the same choice. It misses no Close: that
+// finds it in its shard, or else has set goodbye before. The caller must hold c.mu and
+// h.mu.
 func (h *Hub) join(c *Conn, choice *Choice) {
 	s := h.all
 	if choice != nil {
@@ -422,8 +423,9 @@ func (h *Hub) leave() {
 	h.closeGone()
 }
 
-// closeGone closes gone if it is time, perhaps not for the first: a connection can
-// attach after the last has gone. The caller must hold h.mu.
+// closeGone closes gone if Close was called and all peers have been told. It may be
+// closed already: a connection can attach after the last has ended. The caller must
+// hold h.mu.
 func (h *Hub) closeGone() {
 	if h.peers > 0 || h.goodbye == nil {
 		return

@@ -32,7 +32,8 @@ func TestSlowConsumerGetsTheLatest(t *testing.T) {
 					newest[key] = text
 					wants++
 				}
-				h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: []Part{{Key: key, Topic: topic, From: 1, To: 1 + len(text)}}})
+				parts := []Part{{Key: key, Topic: topic, From: 1, To: 1 + len(text)}}
+				h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: parts})
 			}
 			got, last, envelopes, gaps := map[string]string{}, -1, uint64(0), 0
 			for fmt.Sprint(got) != fmt.Sprint(newest) {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A loop is a goroutine that serves a shard of every hub, and the only one that
-// walks over their connections. It makes a pass over a shard when something was
-// broadcast to it, writes on to sockets that have room again, and looks at the limits in time of all on its tick.
+// A loop is a goroutine that serves a shard of every hub. It makes a pass over a shard
+// when something was broadcast to it, and goes on with sockets that have room again. On
+// its tick it looks at the limits in time of all connections.
 type loop struct {
 	wake chan struct{} // capacity 1: one pending turn serves any number of broadcasts
 	quit chan struct{}
@@ -17,11 +17,11 @@ type loop struct {
 	mu     sync.Mutex
 	shards []*shard      // guarded by mu
 	tick   time.Duration // the shortest of their hubs; guarded by mu
-	woken  []*shard      // that wait for a pass; guarded by mu
-	roomy  []*Conn       // whose sockets were full, and are not any more; guarded by mu
+	woken  []*shard      // they wait for a pass; guarded by mu
+	roomy  []*Conn       // their sockets were full, and are not any more; guarded by mu
 
-	resting []*shard // of run alone: woken, whose last pass was just now
-	going   []*Conn  // of run alone: what roomy was
+	resting []*shard // were woken, and wait until they have rested; used by run alone
+	going   []*Conn  // what roomy was; used by run alone
 }
 
 func newLoop() *loop {
@@ -107,8 +107,8 @@ func (l *loop) run() {
 	}
 }
 
-// turn goes on where sockets were full, makes the passes that are due, and the tick if
-// it is. It returns when the next tick is.
+// turn goes on where sockets were full, and makes the passes that are due, and the tick
+// if that is due. It returns when the next tick is.
 func (l *loop) turn(next time.Time) time.Time {
 	l.mu.Lock()
 	l.resting = append(l.resting, l.woken...)

@@ -6,8 +6,8 @@ import (
 )
 
 // pacer holds back what a selection is to get, so that it gets at most one part of each
-// key in an interval, and the newest. What it need not hold back it does not. It is
-// guarded by Hub.mu.
+// key in an interval, and of those the newest. The first part after a quiet interval
+// passes at once. It is guarded by Hub.mu.
 type pacer struct {
 	interval time.Duration
 	keys     map[string]*held // those that got a part less than an interval ago
@@ -70,12 +70,12 @@ func (p *Part) pacedBy(topic bool) string {
 	return p.Key
 }
 
-// heldBefore is what an interval may have held back of what came before a message, when
-// a connection that goes on behind that was lost. What came an interval and a tick before
-// has gone out; of what came since, each key's only part was not held back, and of
-// several the newest may be the one that was. So the client may get it twice. The caller
-// must hold c.mu and h.mu, and have found the message at this time: later it may be
-// forgotten.
+// heldBefore is for a connection that goes on behind a message: an interval may have
+// held back something from before it, which was lost with the connection before. What
+// is older than an interval and a tick has gone out. Of what is younger, a part that is
+// the only one of its key was not held back; of several the newest may have been. It
+// is sent, so that the client may get it twice. The caller must hold c.mu and h.mu, and
+// have found the message at the time now: later the history may forget it.
 func (h *Hub) heldBefore(c *Conn, at seen, id string, now time.Time) []byte {
 	s := c.group.selection
 	if s.pacer == nil {

@@ -20,7 +20,8 @@ func TestInterval(t *testing.T) {
 	go func() {
 		for n := range messages {
 			text := fmt.Sprintf("%d;key%d", n, n%3)
-			h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: []Part{{Key: text[len(text)-4:], From: 1, To: 1 + len(text)}}})
+			parts := []Part{{Key: text[len(text)-4:], From: 1, To: 1 + len(text)}}
+			h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: parts})
 			if n%100 == 0 {
 				time.Sleep(time.Millisecond) // over some intervals; how many does not matter
 			}
@@ -72,7 +73,8 @@ func TestIntervalEndsWithTheChoice(t *testing.T) {
 	h := newTestHub(t, Config{Wrap: testWrap})
 	c, client := linkAs(t, h, 0, Client{Start: Start{Choice: &Choice{All: true, Interval: time.Hour}}})
 	for _, text := range []string{"1;a", "2;a", "3;b", "4;a", "5;b"} {
-		h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: []Part{{ID: text, Key: text[2:], From: 1, To: 1 + len(text)}}})
+		parts := []Part{{ID: text, Key: text[2:], From: 1, To: 1 + len(text)}}
+		h.Broadcast(Message{Opcode: Text, Payload: []byte("[" + text + "]"), Parts: parts})
 	}
 	if err := c.Choose(&Choice{Keys: []string{"a"}, Interval: time.Hour}, []byte("chosen")); err != nil {
 		t.Fatal(err)

@@ -66,8 +66,8 @@ func (c *Conn) enforce(limit mark) {
 	}
 }
 
-// skipToLatest has the newest of each key stand for what waits in the queue: what was
-// updated since the connection had all. The caller must hold c.mu.
+// skipToLatest drops what waits in the queue. In its place the connection gets the
+// newest of each key that was updated since it had all. The caller must hold c.mu.
 func (c *Conn) skipToLatest(limit mark) {
 	if c.cur.seq >= limit.seq {
 		return
@@ -100,9 +100,9 @@ func (c *Conn) skipToLatest(limit mark) {
 	c.shard.count.dropped.Add(int64(skipped))
 }
 
-// waiting is how many bytes wait for the connection, but for what it got from
-// the history: that is the hub's choice and not the client's slowness. The caller
-// must hold c.mu.
+// waiting is how many bytes wait for the connection. What it gets from the history does
+// not count: that is the hub's choice, and not the client's slowness. The caller must
+// hold c.mu.
 func (c *Conn) waiting(limit mark) int64 {
 	from := max(c.cur.pos(), c.resumed)
 	return int64(len(c.unsent)+c.writing+len(c.private)+c.choices.size()) + int64(limit.pos-min(limit.pos, from))
@@ -117,7 +117,7 @@ func (c *Conn) progressed() bool {
 }
 
 // check applies the limits in time, and returns how many bytes wait for the
-// connection. It is the loop's, on its tick.
+// connection. Only the loop calls it, on its tick.
 func (c *Conn) check(wall time.Time) (waiting int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -174,7 +174,8 @@ func TestSlowConsumerThatChoosesCopiesNothing(t *testing.T) {
 func TestSlowConsumerThatReadsIsThere(t *testing.T) {
 	for name, reads := range map[string]bool{"reads": true, "does not read": false} {
 		t.Run(name, func(t *testing.T) {
-			h := newTestHub(t, Config{Limits: Limits{QueueBytes: 1 << 20, SlowConsumer: DropOldest, PingInterval: time.Hour}, Wrap: testWrap})
+			limits := Limits{QueueBytes: 1 << 20, SlowConsumer: DropOldest, PingInterval: time.Hour}
+			h := newTestHub(t, Config{Limits: limits, Wrap: testWrap})
 			c, client := linkAs(t, h, smallBuffer, Client{})
 			fill(c, "a", 256<<10)
 			overdue := func() (cause error) { // as if a ping was sent two hours ago

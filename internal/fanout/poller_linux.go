@@ -17,8 +17,8 @@ type poller struct {
 	done chan struct{}
 
 	mu    sync.Mutex
-	last  uint64           // key; they are not used again, so that an event of the past finds nobody
-	conns map[uint64]*Conn // that are watched; guarded by mu
+	last  uint64           // the last key; none is used again, so that an event of the past finds nobody; guarded by mu
+	conns map[uint64]*Conn // those that are watched, by key; guarded by mu
 }
 
 // newPoller returns nil where there can be none.
@@ -64,8 +64,8 @@ func (p *poller) run() {
 	}
 }
 
-// happened returns the connection of an event, and what it is for. It comes no more for
-// room. A socket that has failed is for whoever waits for it.
+// happened returns the connection of an event, and what it is for. An event for room
+// comes once. A socket that has failed is an event for all that it is watched for.
 func (p *poller) happened(e unix.EpollEvent) (*Conn, interest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,8 +84,9 @@ func (p *poller) happened(e unix.EpollEvent) (*Conn, interest) {
 	return c, found
 }
 
-// interest is what a connection is watched for: that there is something to read, the
-// end included, for c.readable; that its socket has room, for c.goOn, once.
+// interest is what a connection is watched for. forReading: there is something to read,
+// or the end, and c.readable is called. forRoom: its socket has room, and c.goOn is
+// called, once.
 type interest uint32
 
 const (

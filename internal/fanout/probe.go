@@ -28,11 +28,11 @@ type Reach struct {
 	Closed       int       // they ended before
 }
 
-// What is watched at a time, of one hub, and for how long.
+// How many messages of a hub are watched at a time, and for how long.
 const (
 	maxProbes    = 16
 	probeLasts   = 5 * time.Second
-	probeMakeWay = time.Second // older ones give way to others
+	probeMakeWay = time.Second // after which one gives way to another
 )
 
 // probes are the messages of a hub that somebody wants to see written. Whoever writes to a connection, ends it or has it
@@ -71,8 +71,8 @@ type pending struct {
 	dropped bool
 }
 
-// begin makes a probe for a message that is about to be appended, nil if none is wanted or to be had, and tells those that
-// gave way to it. The caller must hold h.mu.
+// begin makes a probe for a message that is about to be appended. It returns nil if nobody wants one, or too many are watched.
+// One that has to give way is told what is known by now. The caller must hold h.mu.
 func (ps *probes) begin(m *Message, conns int, now time.Time) *probe {
 	if m.Written == nil || conns == 0 {
 		return nil
@@ -93,8 +93,8 @@ func (ps *probes) begin(m *Message, conns int, now time.Time) *probe {
 	return p
 }
 
-// expect has the connections of a selection get parts of the message, nil: all, with what is appended next to their queues.
-// The caller must hold h.mu.
+// expect notes that the connections of a selection are to get the picked parts of the message, nil: all, by what is appended
+// next to their queues. The caller must hold h.mu.
 func (h *Hub) expect(p *probe, s *selection, picked []int) {
 	var conns []*Conn
 	for i, g := range s.groups {
@@ -149,14 +149,14 @@ func (ps *probes) finished(p *probe) bool {
 	return true
 }
 
-// look has a connection looked at for probes.
+// look settles for the probes what is known of the connection.
 func (c *Conn) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hub.probes.look(c)
 }
 
-// probe has it looked at if there are any. The caller must hold c.mu.
+// probe is look where there are probes. The caller must hold c.mu.
 func (c *Conn) probe() {
 	if c.hub.probes.on.Load() {
 		c.hub.probes.look(c)
@@ -220,8 +220,8 @@ func (s *pending) settle(c *Conn, now time.Time) bool {
 	return true
 }
 
-// skipped is for messages that are left out for a connection: those from a number, up to where its cursor is. The caller
-// must hold c.mu.
+// skipped notes which messages are left out for a connection: those behind number from, up to its cursor. The caller must hold
+// c.mu.
 func (ps *probes) skipped(c *Conn, from uint64) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()

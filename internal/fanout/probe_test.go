@@ -131,8 +131,8 @@ func TestWrittenToASlowOne(t *testing.T) {
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprint(policy, secure), func(t *testing.T) {
 				h := newTestHub(t, Config{
-					Limits: Limits{QueueBytes: 64 << 10, SlowConsumer: policy}, Wrap: testWrap, Latest: Latest{MaxKeys: 10, MaxBytes: 1 << 20},
-					CloseTimeout: 10 * time.Second,
+					Limits: Limits{QueueBytes: 64 << 10, SlowConsumer: policy}, CloseTimeout: 10 * time.Second,
+					Wrap: testWrap, Latest: Latest{MaxKeys: 10, MaxBytes: 1 << 20},
 				})
 				slow := attachSlow(t, h, secure)
 				quick := attachQuick(t, h)
@@ -171,7 +171,8 @@ func TestWrittenToASlowOne(t *testing.T) {
 					if read[i] && of.Dropped == 0 { // what was dropped may come as a last value
 						slowly = 1
 					}
-					if of.Got != quickly+slowly || of.Got+of.Dropped+of.Closed != 2 || of.Dropped > 0 && policy == Disconnect || of.Closed > 0 && policy != Disconnect {
+					if of.Got != quickly+slowly || of.Got+of.Dropped+of.Closed != 2 ||
+						of.Dropped > 0 && policy == Disconnect || of.Closed > 0 && policy != Disconnect {
 						t.Errorf("message %d was read by the slow one: %v, and %+v", i, read[i], of.Reach)
 					}
 				}
@@ -295,7 +296,10 @@ func TestWrittenWhileConnectionsComeAndGo(t *testing.T) {
 	counts := make(map[int]int)
 	for i := range 300 {
 		id := fmt.Sprint(i + 1)
-		n := h.Broadcast(Message{Opcode: Text, ID: id, Payload: []byte("[x]"), Parts: []Part{{ID: id, Key: "a", Topic: "t", From: 1, To: 2}}, Written: w.written(i)})
+		n := h.Broadcast(Message{
+			Opcode: Text, ID: id, Payload: []byte("[x]"), Written: w.written(i),
+			Parts: []Part{{ID: id, Key: "a", Topic: "t", From: 1, To: 2}},
+		})
 		if n > 0 {
 			counts[i] = n
 		}

@@ -137,11 +137,15 @@ func FuzzReader(f *testing.F) {
 		"", m(0x81, "text") + m(0x82, "\xff\xfe") + m(0x88, "\x03\xe8bye"),
 		m(0x01, "in ") + m(0x89, "now") + m(0x00, "three ") + m(0x8a, "") + m(0x80, "pieces"),
 		m(0x01, "\xe2\x82") + m(0x80, "\xac") + m(0x81, ""), m(0x01, "\xf0\x9f") + m(0x00, "") + m(0x80, "\x92"), m(0x81, "\xed\xa0\x80"),
-		m(0x82, strings.Repeat("x", 1000)) + m(0x82, strings.Repeat("x", 1001)), m(0x02, strings.Repeat("x", 600)) + m(0x80, strings.Repeat("x", 401)),
+		m(0x82, strings.Repeat("x", 1000)) + m(0x82, strings.Repeat("x", 1001)),
+		m(0x02, strings.Repeat("x", 600)) + m(0x80, strings.Repeat("x", 401)),
 		m(0x81, "\x00") + "\x81\x84\x37\xfa\x21\x3d\x7f\x9f\x4d\x51" + "\x82\xfe\x00\x01\x00\x00\x00\x00x", "\x81\x02hi",
-		m(0x83, ""), m(0x80, "alone"), m(0x01, "") + m(0x81, "within"), m(0x09, ""), m(0x89, strings.Repeat("x", 126)), m(0xa1, ""), m(0xc9, ""),
-		m(0x88, "\x03"), m(0x88, ""), m(0x88, "\x03\xed"), m(0x88, "\x03\xe8\xff"), "\x82\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00",
-		m(0xc1, small) + m(0x81, "plain") + m(0xc2, small), m(0x41, small[:5]) + m(0x89, "") + m(0x80, small[5:]), m(0xc1, ""), m(0xc1, "\xff"), m(0xc1, "\x00"),
+		m(0x83, ""), m(0x80, "alone"), m(0x01, "") + m(0x81, "within"), m(0x09, ""),
+		m(0x89, strings.Repeat("x", 126)), m(0xa1, ""), m(0xc9, ""),
+		m(0x88, "\x03"), m(0x88, ""), m(0x88, "\x03\xed"), m(0x88, "\x03\xe8\xff"),
+		"\x82\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00",
+		m(0xc1, small) + m(0x81, "plain") + m(0xc2, small), m(0x41, small[:5]) + m(0x89, "") + m(0x80, small[5:]),
+		m(0xc1, ""), m(0xc1, "\xff"), m(0xc1, "\x00"),
 		m(0xc1, compress(f, "\xff")), m(0xc2, compress(f, strings.Repeat("x", 1001))), m(0xc2, compress(f, strings.Repeat("x", 1000))),
 	} {
 		f.Add([]byte(seed), uint64(len(seed)), false)
@@ -151,7 +155,9 @@ func FuzzReader(f *testing.F) {
 		ours, err := hear(p, deflate, func() int { return len(p) })
 		random := rand.New(rand.NewPCG(seed, 0))
 		for name, next := range map[string]func() int{
-			"bytes": func() int { return 1 }, "pieces": func() int { return random.IntN(20) }, "large pieces": func() int { return random.IntN(400) },
+			"bytes":        func() int { return 1 },
+			"pieces":       func() int { return random.IntN(20) },
+			"large pieces": func() int { return random.IntN(400) },
 		} {
 			if got, e := hear(p, deflate, next); !slices.Equal(got.events, ours.events) || kind(e) != kind(err) {
 				t.Fatalf("in %s: %q, %v\nwhole: %q, %v", name, got.events, e, ours.events, err)

@@ -84,7 +84,8 @@ func TestConnectionsAtRestHaveNoGoroutine(t *testing.T) {
 	bothWays(t, func(t *testing.T, secure bool) {
 		h := newTestHub(t, Config{Limits: Limits{MaxMessageBytes: 1 << 10}, WantsMessages: true})
 		echo := func(c **Conn) Client {
-			return Client{Peer: hearing{message: func(op Opcode, data []byte) { _ = (*c).Send(op, data) }}, Attached: func(a *Conn) { *c = a }}
+			answer := func(op Opcode, data []byte) { _ = (*c).Send(op, data) }
+			return Client{Peer: hearing{message: answer}, Attached: func(a *Conn) { *c = a }}
 		}
 		var conns []*Conn
 		for range 10 {
@@ -293,7 +294,8 @@ func TestPayloadOfExactlyQueueBytes(t *testing.T) {
 	} {
 		for _, policy := range []Policy{Disconnect, DropOldest} {
 			t.Run(fmt.Sprint(name, ", policy ", policy), func(t *testing.T) {
-				h := newTestHub(t, Config{Limits: Limits{QueueBytes: most, SlowConsumer: policy, PingInterval: 40 * time.Millisecond}, MaxFrame: 1000})
+				limits := Limits{QueueBytes: most, SlowConsumer: policy, PingInterval: 40 * time.Millisecond}
+				h := newTestHub(t, Config{Limits: limits, MaxFrame: 1000})
 				server, client := tcpPair(t)
 				_ = server.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 				filled, _ := io.Copy(server, zeros{})

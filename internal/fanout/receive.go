@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// listen begins to wait for what the client sends: in the engine's poller, which
-// takes no goroutine, or else in one. The caller must hold c.mu.
+// listen begins to wait for what the client sends. The engine's poller waits for it, or
+// where that cannot, a goroutine. The caller must hold c.mu.
 func (c *Conn) listen() {
 	if c.ended || c.listening {
 		return
@@ -19,15 +19,16 @@ func (c *Conn) listen() {
 	c.wait()
 }
 
-// wait is what listen does, and what readHeld does later. The caller must hold c.mu.
+// wait has the poller, or else a goroutine, wait for what the client sends. The caller
+// must hold c.mu.
 func (c *Conn) wait() {
 	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c, forReading) {
 		go c.readAll()
 	}
 }
 
-// listenAgain is listen after reading has stopped with TLS in the middle: it may
-// hold back records, and no more need come from the socket. The caller must hold
+// listenAgain is listen after reading has stopped. TLS may then hold back records for
+// which no more need come from the socket: they are read first. The caller must hold
 // c.mu.
 func (c *Conn) listenAgain() {
 	if c.cork == nil {
@@ -59,9 +60,8 @@ func (c *Conn) stopListening() {
 	c.listening = false
 }
 
-// readable is the poller's: there is something to read. It takes a part of it; the
-// poller comes again for the rest. It returns false when no more is to be read, for
-// now or for ever.
+// readable reads a part of what there is; the poller calls it again for the rest. It
+// returns false when no more is to be read, for now or for ever.
 func (c *Conn) readable(buffer []byte) bool {
 	if c.cork != nil {
 		c.cork.allowRead()
@@ -166,7 +166,7 @@ func (c *Conn) received(p []byte, err error) bool {
 // answer to a ping, is complete at once.
 var readers = sync.Pool{New: func() any { return new(reader) }}
 
-// feed reads the frames of p. It is of whoever reads alone.
+// feed reads the frames of p. Only the one who reads from the connection calls it.
 func (c *Conn) feed(p []byte) {
 	c.mu.Lock()
 	c.heard = now()
@@ -193,10 +193,10 @@ func (c *Conn) feed(p []byte) {
 	}
 }
 
-// conclude takes the last that is read from a client: its Close frame, as a
-// ClosedByPeer, or a breach of the protocol. It is answered after the messages
-// that came before. What comes still is read and given up, until the client closes
-// or Config.CloseTimeout is over, and no longer: a socket that is closed with bytes
+// conclude takes the last that counts of a client: its Close frame, as a ClosedByPeer,
+// or a breach of the protocol. It is answered after the messages that came before.
+// What comes later is read and given up, until the client closes or
+// Config.CloseTimeout is over. It is read, because a socket that is closed with bytes
 // unread resets the connection, and the client loses our Close frame (RFC 6455,
 // section 7.1.1).
 func (c *Conn) conclude(err error) {

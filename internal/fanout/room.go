@@ -7,8 +7,7 @@ import (
 
 // WaitForQueues returns when another size bytes make no connection a slow one, or
 // when ctx ends. It is for whoever has held messages back, and so has more at once
-// than may wait for a connection: that the clients need time to read them is not
-// their slowness.
+// than may wait for a connection. Clients are not slow if they need time to read that.
 func (h *Hub) WaitForQueues(ctx context.Context, size int) {
 	const every = 2 * time.Millisecond
 	look := time.NewTimer(0)

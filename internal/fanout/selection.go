@@ -17,7 +17,7 @@ type selection struct {
 	name   string   // Choice.text
 	within *chooser // what is outside of it is left out; nil: nothing is
 	plain  *queue
-	others [variants]atomic.Pointer[queue] // the same messages otherwise; nil: nobody takes them so yet
+	others [variants]atomic.Pointer[queue] // the same messages in other variants; nil: nobody takes that one yet
 	groups []*group                        // its connections, by shard; nil: none
 	pacer  *pacer                          // nil: nothing is held back
 	picked []int                           // the parts of the message that is being broadcast
@@ -33,8 +33,8 @@ func newSelection(choice *Choice, shards int) *selection {
 	return s
 }
 
-// queue is that of a variant, which begins with this call if there is none. The caller
-// must hold Hub.mu.
+// queue returns the queue of a variant, and begins it if there is none. The caller must
+// hold Hub.mu.
 func (s *selection) queue(as variant) *queue {
 	if as == asPlain {
 		return s.plain
@@ -67,8 +67,9 @@ func (s *selection) conns() int {
 	return n
 }
 
-// append appends a message of its own. There are many selections, and most of them
-// have little to say: their queues have room to spare only while messages gather.
+// append appends a message to its queues. There are many selections, and most of them
+// have little to say: their queues have room to spare only while messages gather. The
+// caller must hold Hub.mu.
 func (s *selection) append(op Opcode, id string, payload []byte, d *deflater, maxFrame int) {
 	s.plain.tight = s.served.Load() == s.plain.head.Load().seq
 	s.plain.append(byte(op), id, payload, maxFrame)
@@ -168,7 +169,8 @@ func (s *selections) drop(gone *selection) {
 	}
 }
 
-// pick sets concerns, and picked of each of them.
+// pick finds the selections that parts concern: it sets concerns, and in each of those
+// picked.
 func (s *selections) pick(parts []Part) {
 	s.concerns = s.concerns[:0]
 	for i := range parts {

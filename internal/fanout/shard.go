@@ -13,18 +13,18 @@ type shard struct {
 	loop   *loop
 	waits  atomic.Bool // for a pass
 	count  counters
-	passed uint64       // of hub.broadcast: offered to every connection; guarded by hub.lag
-	oldest atomic.Int64 // when the oldest message that waits for a pass was received; 0: none does
+	passed uint64       // how many bytes of hub.broadcast were offered to every connection; guarded by hub.lag
+	oldest atomic.Int64 // when the oldest message that waits for a pass was received, see now; 0: none does
 
 	index int // among the hub's shards
 
-	mu     sync.Mutex          // held by the loop only between passes
+	mu     sync.Mutex          // never held during a write
 	groups map[*group]struct{} // those with connections; guarded by mu
-	woken  []*group            // of these, that the next pass serves; guarded by mu
+	woken  []*group            // those of them that the next pass serves; guarded by mu
 
-	serving []*Conn   // of the loop alone
-	taken   []*group  // of the loop alone: what woken was when the pass began
-	rested  time.Time // of the loop alone: when the next pass may begin
+	serving []*Conn   // connections of the group that is being served; used by the loop alone
+	taken   []*group  // what woken was when the pass began; used by the loop alone
+	rested  time.Time // when the next pass may begin; used by the loop alone
 }
 
 func newShard(h *Hub, l *loop, index int) *shard {
@@ -113,9 +113,9 @@ func (s *shard) backlog() uint64 {
 	return s.hub.broadcast.Load() - s.passed
 }
 
-// pass offers every connection what was broadcast before the pass began, and that
-// it wants. That all of a selection stop at the same mark keeps each connection's
-// share of the next pass as large as can be. It is the loop's.
+// pass offers every connection what was broadcast before the pass began, as far as it
+// wants that. All connections of a selection stop at the same mark, so that what each
+// gets by the next pass is as much as can be. Only the loop calls it.
 func (s *shard) pass() {
 	s.waits.Store(false) // what is broadcast from here on wants another pass
 	h := s.hub
@@ -145,8 +145,8 @@ func (s *shard) pass() {
 	}
 }
 
-// serve is a pass over one group, after a number of connections that were served
-// already. It is the loop's.
+// serve is a pass over one group. It takes how many connections the pass has served
+// already, and returns how many those are then. Only the loop calls it.
 func (s *shard) serve(g *group, served int, probed bool) int {
 	s.mu.Lock()
 	s.serving = append(s.serving[:0], g.conns...)
@@ -166,8 +166,8 @@ func (s *shard) serve(g *group, served int, probed bool) int {
 	return served
 }
 
-// check looks at the limits in time of each connection, and at its queue, after a
-// pass: what can be written is not waiting. It is the loop's.
+// check looks at the limits in time of each connection, and at its queue. It makes a
+// pass first, so that nothing waits that can be written. Only the loop calls it.
 func (s *shard) check(wall time.Time) {
 	s.pass()
 	var longest int64

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// snapshot is a past that holds nothing: it reads what is the newest still. What is
-// not any more has been appended to the queue since, and comes by that.
+// snapshot is a past that holds no values: it reads those that are still the newest of
+// their keys. What has taken the place of one is in the queue, and comes by that.
 type snapshot struct {
 	chooser *chooser // nil: it wants all
 	after   uint64   // the last that was read
 	until   uint64   // the last to read
-	only    []uint64 // where it is known which; nil: all
-	behind  string   // the ID of the message behind which a client goes on that has all of it
+	only    []uint64 // the numbers to read, where they are known; nil: all
+	behind  string   // the ID of the message behind which a client goes on once it has all of the snapshot
 }
 
 // snapshot is the newest of all that a connection wants, as of now. The caller must

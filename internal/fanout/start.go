@@ -26,7 +26,7 @@ func (h *Hub) begin(c *Conn, start *Start) {
 	switch {
 	case start.ResumeFrom != "" && h.history.enabled():
 		at, ok := h.history.find(start.ResumeFrom, now)
-		ok = ok && (start.Choice == nil || at.end.plain.seq >= h.inParts) // or what it wants cannot be told
+		ok = ok && (start.Choice == nil || at.end.plain.seq >= h.inParts) // else nobody knows what it wants of them
 		paced := c.group.selection.pacer != nil && !start.NoLatest && h.latest.enabled()
 		switch {
 		case ok && !paced && start.WithLatest && h.latest.enabled():

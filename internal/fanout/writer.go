@@ -1,7 +1,7 @@
 package fanout
 
 // serve gives the connection all messages before the limit of its queue, unless it
-// has left the group. It is the loop's.
+// has left the group. Only the loop calls it.
 func (c *Conn) serve(g *group, limits *limits, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,8 +64,8 @@ func (c *Conn) flush(limit mark) {
 	}
 }
 
-// awaitRoom is for a socket that is full: the poller tells the loop when it is not, or
-// else catchUp waits for that. The caller must hold c.mu.
+// awaitRoom is for a socket that is full. The poller tells the loop when it has room
+// again; where there is no poller, catchUp waits for that. The caller must hold c.mu.
 func (c *Conn) awaitRoom() {
 	c.blocked = true
 	if c.descriptor() < 0 || !c.hub.engine.poll().watch(c, forRoom) {
@@ -73,7 +73,7 @@ func (c *Conn) awaitRoom() {
 	}
 }
 
-// goOn writes on where the socket was full. It is the loop's.
+// goOn goes on writing to a socket that was full. Only the loop calls it.
 func (c *Conn) goOn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,8 +136,9 @@ func (c *Conn) write(p []byte) error {
 	return nil
 }
 
-// step is how much catchUp takes and TLS seals at a time, a message more or less: what
-// they hold DropOldest cannot drop, and a Close frame must wait for.
+// step is how many bytes catchUp takes and TLS seals at a time, a message more or less.
+// It is small, because DropOldest cannot drop what they hold, and a Close frame has to
+// wait for it.
 func (h *Hub) step() int {
 	if h.cfg().SlowConsumer == OnlyLatest {
 		return freshBytes
@@ -185,8 +186,8 @@ func (c *Conn) catchUp() {
 	}
 }
 
-// took is for when the client has taken something of what its socket was full of: it is
-// there. The caller must hold c.mu.
+// took notes a sign of life: the client has taken something of what its socket was full
+// of. The caller must hold c.mu.
 func (c *Conn) took() {
 	c.heard = now()
 	if c.closing == nil {
@@ -194,10 +195,10 @@ func (c *Conn) took() {
 	}
 }
 
-// next takes what must be written next: the rest of a cut write, frames for
-// this connection alone, what is before its queue, messages before limit (shared), and
-// at last the Close frame. All but a rest begin at the boundary of a frame. The caller must hold
-// c.mu.
+// next takes what must be written next, in this order: the rest of a cut write, frames
+// for this connection alone, what is before its queue, messages before limit (shared),
+// and at last the Close frame. All but a rest begin at the boundary of a frame. The
+// caller must hold c.mu.
 func (c *Conn) next(limit mark) (p []byte, shared bool) {
 	if p := c.unsent; len(p) > 0 {
 		c.unsent = nil

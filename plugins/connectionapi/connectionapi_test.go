@@ -135,7 +135,8 @@ connection_api:
 		t.Fatal(err)
 	}
 	defer bare.Close(t.Context())
-	if found, _, err := bare.Directory.List(t.Context(), connections.Query{Limit: 10}); err != nil || len(found) != 0 || bare.MaxMessageBytes != 128<<10 {
+	found, _, err = bare.Directory.List(t.Context(), connections.Query{Limit: 10})
+	if err != nil || len(found) != 0 || bare.MaxMessageBytes != 128<<10 {
 		t.Errorf("%v (%v), of %d bytes", found, err, bare.MaxMessageBytes)
 	}
 }

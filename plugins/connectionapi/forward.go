@@ -40,7 +40,9 @@ func nodesField() *service.ConfigField {
 }
 
 // directory is that of this process, or of all if requests are forwarded.
-func directory(conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Checks, log *slog.Logger) (connections.Directory, func(context.Context), error) {
+func directory(
+	conf *service.ParsedConfig, set *gateway.Set, ready *readiness.Checks, log *slog.Logger,
+) (connections.Directory, func(context.Context), error) {
 	if !conf.Contains(fieldNodes) { // the schema does not have connection_api
 		return connections.Local(set), func(context.Context) {}, nil
 	}

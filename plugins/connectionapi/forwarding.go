@@ -40,7 +40,10 @@ var errNotMade = errors.New("forward is not connected")
 // newForwarding returns when the first attempt is over.
 func newForwarding(build func() ([]*service.OwnedProcessor, error), log *slog.Logger) *forwarding {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &forwarding{build: build, log: log, stop: stop, done: make(chan struct{}), tried: make(chan struct{}), wake: make(chan struct{}, 1)}
+	f := &forwarding{
+		build: build, log: log, stop: stop,
+		done: make(chan struct{}), tried: make(chan struct{}), wake: make(chan struct{}, 1),
+	}
 	first := f.tried
 	go f.keep(ctx)
 	<-first

@@ -219,7 +219,8 @@ func (f *Feed) dial(ctx context.Context) (*websocket.Conn, Choice, error) {
 	target := *f.url
 	query := f.query(choice, last)
 	target.RawQuery = query.Encode()
-	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{HTTPClient: f.options.HTTPClient, HTTPHeader: header})
+	options := &websocket.DialOptions{HTTPClient: f.options.HTTPClient, HTTPHeader: header}
+	conn, response, err := websocket.Dial(ctx, target.String(), options)
 	if err == nil {
 		conn.SetReadLimit(-1) // an envelope is as large as the trigger makes it
 		f.mu.Lock()

@@ -70,7 +70,8 @@ func TestChangesAtOnce(t *testing.T) {
 			if status, answer := a.call("PUT", "/streams/one", config, nil); status != http.StatusOK {
 				t.Errorf("%d %s", status, answer)
 			}
-			if status, answer := a.call("POST", "/streams", "one:\n  "+strings.ReplaceAll(config, "\n", "\n  "), nil); status != http.StatusOK {
+			body := "one:\n  " + strings.ReplaceAll(config, "\n", "\n  ")
+			if status, answer := a.call("POST", "/streams", body, nil); status != http.StatusOK {
 				t.Errorf("%d %s", status, answer)
 			}
 		})
@@ -90,7 +91,8 @@ func TestMetricNames(t *testing.T) {
 	metric := func(fields string) string {
 		return harmless + "pipeline: { processors: [ { try: [ { metric: { " + fields + " } } ] } ] }"
 	}
-	a := start(t, "websocket_gateways: [ { label: main, address: '"+freeAddress(t)+"', routes: [ { path: /x } ] } ]", metric("type: gauge, name: of_disk, value: '1'"))
+	a := start(t, "websocket_gateways: [ { label: main, address: '"+freeAddress(t)+"', routes: [ { path: /x } ] } ]",
+		metric("type: gauge, name: of_disk, value: '1'"))
 	for fields, want := range map[string]string{
 		"type: counter, name: websocket_connections":       "websocket_connections",
 		"type: gauge, name: input_received, value: '1'":    "input_received",

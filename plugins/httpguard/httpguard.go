@@ -120,7 +120,9 @@ type Callers struct {
 // Start puts the guard before the API of the root config, and returns the API
 // without it. What is not ready beside the streams has /ready answer 503. The function
 // that it returns ends the guard.
-func Start(root *service.ParsedConfig, mode Mode, callers Callers, ready func() error, isTrigger func(string) bool) (api http.Handler, stop func(context.Context), err error) {
+func Start(
+	root *service.ParsedConfig, mode Mode, callers Callers, ready func() error, isTrigger func(string) bool,
+) (api http.Handler, stop func(context.Context), err error) {
 	stop = func(context.Context) {}
 	if !root.Contains(fieldGuard) || !root.Contains(fieldHTTP) { // the schema does not have the fields
 		return http.NotFoundHandler(), stop, nil

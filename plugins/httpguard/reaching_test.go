@@ -38,7 +38,9 @@ var reaching = map[string]string{
 func TestReachingComponentsAreRefused(t *testing.T) {
 	a := start(t, "")
 	for name, config := range reaching {
-		for _, call := range []string{"POST /streams/bad", "PUT /streams/bad", "POST /streams/bad?chilled=true", "POST /benthos/streams/bad", "POST //streams/bad"} {
+		for _, call := range []string{
+			"POST /streams/bad", "PUT /streams/bad", "POST /streams/bad?chilled=true", "POST /benthos/streams/bad", "POST //streams/bad",
+		} {
 			method, path, _ := strings.Cut(call, " ")
 			if status, answer := a.call(method, path, config, nil); status < 400 {
 				t.Errorf("%s: %s: %d %s", name, call, status, answer)

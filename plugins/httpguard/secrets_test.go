@@ -17,7 +17,8 @@ func TestSecretsAreNotShown(t *testing.T) {
 input: { iot_mqtt: { urls: [ "tcp://user:s3cr3t@127.0.0.1:1" ], user: me, password: "${IOTCAST_MQTT_PASSWORD}", broker_id: b } }
 output: { drop: {} }
 `)
-	if answer := a.must("GET", "/streams/one", ""); strings.Contains(answer, "s3cr3t") || strings.Contains(answer, "buffer") || !strings.Contains(answer, "127.0.0.1:1") {
+	answer := a.must("GET", "/streams/one", "")
+	if strings.Contains(answer, "s3cr3t") || strings.Contains(answer, "buffer") || !strings.Contains(answer, "127.0.0.1:1") {
 		t.Error(answer)
 	}
 }
@@ -58,7 +59,9 @@ output:
 			t.Errorf("%s is shown: %s", secret, answer)
 		}
 	}
-	for _, shown := range []string{"shown-key", "https://shown-user:xxxxx@shown.test/path?shown=1", "shown/type", "shown-audience", "xxxxx@shown.test:8080/", "X-Count"} {
+	for _, shown := range []string{
+		"shown-key", "https://shown-user:xxxxx@shown.test/path?shown=1", "shown/type", "shown-audience", "xxxxx@shown.test:8080/", "X-Count",
+	} {
 		if !strings.Contains(answer, strings.ReplaceAll(shown, "&", `\u0026`)) {
 			t.Errorf("%s is not shown: %s", shown, answer)
 		}

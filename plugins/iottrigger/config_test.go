@@ -110,7 +110,8 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamOfJSONPayloads(t *testing.T) {
-	out := stream(t, "iot_trigger: { payload_format: json }", message("{\n\"t\": 21.50}"), message("Test 4"), message(""), brokerMessage("7"))
+	out := stream(t, "iot_trigger: { payload_format: json }",
+		message("{\n\"t\": 21.50}"), message("Test 4"), message(""), brokerMessage("7"))
 	if len(out) != 2 {
 		t.Fatalf("%d envelopes, want 2", len(out))
 	}

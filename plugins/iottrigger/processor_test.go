@@ -50,7 +50,8 @@ func process(t *testing.T, conf string, batch ...*service.Message) service.Messa
 func message(payload string, meta ...string) *service.Message {
 	m := service.NewMessage([]byte(payload))
 	pairs := append([]string{
-		metakey.Source, sourceDevice, metakey.RegistryID, "r", metakey.Topic, "$devices/d/events", metakey.EventID, "id-" + payload, metakey.ReceivedAt, receivedAt,
+		metakey.Source, sourceDevice, metakey.RegistryID, "r", metakey.Topic, "$devices/d/events",
+		metakey.EventID, "id-" + payload, metakey.ReceivedAt, receivedAt,
 	}, meta...)
 	for pair := range slices.Chunk(pairs, 2) {
 		m.MetaSet(pair[0], pair[1])
@@ -275,7 +276,9 @@ func TestEnvelopeKeepsMetadataAndContext(t *testing.T) {
 	second := message("b", "own", "2")
 	out := process(t, "{}", first, second)[0]
 
-	for name, want := range map[string]string{"own": "1", metakey.EventID: "id-b", metakey.Messages: "2", metakey.Topic: "$devices/d/events"} {
+	for name, want := range map[string]string{
+		"own": "1", metakey.EventID: "id-b", metakey.Messages: "2", metakey.Topic: "$devices/d/events",
+	} {
 		if got, _ := out.MetaGet(name); got != want {
 			t.Errorf("metadata %s is %q, want %q", name, got, want)
 		}
@@ -310,7 +313,9 @@ func TestLimitOfTheGateways(t *testing.T) {
 	p.res.SetGeneric(gateway.Key, set) // as the process does, once the resources are made
 
 	payload := strings.Repeat("x", 900)
-	batches, err := p.ProcessBatch(t.Context(), service.MessageBatch{message(payload), message(strings.Repeat("x", 3000)), message(payload)})
+	batches, err := p.ProcessBatch(t.Context(), service.MessageBatch{
+		message(payload), message(strings.Repeat("x", 3000)), message(payload),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,9 @@ func (v *values) format(index int, m *envelope.Message) (envelope.Format, error)
 
 // checkIDs refuses what clients that know the formats have no room for. The topic may hold it, which anyone can publish to.
 func checkIDs(m *envelope.Message) error {
-	for _, of := range [...]struct{ name, id string }{{fieldRegistryID, m.RegistryID}, {fieldDeviceID, m.DeviceID}, {fieldBrokerID, m.BrokerID}} {
+	for _, of := range [...]struct{ name, id string }{
+		{fieldRegistryID, m.RegistryID}, {fieldDeviceID, m.DeviceID}, {fieldBrokerID, m.BrokerID},
+	} {
 		if err := iotcore.ValidateIDLength(of.name, of.id); err != nil {
 			return err
 		}

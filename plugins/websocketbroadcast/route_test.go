@@ -25,7 +25,8 @@ func TestRouteThatComesAndGoes(t *testing.T) {
 		for _, path := range paths {
 			cfg.Routes = append(cfg.Routes, gateway.RouteConfig{Path: path, Limits: fanout.Limits{QueueBytes: 1 << 20}})
 		}
-		c, err := set.Prepare([]gateway.Config{cfg}, func(string, string) gateway.Observer { return silent{} }, slog.New(slog.DiscardHandler))
+		observer := func(string, string) gateway.Observer { return silent{} }
+		c, err := set.Prepare([]gateway.Config{cfg}, observer, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,11 @@ func stream(t *testing.T, s *sink, processors string, messages ...string) (out [
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()
-	if err := errors.Join(b.SetLoggerYAML("level: NONE"), b.AddResourcesYAML("output_resources: [ { label: commands, sink: {} } ]"), b.AddProcessorYAML(processors)); err != nil {
+	if err := errors.Join(
+		b.SetLoggerYAML("level: NONE"),
+		b.AddResourcesYAML("output_resources: [ { label: commands, sink: {} } ]"),
+		b.AddProcessorYAML(processors),
+	); err != nil {
 		t.Fatal(err)
 	}
 	produce, err := b.AddBatchProducerFunc()
