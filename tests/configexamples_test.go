@@ -1,0 +1,236 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// example is a directory of config/examples, copied to a place of its own. Its files and the commands of its README are as they
+// stand there, but for the ports.
+type example struct {
+	*walkthrough
+	ports map[string]string
+}
+
+// openExample copies an example. Of the ports that it names, those that are given here are others there: the free one that is
+// told, or for "" any. Those of the gateway and of the HTTP API always are.
+func openExample(t *testing.T, name string, ports map[string]string) *example {
+	t.Helper()
+	e := &example{
+		walkthrough: &walkthrough{t: t, docs: "config/examples/" + name + "/README.md", dir: t.TempDir(), env: withIotcast(t)},
+		ports:       map[string]string{"4195": "", "8080": ""},
+	}
+	maps.Copy(e.ports, ports)
+	for port, other := range e.ports {
+		if other == "" {
+			e.ports[port] = portOf(freeAddress(t))
+		}
+	}
+	e.http, e.gateway = e.at("4195"), e.at("8080")
+	dir := filepath.Join("../config/examples", name)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text := e.elsewhere(string(content))
+		if entry.Name() == "README.md" {
+			e.blocks = fenced(text)
+		}
+		e.write(strings.TrimPrefix(path, dir+"/"), text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+var portForm = regexp.MustCompile(`\b\d{4,5}\b`)
+
+// elsewhere puts the ports of the copy into a text.
+func (e *example) elsewhere(text string) string {
+	return portForm.ReplaceAllStringFunc(text, func(port string) string {
+		if other, ok := e.ports[port]; ok {
+			return other
+		}
+		return port
+	})
+}
+
+// at is where that listens which has a port in the example.
+func (e *example) at(port string) string { return "127.0.0.1:" + e.ports[port] }
+
+// serve starts a server by the README's command, and returns when it listens at what has a port in the example.
+func (e *example) serve(command, port string) *process {
+	e.t.Helper()
+	p := e.start(e.block("sh", command), command)
+	p.waitListening(e.at(port))
+	return p
+}
+
+// cast starts iotcast by the README's command.
+func (e *example) cast() *iotcast {
+	e.t.Helper()
+	c := &iotcast{t: e.t, http: e.http, gateway: e.gateway}
+	c.process = e.start(e.block("sh", "iotcast run"), "iotcast run")
+	c.waitLog("Launching")
+	c.waitReady()
+	return c
+}
+
+func (p *process) waitListening(addr string) {
+	p.t.Helper()
+	eventually(p.t, p.name+" accepts connections", func() bool {
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s has ended: %v", p.name, p.err)
+		default:
+		}
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// audience is a WebSocket client that keeps what each device or topic said last.
+type audience struct {
+	t    *testing.T
+	mu   sync.Mutex
+	last map[string]string // "device topic" to payload
+}
+
+// audience connects to a path, and returns when it is connected.
+func (c *iotcast) audience(path string) *audience {
+	c.t.Helper()
+	ws, _, err := websocket.Dial(c.t.Context(), c.url(path), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = ws.CloseNow() })
+	a := &audience{t: c.t, last: map[string]string{}}
+	go func() {
+		for {
+			_, text, err := ws.Read(context.Background())
+			if err != nil {
+				return
+			}
+			a.take(text)
+		}
+	}()
+	return a
+}
+
+// take takes an envelope.
+func (a *audience) take(envelope []byte) {
+	var e struct {
+		Messages []struct {
+			Details struct {
+				Device  string `json:"device_id"`
+				Topic   string `json:"mqtt_topic"`
+				Payload []byte `json:"payload"`
+			} `json:"details"`
+		} `json:"messages"`
+	}
+	if err := json.Unmarshal(envelope, &e); err != nil {
+		a.t.Errorf("envelope %.300q: %v", envelope, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range e.Messages {
+		a.last[m.Details.Device+" "+m.Details.Topic] = string(m.Details.Payload)
+	}
+}
+
+// waitShown waits until the audience has exactly this, as "device topic": payload.
+func (a *audience) waitShown(want map[string]string) {
+	a.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		a.mu.Lock()
+		same, got := maps.Equal(a.last, want), fmt.Sprint(a.last)
+		a.mu.Unlock()
+		if same {
+			return
+		}
+		if time.Now().After(deadline) {
+			a.t.Fatalf("not within %v:\n got %s\nwant %v", patience, got, want)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// The index has a line for each example, and each has a README.
+func TestConfigExamples(t *testing.T) {
+	t.Parallel()
+	index, err := os.ReadFile("../config/examples/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readmes, err := filepath.Glob("../config/examples/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, file := range readmes {
+		want = append(want, filepath.Base(filepath.Dir(file)))
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| \[([^\]]+)\]\(\S+/README\.md\) \|`).FindAllStringSubmatch(string(index), -1) {
+		got = append(got, m[1])
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the index has %v, want %v", got, want)
+	}
+}
+
+func TestExampleMosquitto(t *testing.T) {
+	t.Parallel()
+	e := openExample(t, "mosquitto", map[string]string{"8883": ""})
+	e.run(e.block("sh", "openssl req"))
+	e.run(e.block("sh", "mosquitto_passwd"))
+	e.staysRoot("mosquitto.conf")
+	e.serve("mosquitto -c", "8883")
+	page := e.cast().audience("/telemetry")
+
+	e.run(e.block("sh", "$devices/pump")) // another's: the broker gives it to nobody
+	e.run(e.block("sh", "$devices/boiler"))
+	page.waitShown(map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`})
+
+	for name, arguments := range map[string]string{
+		"without a password": "--cafile ca.crt",
+		"with a wrong one":   "--cafile ca.crt -u boiler -P wrong",
+		"without TLS":        "-u boiler -P $(cat boiler.password)",
+	} {
+		if printed, err := e.try(e.elsewhere("mosquitto_pub -h localhost -p 8883 " + arguments + " -t '$devices/boiler/events' -m x")); err == nil {
+			t.Errorf("%s the broker lets in: %s", name, printed)
+		}
+	}
+}
+
+// staysRoot lets a mosquitto that root starts read the files of the test.
+func (e *example) staysRoot(config string) {
+	e.t.Helper()
+	if os.Geteuid() == 0 {
+		e.run("echo user root >> " + config)
+	}
+}
