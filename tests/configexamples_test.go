@@ -234,3 +234,44 @@ func (e *example) staysRoot(config string) {
 		e.run("echo user root >> " + config)
 	}
 }
+
+// Topics of others become devices. Who comes later sees the last values, and after a restart those that the broker has.
+func TestExampleDevices(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		path  string
+		want  map[string]string
+		names []string // that the viewer shows; a browser for one of them will do
+	}{
+		"zigbee2mqtt": {path: "/zigbee", names: []string{"cellar", "kitchen-lamp"}, want: map[string]string{
+			"cellar zigbee2mqtt/cellar":                          `{"temperature": 12.5, "humidity": 71, "battery": 97, "linkquality": 120}`,
+			"kitchen-lamp zigbee2mqtt/kitchen/lamp":              `{"state": "ON", "brightness": 215}`,
+			"kitchen-lamp zigbee2mqtt/kitchen/lamp/availability": `{"availability":"online"}`,
+		}},
+		"tasmota": {path: "/tasmota", want: map[string]string{
+			"washer tele/washer/LWT":    `{"availability":"online"}`,
+			"washer stat/washer/POWER":  `{"POWER":"ON"}`,
+			"washer tele/washer/SENSOR": `{"ENERGY":{"Power":1830,"Voltage":229}}`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startMosquitto(t)
+			e := openExample(t, name, map[string]string{"1883": portOf(b.addr)})
+			cast := e.cast()
+			live := cast.audience(test.path)
+			e.run(e.block("sh", "mosquitto_pub"))
+			live.waitShown(test.want)
+			cast.audience(test.path).waitShown(test.want)
+
+			cast.terminate()
+			cast = e.cast()
+			cast.audience(test.path).waitShown(test.want)
+			if test.names == nil {
+				return
+			}
+			v := openViewer(t, "http://"+cast.gateway+"/")
+			v.wait("the devices by their names", func(s shown) bool { return slices.Equal(s.Names, test.names) })
+		})
+	}
+}
