@@ -78,19 +78,25 @@ func (e *example) elsewhere(text string) string {
 // at is where that listens which has a port in the example.
 func (e *example) at(port string) string { return "127.0.0.1:" + e.ports[port] }
 
+// sh is the one block of commands in the README that contains text.
+func (e *example) sh(text string) string {
+	e.t.Helper()
+	return e.block("sh", e.elsewhere(text))
+}
+
 // serve starts a server by the README's command, and returns when it listens at what has a port in the example.
 func (e *example) serve(command, port string) *process {
 	e.t.Helper()
-	p := e.start(e.block("sh", command), command)
+	p := e.start(e.sh(command), e.elsewhere(command))
 	p.waitListening(e.at(port))
 	return p
 }
 
-// cast starts iotcast by the README's command.
-func (e *example) cast() *iotcast {
+// cast starts iotcast by a command of the README.
+func (e *example) cast(command string) *iotcast {
 	e.t.Helper()
 	c := &iotcast{t: e.t, http: e.http, gateway: e.gateway}
-	c.process = e.start(e.block("sh", "iotcast run"), "iotcast run")
+	c.process = e.start(e.sh(command), command)
 	c.waitLog("Launching")
 	c.waitReady()
 	return c
@@ -206,14 +212,14 @@ func TestConfigExamples(t *testing.T) {
 func TestExampleMosquitto(t *testing.T) {
 	t.Parallel()
 	e := openExample(t, "mosquitto", map[string]string{"8883": ""})
-	e.run(e.block("sh", "openssl req"))
-	e.run(e.block("sh", "mosquitto_passwd"))
+	e.run(e.sh("openssl req"))
+	e.run(e.sh("mosquitto_passwd"))
 	e.staysRoot("mosquitto.conf")
 	e.serve("mosquitto -c", "8883")
-	page := e.cast().audience("/telemetry")
+	page := e.cast("iotcast run").audience("/telemetry")
 
-	e.run(e.block("sh", "$devices/pump")) // another's: the broker gives it to nobody
-	e.run(e.block("sh", "$devices/boiler"))
+	e.run(e.sh("$devices/pump")) // another's: the broker gives it to nobody
+	e.run(e.sh("$devices/boiler"))
 	page.waitShown(map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`})
 
 	for name, arguments := range map[string]string{
@@ -239,33 +245,47 @@ func (e *example) staysRoot(config string) {
 func TestExampleDevices(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		path  string
-		want  map[string]string
-		names []string // that the viewer shows; a browser for one of them will do
+		directory, run, play, path string
+		want                       map[string]string
+		names                      []string // that the viewer shows; a browser for one of them will do
 	}{
-		"zigbee2mqtt": {path: "/zigbee", names: []string{"cellar", "kitchen-lamp"}, want: map[string]string{
-			"cellar zigbee2mqtt/cellar":                          `{"temperature": 12.5, "humidity": 71, "battery": 97, "linkquality": 120}`,
-			"kitchen-lamp zigbee2mqtt/kitchen/lamp":              `{"state": "ON", "brightness": 215}`,
-			"kitchen-lamp zigbee2mqtt/kitchen/lamp/availability": `{"availability":"online"}`,
-		}},
-		"tasmota": {path: "/tasmota", want: map[string]string{
-			"washer tele/washer/LWT":    `{"availability":"online"}`,
-			"washer stat/washer/POWER":  `{"POWER":"ON"}`,
-			"washer tele/washer/SENSOR": `{"ENERGY":{"Power":1830,"Voltage":229}}`,
-		}},
+		"Zigbee2MQTT": {
+			"zigbee2mqtt", "iotcast run", "mosquitto_pub", "/zigbee", map[string]string{
+				"cellar zigbee2mqtt/cellar":                          `{"temperature": 12.5, "humidity": 71, "battery": 97, "linkquality": 120}`,
+				"kitchen-lamp zigbee2mqtt/kitchen/lamp":              `{"state": "ON", "brightness": 215}`,
+				"kitchen-lamp zigbee2mqtt/kitchen/lamp/availability": `{"availability":"online"}`,
+			}, []string{"cellar", "kitchen-lamp"},
+		},
+		"Tasmota": {
+			"tasmota", "iotcast run", "mosquitto_pub", "/tasmota", map[string]string{
+				"washer tele/washer/LWT":    `{"availability":"online"}`,
+				"washer stat/washer/POWER":  `{"POWER":"ON"}`,
+				"washer tele/washer/SENSOR": `{"ENERGY":{"Power":1830,"Voltage":229}}`,
+			}, nil,
+		},
+		"statestream": {
+			"home-assistant", "iotcast run statestream.yaml", "mosquitto_pub -p 1883 -r -t statestream", "/home", map[string]string{
+				"sensor.cellar_temperature statestream/sensor/cellar_temperature/state":               `{"state":12.5}`,
+				"sensor.cellar_temperature statestream/sensor/cellar_temperature/unit_of_measurement": `{"unit_of_measurement":"°C"}`,
+				"light.kitchen statestream/light/kitchen/state":                                       `{"state":"unavailable"}`,
+			}, nil,
+		},
+		"discovery": {
+			"home-assistant", "iotcast run discovery.yaml", "/config", "/home", map[string]string{"Attic attic/sensor/wind/state": `{"Wind":3.6}`}, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := startMosquitto(t)
-			e := openExample(t, name, map[string]string{"1883": portOf(b.addr)})
-			cast := e.cast()
+			e := openExample(t, test.directory, map[string]string{"1883": portOf(b.addr)})
+			cast := e.cast(test.run)
 			live := cast.audience(test.path)
-			e.run(e.block("sh", "mosquitto_pub"))
+			e.run(e.sh(test.play))
 			live.waitShown(test.want)
 			cast.audience(test.path).waitShown(test.want)
 
 			cast.terminate()
-			cast = e.cast()
+			cast = e.cast(test.run)
 			cast.audience(test.path).waitShown(test.want)
 			if test.names == nil {
 				return
