@@ -132,8 +132,13 @@ func (c *iotcast) audience(path string) *audience {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(func() { _ = ws.CloseNow() })
-	a := &audience{t: c.t, last: map[string]string{}}
+	return listen(c.t, ws)
+}
+
+// listen makes an audience of a connection.
+func listen(t *testing.T, ws *websocket.Conn) *audience {
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	a := &audience{t: t, last: map[string]string{}}
 	go func() {
 		for {
 			_, text, err := ws.Read(context.Background())

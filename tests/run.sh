@@ -116,6 +116,7 @@ debian_packages() {
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
   has nginx || packages+=(nginx)
+  has caddy || packages+=(caddy)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
