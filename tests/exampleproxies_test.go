@@ -115,14 +115,14 @@ func TestExampleProxies(t *testing.T) {
 		if ws, status, err := v.dial("https://dashboard.example.com"); err != nil {
 			t.Errorf("%s: a page that is allowed gets %d %v", command, status, err)
 		} else {
-			ws.CloseNow()
+			_ = ws.CloseNow()
 		}
 		ws, status, err := v.dial("https://" + v.proxy)
 		if err != nil {
 			t.Fatalf("%s: a page of the proxy's own host gets %d %v", command, status, err)
 		}
 		ctx, leave := context.WithCancel(t.Context())
-		defer leave()
+		t.Cleanup(leave)
 		audiences := []*audience{listen(t, ws), v.events(ctx)}
 		for n := range 3 { // what was held back would come with the next
 			payload := fmt.Sprintf(`{"temperature":%d%d}`, i, n)
@@ -131,7 +131,7 @@ func TestExampleProxies(t *testing.T) {
 				a.waitShown(map[string]string{"boiler $devices/boiler/events": payload})
 			}
 		}
-		ws.CloseNow()
+		_ = ws.CloseNow()
 		leave() // before the proxy ends, which may wait for it
 		cast.waitLog("source_ip=" + v.from.String())
 		proxy.signal(syscall.SIGTERM)
