@@ -300,3 +300,26 @@ func TestExampleDevices(t *testing.T) {
 		})
 	}
 }
+
+func TestExampleNATS(t *testing.T) {
+	t.Parallel()
+	e := openExample(t, "nats", map[string]string{"1883": "", "4222": ""})
+	e.run(e.sh("openssl rand"))
+	server := e.serve("nats-server -c", "1883")
+	cast := e.cast("iotcast run")
+	page := cast.audience("/telemetry")
+	e.run(e.sh("$devices/pump")) // another's
+	e.run(e.sh("$devices/boiler"))
+	want := map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`}
+	page.waitShown(want)
+	eventually(t, "the server logs what the boiler may not", func() bool {
+		return strings.Contains(server.out.String(), `Publish Violation - User "boiler", Subject "$devices.pump.events"`)
+	})
+	if printed, err := e.try(e.elsewhere("mosquitto_pub -p 1883 -u boiler -P wrong -t x -m x")); err == nil {
+		t.Errorf("with a wrong password the server lets in: %s", printed)
+	}
+
+	cast.terminate()
+	e.run(e.sh("$devices/boiler"))
+	e.cast("iotcast run").audience("/telemetry?rewind=5m").waitShown(want) // it has waited
+}
