@@ -323,3 +323,22 @@ func TestExampleNATS(t *testing.T) {
 	e.run(e.sh("$devices/boiler"))
 	e.cast("iotcast run").audience("/telemetry?rewind=5m").waitShown(want) // it has waited
 }
+
+// The sketch does what it should by a clock that is simulated: see testdata/arduino.
+func TestExampleESP32(t *testing.T) {
+	t.Parallel()
+	e := openExample(t, "esp32", nil)
+	e.run(e.sh("secrets.h"))
+	simulator, err := filepath.Abs("testdata/arduino")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.run(fmt.Sprintf(`g++ -std=gnu++17 -Wall -Wextra -Werror -I %[1]s -D SKETCH='"%[2]s/sensor/sensor.ino"' %[1]s/simulate.cpp -o simulate`, simulator, e.dir))
+	want, err := os.ReadFile(filepath.Join(simulator, "said.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := e.run("./simulate"); said != string(want) {
+		t.Errorf("the sketch did:\n%s\nwant:\n%s", said, want)
+	}
+}

@@ -1,7 +1,7 @@
 // Package tests runs the iotcast binary as its users do, against brokers,
 // WebSocket clients and a browser that share no code with it.
 //
-// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy, nginx, caddy,
+// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy, nginx, caddy, g++,
 // python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
 package tests
 
@@ -53,6 +53,7 @@ func checkTools() error {
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
 		"haproxy":          "apt-get install haproxy",
+		"g++":              "apt-get install g++",
 		"nginx":            "apt-get install nginx",
 		"caddy":            "apt-get install caddy",
 		"chromium":         "apt-get install chromium",

@@ -110,6 +110,7 @@ has() {
 debian_packages() {
   local packages=()
   has gcc || packages+=(gcc libc6-dev) # the race detector needs them
+  has g++ || packages+=(g++)
   has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
   has openssl || packages+=(openssl)
