@@ -54,8 +54,13 @@ func openExample(t *testing.T, name string, ports map[string]string) *example {
 		if entry.Name() == "README.md" {
 			e.blocks = fenced(text)
 		}
-		e.write(strings.TrimPrefix(path, dir+"/"), text)
-		return nil
+		name := strings.TrimPrefix(path, dir+"/")
+		e.write(name, text)
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(filepath.Join(e.dir, name), info.Mode()) // scripts
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +109,7 @@ func (e *example) cast(command string) *iotcast {
 
 func (p *process) waitListening(addr string) {
 	p.t.Helper()
-	eventually(p.t, p.name+" accepts connections", func() bool {
+	eventuallyWithin(p.t, 3*patience, p.name+" accepts connections", func() bool { // RabbitMQ takes its time
 		select {
 		case <-p.done:
 			p.t.Fatalf("%s has ended: %v", p.name, p.err)
@@ -221,18 +226,13 @@ func TestExampleMosquitto(t *testing.T) {
 	e.run(e.sh("mosquitto_passwd"))
 	e.staysRoot("mosquitto.conf")
 	e.serve("mosquitto -c", "8883")
-	page := e.cast("iotcast run").audience("/telemetry")
-
-	e.run(e.sh("$devices/pump")) // another's: the broker gives it to nobody
-	e.run(e.sh("$devices/boiler"))
-	page.waitShown(map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`})
-
+	e.showsBoiler()
 	for name, arguments := range map[string]string{
 		"without a password": "--cafile ca.crt",
-		"with a wrong one":   "--cafile ca.crt -u boiler -P wrong",
 		"without TLS":        "-u boiler -P $(cat boiler.password)",
 	} {
-		if printed, err := e.try(e.elsewhere("mosquitto_pub -h localhost -p 8883 " + arguments + " -t '$devices/boiler/events' -m x")); err == nil {
+		publish := e.elsewhere("mosquitto_pub -h localhost -p 8883 " + arguments + " -t '$devices/boiler/events' -m x")
+		if printed, err := e.try(publish); err == nil {
 			t.Errorf("%s the broker lets in: %s", name, printed)
 		}
 	}
@@ -276,7 +276,9 @@ func TestExampleDevices(t *testing.T) {
 			}, nil,
 		},
 		"discovery": {
-			"home-assistant", "iotcast run discovery.yaml", "/config", "/home", map[string]string{"Attic attic/sensor/wind/state": `{"Wind":3.6}`}, nil,
+			"home-assistant", "iotcast run discovery.yaml", "/config", "/home",
+			map[string]string{"Attic attic/sensor/wind/state": `{"Wind":3.6}`},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -306,22 +308,47 @@ func TestExampleNATS(t *testing.T) {
 	e := openExample(t, "nats", map[string]string{"1883": "", "4222": ""})
 	e.run(e.sh("openssl rand"))
 	server := e.serve("nats-server -c", "1883")
-	cast := e.cast("iotcast run")
-	page := cast.audience("/telemetry")
-	e.run(e.sh("$devices/pump")) // another's
-	e.run(e.sh("$devices/boiler"))
-	want := map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`}
-	page.waitShown(want)
+	e.showsBoiler()
 	eventually(t, "the server logs what the boiler may not", func() bool {
 		return strings.Contains(server.out.String(), `Publish Violation - User "boiler", Subject "$devices.pump.events"`)
 	})
-	if printed, err := e.try(e.elsewhere("mosquitto_pub -p 1883 -u boiler -P wrong -t x -m x")); err == nil {
-		t.Errorf("with a wrong password the server lets in: %s", printed)
+}
+
+func TestExampleRabbitMQ(t *testing.T) {
+	t.Parallel()
+	e := openExample(t, "rabbitmq", map[string]string{"1883": "", "25673": "", "14369": ""})
+	e.env = append(e.env, "HOME="+e.dir) // where Erlang keeps its cookie
+	e.run(e.sh("openssl rand"))
+	t.Cleanup(func() { // when the server has ended: it starts epmd, and leaves it
+		if printed, err := e.shell(context.Background(), e.elsewhere("epmd -port 14369 -kill")).CombinedOutput(); err != nil {
+			t.Errorf("ending epmd: %v\n%s", err, printed)
+		}
+	})
+	server := e.serve("./server.sh", "1883")
+	e.showsBoiler()
+	eventually(t, "the server logs what the boiler may not", func() bool {
+		return strings.Contains(server.out.String(), `access to topic '$devices.pump.events'`)
+	})
+}
+
+// showsBoiler starts iotcast, and has the boiler publish in its own name and in another's, with a right password and a wrong one, and
+// while iotcast is away.
+func (e *example) showsBoiler() {
+	e.t.Helper()
+	want := map[string]string{"boiler $devices/boiler/events": `{"temperature": 61.5}`}
+	cast := e.cast("iotcast run")
+	page := cast.audience("/telemetry")
+	_, _ = e.try(e.sh("$devices/pump")) // some brokers disconnect who tries
+	e.run(e.sh("$devices/boiler"))
+	page.waitShown(want)
+	wrong := strings.ReplaceAll(e.sh("$devices/boiler"), "$(cat boiler.password)", "wrong")
+	if printed, err := e.try(wrong); err == nil {
+		e.t.Errorf("with a wrong password the broker lets in: %s", printed)
 	}
 
 	cast.terminate()
 	e.run(e.sh("$devices/boiler"))
-	e.cast("iotcast run").audience("/telemetry?rewind=5m").waitShown(want) // it has waited
+	e.cast("iotcast run").audience("/telemetry?rewind=5m").waitShown(want)
 }
 
 // The sketch does what it should by a clock that is simulated: see testdata/arduino.

@@ -117,6 +117,7 @@ debian_packages() {
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
   has nginx || packages+=(nginx)
+  has rabbitmq-server || packages+=(rabbitmq-server)
   has caddy || packages+=(caddy)
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
