@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,22 +104,6 @@ func (e *example) cast(command string) *iotcast {
 	c.waitLog("Launching")
 	c.waitReady()
 	return c
-}
-
-func (p *process) waitListening(addr string) {
-	p.t.Helper()
-	eventuallyWithin(p.t, 3*patience, p.name+" accepts connections", func() bool { // RabbitMQ takes its time
-		select {
-		case <-p.done:
-			p.t.Fatalf("%s has ended: %v", p.name, p.err)
-		default:
-		}
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
 }
 
 // audience is a WebSocket client that keeps what each device or topic said last.
