@@ -343,7 +343,8 @@ func TestExampleESP32(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.run(fmt.Sprintf(`g++ -std=gnu++17 -Wall -Wextra -Werror -I %[1]s -D SKETCH='"%[2]s/sensor/sensor.ino"' %[1]s/simulate.cpp -o simulate`, simulator, e.dir))
+	compile := `g++ -std=gnu++17 -Wall -Wextra -Werror -I %[1]s -D SKETCH='"%[2]s/sensor/sensor.ino"' %[1]s/simulate.cpp -o simulate`
+	e.run(fmt.Sprintf(compile, simulator, e.dir))
 	want, err := os.ReadFile(filepath.Join(simulator, "said.txt"))
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,8 @@ struct PubSubClient {
     return true;
   }
 
-  boolean connect(const char* id, const char* user, const char* password, const char* topic, uint8_t qos, boolean retain, const char* message) {
+  boolean connect(const char* id, const char* user, const char* password, const char* topic, uint8_t qos, boolean retain,
+                  const char* message) {
     say("connect", "%s %s %s will %s %d %d %s", id, user, password, topic, qos, retain, message);
     return session = up;
   }
