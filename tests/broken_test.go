@@ -2,11 +2,9 @@ package tests
 
 import (
 	"fmt"
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 )
 
 // startNginx starts an nginx before a gateway that forwards no upgrade: what it does by
@@ -29,14 +27,7 @@ http {
   }
 }
 `, dir, addr, to))
-	start(t, "nginx", exec.Command(toolPath("nginx"), "-e", "stderr", "-p", dir, "-c", config))
-	eventually(t, "nginx accepts connections", func() bool {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	start(t, "nginx", exec.Command(toolPath("nginx"), "-e", "stderr", "-p", dir, "-c", config)).waitListening(addr)
 	return addr
 }
 

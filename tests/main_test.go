@@ -1,7 +1,7 @@
 // Package tests runs the iotcast binary as its users do, against brokers,
 // WebSocket clients and a browser that share no code with it.
 //
-// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy, nginx,
+// It needs what apt-get installs as mosquitto, mosquitto-clients, nats-server, haproxy, nginx, caddy, g++, rabbitmq-server,
 // python3-websockets, chromium, nodejs and npm; what npm installs, it installs.
 package tests
 
@@ -53,7 +53,10 @@ func checkTools() error {
 		"node":             "apt-get install nodejs",
 		"npm":              "apt-get install npm",
 		"haproxy":          "apt-get install haproxy",
+		"rabbitmq-server":  "apt-get install rabbitmq-server",
+		"g++":              "apt-get install g++",
 		"nginx":            "apt-get install nginx",
+		"caddy":            "apt-get install caddy",
 		"chromium":         "apt-get install chromium",
 		python:             "apt-get install python3",
 	} {

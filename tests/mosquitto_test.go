@@ -56,13 +56,7 @@ func startMosquittoIn(t *testing.T, dir string, lines ...string) *broker {
 func (b *broker) start() {
 	b.t.Helper()
 	b.process = start(b.t, "mosquitto", exec.Command(toolPath("mosquitto"), "-c", b.config))
-	eventually(b.t, "mosquitto accepts connections", func() bool {
-		c, err := net.DialTimeout("tcp", b.addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	b.waitListening(b.addr)
 }
 
 func (b *broker) url() string { return "tcp://" + b.addr }

@@ -4,7 +4,6 @@ import (
 	"net"
 	"os/exec"
 	"testing"
-	"time"
 )
 
 // natsServer is a nats-server with JetStream of the test's own.
@@ -27,13 +26,7 @@ func (s *natsServer) start() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.process = start(s.t, "nats-server", exec.Command(toolPath("nats-server"), "-a", host, "-p", port, "-js", "-sd", s.dir))
-	eventually(s.t, "nats-server accepts connections", func() bool {
-		c, err := net.DialTimeout("tcp", s.addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	s.waitListening(s.addr)
 }
 
 func (s *natsServer) url() string { return "nats://" + s.addr }

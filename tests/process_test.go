@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -109,6 +110,23 @@ func spawn(cmd *exec.Cmd) error {
 }
 
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// waitListening waits until the process accepts connections.
+func (p *process) waitListening(addr string) {
+	p.t.Helper()
+	eventuallyWithin(p.t, 3*patience, p.name+" accepts connections", func() bool { // RabbitMQ takes its time
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s has ended: %v", p.name, p.err)
+		default:
+		}
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
 
 // halt stops the process with SIGSTOP, and returns when all its threads stand
 // still: the signal alone does not wait for those that run.

@@ -111,12 +111,15 @@ has() {
 debian_packages() {
   local packages=()
   has gcc || packages+=(gcc libc6-dev) # the race detector needs them
+  has g++ || packages+=(g++)
   has mosquitto mosquitto_passwd mosquitto_ctrl || packages+=(mosquitto)
   has mosquitto_pub mosquitto_sub || packages+=(mosquitto-clients)
   has openssl || packages+=(openssl)
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
   has nginx || packages+=(nginx)
+  has rabbitmq-server || packages+=(rabbitmq-server)
+  has caddy || packages+=(caddy)
   has chromium || packages+=(chromium)
   has shellcheck || packages+=(shellcheck)
   # Debian's own Python: another in PATH does not see python3-websockets.

@@ -28,6 +28,7 @@ type shown struct {
 	Resumed  int      `json:"resumed,string"`
 	Pill     string   `json:"pill"`
 	Notice   string   `json:"notice"`
+	Names    []string `json:"names"` // of what is drawn
 	Notes    []string `json:"notes"` // newest first
 	Errors   []string `json:"errors"`
 }

@@ -14,7 +14,7 @@ import (
 // walkthrough is the example of a page of docs, in a directory and at addresses of its own.
 type walkthrough struct {
 	t      *testing.T
-	docs   string // the page
+	docs   string // the page, within the repository
 	dir    string
 	env    []string
 	blocks []string // what is fenced, in order, with its language in the first line
@@ -30,7 +30,7 @@ func openWalkthrough(t *testing.T, page string) *walkthrough {
 		t.Fatal(err)
 	}
 	w := &walkthrough{
-		t: t, docs: page, dir: t.TempDir(),
+		t: t, docs: "docs/" + page, dir: t.TempDir(),
 		http: freeAddress(t), api: freeAddress(t), mqtt: freeAddress(t), gateway: freeAddress(t), page: freeAddress(t),
 	}
 	secure := freeAddress(t)
@@ -45,9 +45,22 @@ func openWalkthrough(t *testing.T, page string) *walkthrough {
 		"mqtt_broker: {}", fmt.Sprintf("mqtt_broker: { address: %q }", w.mqtt), "mosquitto_pub -u", "mosquitto_pub -p "+portOf(w.mqtt)+" -u",
 		"management_api: #", fmt.Sprintf(management, w.http, w.api),
 	)
-	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(string(text), -1) {
-		w.blocks = append(w.blocks, elsewhere.Replace(m[1]))
+	w.blocks = fenced(elsewhere.Replace(string(text)))
+	w.env = append(withIotcast(t), "API=http://"+w.api, "IOTCAST_ENDPOINT="+w.api, "IOTCAST_MQTT_URL=tcp://"+w.mqtt)
+	return w
+}
+
+// fenced is what a page has fenced, in order, with its language in the first line.
+func fenced(text string) (blocks []string) {
+	for _, m := range regexp.MustCompile("(?s)\n```(\\w+\n.*?\n)```\n").FindAllStringSubmatch(text, -1) {
+		blocks = append(blocks, m[1])
 	}
+	return blocks
+}
+
+// withIotcast is the environment of somebody who has installed iotcast.
+func withIotcast(t *testing.T) (env []string) {
+	t.Helper()
 	program, err := filepath.Abs(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -56,8 +69,7 @@ func openWalkthrough(t *testing.T, page string) *walkthrough {
 	if err := os.Symlink(program, filepath.Join(bin, "iotcast")); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "API=http://"+w.api, "IOTCAST_ENDPOINT="+w.api, "IOTCAST_MQTT_URL=tcp://"+w.mqtt)
-	return w
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")+":/usr/sbin") // where Debian keeps daemons
 }
 
 func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
@@ -81,7 +93,7 @@ func (w *walkthrough) block(language, text string) string {
 		}
 	}
 	if len(found) != 1 {
-		w.t.Fatalf("docs/%s has %d blocks in %s with %q, want one", w.docs, len(found), language, text)
+		w.t.Fatalf("%s has %d blocks in %s with %q, want one", w.docs, len(found), language, text)
 	}
 	return found[0]
 }

@@ -56,8 +56,8 @@ func openEvents(w http.ResponseWriter, v *verdict, id string, to door) *refusal 
 	share(h, v.req) // authorise has checked the origin
 	var answer bytes.Buffer
 	fmt.Fprintf(&answer, "HTTP/1.1 200 %s\r\n", http.StatusText(http.StatusOK))
-	_ = h.Write(&answer) // into memory
-	answer.WriteString("\r\n")
+	_ = h.Write(&answer)            // into memory
+	answer.WriteString("\r\n:\n\n") // and a comment: nginx with HTTP/2 holds the header back until something follows
 	to.client.Prelude, to.client.Events = answer.Bytes(), true
 	to.hub.Attach(nc, to.client)
 	return nil

@@ -40,7 +40,11 @@ func listenTo(t *testing.T, g *Gateway, path string, header http.Header) *listen
 	if from := header.Get("Origin"); res.Header.Get("Access-Control-Allow-Origin") != from {
 		t.Errorf("origin %q: %v", from, res.Header)
 	}
-	return &listener{t, bufio.NewScanner(res.Body), res.Body.Close}
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() || lines.Text() != ":" {
+		t.Fatalf("behind the header comes %q, want a comment at once", lines.Text())
+	}
+	return &listener{t, lines, res.Body.Close}
 }
 
 func envelopeOf(m envelope.Message) string {

@@ -17,6 +17,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     ...document.body.dataset,
     pill: document.querySelector('#state span').textContent,
     notice: document.querySelector('#notice').hidden ? '' : document.querySelector('#notice p').textContent,
+    names: [...document.querySelectorAll('#legend button')].map(button => button.dataset.device).sort(),
     notes: [...document.querySelectorAll('#notes .note p')].map(p => p.textContent),
   }));
   if (line !== 'look') await page.screenshot({ path: `${directory}/${line}.png` });

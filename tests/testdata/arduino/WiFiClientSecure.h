@@ -1,0 +1,7 @@
+#pragma once
+
+struct Client {};
+
+struct WiFiClientSecure : Client {
+  void setCACert(const char*) {}
+};
