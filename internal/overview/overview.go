@@ -41,6 +41,7 @@ type Gateway struct {
 type RouteFacts struct {
 	Connections, MaxConnections int   // 0 at most: no limit
 	QueueBytes                  int64 // that may wait for a connection
+	Keeps                       bool  // a history
 }
 
 // Overview takes samples from Start to Close. Its methods may be called concurrently.
