@@ -124,8 +124,8 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 			"Change the trigger, or what the reason names. It is tried again every 5 s.", "#/triggers/"+url.PathEscape(id))
 	}
 	for _, node := range facts.Unreachable {
-		f.add(Warning, "node "+node, fmt.Sprintf("The node %s does not answer.", node), "",
-			"Its connections are not in any list. If it is not to be there any more, take it out of connection_api.nodes.", "")
+		f.add(Warning, "node "+node, fmt.Sprintf("The node %s does not answer.", node), "It was asked for its connections, which are in no list until it answers.",
+			"Is it running, and reached by connection_api.forward? If it is not to be there any more, take it out of connection_api.nodes.", "#/connections")
 	}
 	if facts.Unkept {
 		f.add(Notice, "unkept", "Registries, devices and triggers are lost when this process ends.", "",
