@@ -64,10 +64,17 @@ type processFacts struct {
 // started is when the process was.
 var started = time.Now()
 
+// maxOverviews is how many can follow at a time: each may have the samples of an hour, some MB, wait for it.
+const maxOverviews = 32
+
 // getOverview follows the samples: the first event has those of the last hour.
-func (s consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+func (s *consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	if s.overview == nil || *s.overview == nil {
 		return status.Error(codes.NotFound, "what flows is looked at for the console only: set management_api.console")
+	}
+	defer s.followers.Add(-1)
+	if s.followers.Add(1) > maxOverviews {
+		return status.Errorf(codes.ResourceExhausted, "too many follow already: at most %d can at a time: end another first", maxOverviews)
 	}
 	from := -1 // what there is
 	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {
