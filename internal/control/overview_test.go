@@ -27,10 +27,10 @@ func withOverview(cfg *Config) {
 	cfg.Metrics = func(context.Context) ([]byte, error) { return nil, nil }
 }
 
-// get makes a request of which the answer comes as it is.
-func (d *desk) get(t testing.TB, path string, header ...string) *http.Response {
+// followOverview asks for the events, which come as they are.
+func (d *desk) followOverview(t testing.TB, header ...string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+d.server.Addr().String()+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+d.server.Addr().String()+"/console/overview", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func eachEvent(t testing.TB, body io.Reader, each func(text string) bool) {
 func TestOverviewIsCompressed(t *testing.T) {
 	d := newDesk(t, withOverview)
 	for accept, want := range map[string]string{"": "", "br": "", "gzip;q=0": "", "gzip, br": "gzip"} {
-		res := d.get(t, "/console/overview", "Accept-Encoding", accept)
+		res := d.followOverview(t, "Accept-Encoding", accept)
 		if got := res.Header.Get("Content-Encoding"); got != want || res.Header.Get("Vary") != "Accept-Encoding" {
 			t.Errorf("%q: %q, %v", accept, got, res.Header)
 		}
@@ -76,7 +76,7 @@ func TestOverviewIsCompressed(t *testing.T) {
 		}
 		eachEvent(t, body, func(text string) bool { return json.Valid([]byte(text)) && strings.Contains(text, `"findings":[`) })
 	}
-	one, all := d.get(t, "/console/overview", "Accept-Encoding", "gzip"), new(bytes.Buffer)
+	one, all := d.followOverview(t, "Accept-Encoding", "gzip"), new(bytes.Buffer)
 	read := make(chan error)
 	go func() {
 		small, err := gzip.NewReader(one.Body)
@@ -94,9 +94,9 @@ func TestOverviewIsCompressed(t *testing.T) {
 // TestManyOverviews: no more than may be, and there is room again when one ends.
 func TestManyOverviews(t *testing.T) {
 	d := newDesk(t, withOverview)
-	first := d.get(t, "/console/overview")
+	first := d.followOverview(t)
 	for range maxOverviews - 1 {
-		if res := d.get(t, "/console/overview"); res.StatusCode != 200 {
+		if res := d.followOverview(t); res.StatusCode != 200 {
 			t.Fatal(res.Status)
 		}
 	}
@@ -104,7 +104,7 @@ func TestManyOverviews(t *testing.T) {
 		t.Errorf("%d %s", code, text)
 	}
 	_ = first.Body.Close()
-	eventually(t, "there is room", func() bool { return d.get(t, "/console/overview").StatusCode == 200 })
+	eventually(t, "there is room", func() bool { return d.followOverview(t).StatusCode == 200 })
 }
 
 // TestOverviewOfACluster: a node that did not answer is a finding.
@@ -118,7 +118,7 @@ func TestOverviewOfACluster(t *testing.T) {
 	if code, text := d.rest(t, "GET", "/apigateways/websocket/v1/connections", ""); code != 200 || !strings.Contains(text, "unreachable") {
 		t.Fatalf("%d %s", code, text)
 	}
-	eachEvent(t, d.get(t, "/console/overview").Body, func(text string) bool { return strings.Contains(text, "The node b does not answer.") })
+	eachEvent(t, d.followOverview(t).Body, func(text string) bool { return strings.Contains(text, "The node b does not answer.") })
 }
 
 // bound are gateways with bindings of their own.
