@@ -143,7 +143,7 @@ func readOperation(text []byte) (*operation.Operation, error) {
 	return op, nil
 }
 
-// isCreation reports whether a resource begins with an operation: none of it, or of a page that nobody was given, is before.
+// isCreation reports whether an operation has made its resource, or is not there.
 func isCreation(op *operation.Operation) bool {
 	return op.Id == "" || strings.HasPrefix(string(op.Metadata.MessageName().Name()), "Create")
 }
