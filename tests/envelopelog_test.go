@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,17 +15,19 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/tap"
 	_ "github.com/iotcast/iotcast/plugins/envelopelog"
 )
 
 // runLogStream runs a stream of a builder until the test ends.
-func runLogStream(t *testing.T, b *service.StreamBuilder) {
+func runLogStream(t *testing.T, b *service.StreamBuilder, followed *tap.Tap) {
 	t.Helper()
 	b.SetLogger(slog.New(slog.DiscardHandler))
 	s, err := b.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Resources().SetGeneric(tap.Key, followed)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	t.Cleanup(func() {
@@ -38,7 +41,7 @@ func runLogStream(t *testing.T, b *service.StreamBuilder) {
 // writeLog runs an output, and returns what writes to it: it blocks until all is stored.
 func writeLog(t *testing.T, url, fields string) func(...*service.Message) error {
 	t.Helper()
-	return writeLogAs(t, fmt.Sprintf(writerFields, url, fields))
+	return writeLogAs(t, fmt.Sprintf(writerFields, url, fields), tap.New())
 }
 
 const (
@@ -46,7 +49,7 @@ const (
 	readerFields = "envelope_log:\n  urls: [ %q ]\n  stream: log\n%s"
 )
 
-func writeLogAs(t *testing.T, fields string) func(...*service.Message) error {
+func writeLogAs(t *testing.T, fields string, followed *tap.Tap) func(...*service.Message) error {
 	t.Helper()
 	b := service.NewStreamBuilder()
 	produce, err := b.AddBatchProducerFunc()
@@ -56,7 +59,7 @@ func writeLogAs(t *testing.T, fields string) func(...*service.Message) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runLogStream(t, b)
+	runLogStream(t, b, followed)
 	return func(batch ...*service.Message) error { return produce(t.Context(), batch) }
 }
 
@@ -92,7 +95,7 @@ func readLogAs(t *testing.T, fields string) *logReader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runLogStream(t, b)
+	runLogStream(t, b, tap.New())
 	return r
 }
 
@@ -179,6 +182,50 @@ func TestLogRefusesWhatIsTooLarge(t *testing.T) {
 	}
 	if err := write(logMessage(1)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who follows a message sees it stored, rejected or given up, and what is given up is kept for those who come later.
+func TestLogTap(t *testing.T) {
+	t.Parallel()
+	server, followed := startNATS(t), tap.New()
+	write := writeLogAs(t, fmt.Sprintf(writerFields, server.url(), ""), followed)
+	f := followed.Follow(tap.Filter{})
+	defer f.Close()
+	stored, large, failed := logMessage(1), logMessage(2), logMessage(3)
+	large.SetBytes(make([]byte, 2<<20))
+	failed.SetError(errors.New("no JSON"))
+	for i := range 3 {
+		followed.Receive(tap.Message{EventID: fmt.Sprint("id-", i+1)})
+	}
+	for _, m := range []*service.Message{stored, large, failed} {
+		_ = write(m)
+	}
+	followed.Note(tap.Step{Step: tap.Acknowledged}, "id-1", "id-2")
+	type way struct{ steps, reason string }
+	want := map[string]way{
+		"id-1": {"[received stored acknowledged]", ""}, "id-2": {"[received rejected acknowledged]", "max_payload"}, "id-3": {"[received given_up]", "no JSON"},
+	}
+	for len(want) > 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		_, ways, _, err := f.Next(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("%v, and these ways are missing: %v", err, want)
+		}
+		for _, w := range ways {
+			var steps []string
+			for _, s := range w.Steps {
+				steps = append(steps, s.Step)
+			}
+			if one := want[w.Message.EventID]; fmt.Sprint(steps) != one.steps || !strings.Contains(w.Steps[1].Reason, one.reason) {
+				t.Errorf("%+v, want %+v", w, one)
+			}
+			delete(want, w.Message.EventID)
+		}
+	}
+	if lost := followed.Losses(); len(lost) != 1 || lost[0].Message.EventID != "id-3" {
+		t.Errorf("%+v", lost)
 	}
 }
 
@@ -277,7 +324,7 @@ output:
 		t.Fatal(err)
 	}
 	readers := []*logReader{readLog(t, url, ""), readLog(t, url, "")}
-	runLogStream(t, b)
+	runLogStream(t, b, tap.New())
 	js := jetStream(t, url)
 	for i := range kills {
 		readers[0].waitFor(t, (i+1)*total/(kills+2))

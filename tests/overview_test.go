@@ -15,7 +15,7 @@ type overview struct {
 			Received  float64
 			Connected bool
 		}
-		Routes map[string]struct{ Connections, Envelopes float64 }
+		Routes map[string]struct{ Connections, Envelopes, Gaps float64 }
 	}
 	Findings []struct{ ID, What, Why, Mend, View, Since string }
 }
@@ -85,6 +85,16 @@ func TestOverview(t *testing.T) {
 		return false
 	})
 	page.waitEntries(1)
+	connectGo(t, m.url("/telemetry?last_event_id=of-long-ago"))
+	eventually(t, "the gap is counted", func() bool { return m.metric("websocket_gaps", `path="/telemetry",reason="history"`) == 1 })
+	m.followOverview("a client that came back and was told of a gap", func(o overview) bool {
+		for _, s := range o.Samples {
+			if s.Routes["main /telemetry"].Gaps > 0 {
+				return o.finding("gap main /telemetry")
+			}
+		}
+		return false
+	})
 	m.post("/iot-devices/v1/registries/home:disable", "{}")
 	m.followOverview("a trigger that cannot connect", func(o overview) bool {
 		if !o.finding("broker telemetry") {

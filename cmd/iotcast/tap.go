@@ -91,16 +91,10 @@ func followTap(c *cli.Context) error {
 	}
 	defer events.Close()
 	fmt.Fprintln(c.App.ErrWriter, "Following.")
-	silent := time.AfterFunc(tapSilence, func() { end(fmt.Errorf("nothing came for %v", tapSilence)) })
-	defer silent.Stop()
 	printer := newTapPrinter(c)
-	err = readEvents(events, func(data []byte) (bool, error) {
-		silent.Reset(tapSilence)
-		if data == nil {
-			return true, nil
-		}
-		return printer.event(data)
-	})
+	take, stop := whileSomethingComes(printer.event, func() { end(fmt.Errorf("nothing came for %v", tapSilence)) })
+	defer stop()
+	err = readEvents(events, take)
 	switch cause := context.Cause(ctx); {
 	case err == nil: // all that were to be shown
 		return nil
@@ -114,6 +108,21 @@ func followTap(c *cli.Context) error {
 		return failed.error
 	}
 	return fmt.Errorf("the management API at %s does not go on: %w: start this again when it is back", to.address, err)
+}
+
+// whileSomethingComes takes what readEvents reads, and calls silent when nothing has come for too long. Meanwhile show has all
+// the time that it needs: a pager may wait for somebody who reads.
+func whileSomethingComes(show func(data []byte) (more bool, err error), silent func()) (take func([]byte) (bool, error), stop func()) {
+	clock := time.AfterFunc(tapSilence, silent)
+	return func(data []byte) (bool, error) {
+		if data == nil {
+			clock.Reset(tapSilence)
+			return true, nil
+		}
+		clock.Stop()
+		defer clock.Reset(tapSilence)
+		return show(data)
+	}, func() { clock.Stop() }
 }
 
 // openTap asks for what the flags name, and returns the events once they begin.

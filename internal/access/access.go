@@ -72,6 +72,9 @@ func (b Bindings) Bind(account string, roles ...Role) {
 // Len is how many service accounts have a role.
 func (b Bindings) Len() int { return len(b) }
 
+// Of are the names of the roles that a service account has, from that which may least.
+func (b Bindings) Of(account string) []string { return Names()[:b[account]] }
+
 // Allows tells whether the service account may do what needs the role. Without
 // any bindings, everyone may.
 func (b Bindings) Allows(account string, need Role) bool {

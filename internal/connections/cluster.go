@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/iotcast/iotcast/internal/gateway"
 )
@@ -118,6 +119,20 @@ func (c cluster) Broadcast(ctx context.Context, label, path string, m Message) (
 		n += a.Sent
 	}
 	return n, unreachable, nil
+}
+
+// silentFor is for how long it counts that a node did not answer, when nobody asks again.
+const silentFor = 5 * time.Minute
+
+// Silent implements Directory.
+func (c cluster) Silent() (nodes Unreachable) {
+	since := time.Now().Add(-silentFor)
+	for _, node := range c.others {
+		if c.troubles.silentSince(since, node) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
 }
 
 // askOthers asks all other nodes at once.

@@ -25,6 +25,9 @@ type Directory interface {
 	// they are. It fails with ErrNotFound if there is no such route, with
 	// ErrTooLarge if the route takes no such message.
 	Broadcast(ctx context.Context, gateway, path string, m Message) (int, Unreachable, error)
+	// Silent are the nodes that did not answer when they were asked last, if that was
+	// in the last five minutes. It asks none.
+	Silent() Unreachable
 }
 
 // Unreachable are the nodes that did not answer, in the order of their names: what

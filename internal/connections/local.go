@@ -65,6 +65,9 @@ func (l local) Broadcast(_ context.Context, label, path string, m Message) (int,
 	return n, nil, nil
 }
 
+// Silent implements Directory.
+func (l local) Silent() Unreachable { return nil }
+
 // room finds the route, and makes sure that it can take the message: one that is
 // larger than all that may wait for a connection would end each that it goes to.
 func (l local) room(label, path string, m Message) (*gateway.Route, error) {

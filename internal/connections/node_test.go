@@ -2,9 +2,12 @@ package connections_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -41,6 +44,34 @@ func startNode(t *testing.T, id string) *gateway.Gateway {
 		g.Close(ctx)
 	})
 	return g
+}
+
+// TestSilent: a node counts as silent until it answers, or when nobody has asked it for long.
+func TestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := map[string]bool{"b": true, "c": true}
+		d := connections.Cluster(gateway.NewSet(), []string{"c", "b", "d"}, func(_ context.Context, node string, _ []byte) ([]byte, error) {
+			if down[node] {
+				return nil, errors.New("no responders")
+			}
+			return []byte(`{"status":200}`), nil
+		}, slog.New(slog.DiscardHandler))
+		silent := func(want ...string) {
+			t.Helper()
+			if got := d.Silent(); !slices.Equal(got, want) {
+				t.Errorf("%q are silent, want %q", got, want)
+			}
+		}
+		silent()
+		ask := func() { _, _, _ = d.List(t.Context(), connections.Query{Limit: 1}) }
+		ask()
+		silent("b", "c")
+		down["b"] = false
+		ask()
+		silent("c")
+		time.Sleep(5 * time.Minute)
+		silent()
+	})
 }
 
 // TestAnswer: what cannot be understood, and what is not allowed.

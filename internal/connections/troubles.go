@@ -14,9 +14,10 @@ import (
 type troubles struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	told map[trouble]struct{}
-	rate *rate.Limiter
+	mu    sync.Mutex
+	told  map[trouble]struct{}
+	rate  *rate.Limiter
+	asked map[string]time.Time // when a node did not answer, and has not answered since
 }
 
 // trouble is a node that does not answer, or, with a method and a status, one that
@@ -31,11 +32,17 @@ type trouble struct {
 const maxTroubles = 100
 
 func newTroubles(log *slog.Logger) *troubles {
-	return &troubles{log: log, told: make(map[trouble]struct{}), rate: rate.NewLimiter(rate.Every(10*time.Second), 10)}
+	return &troubles{log: log, told: make(map[trouble]struct{}), asked: make(map[string]time.Time), rate: rate.NewLimiter(rate.Every(10*time.Second), 10)}
 }
 
 // silent takes that a node does not answer.
 func (t *troubles) silent(node string, err error) {
+	t.mu.Lock()
+	if len(t.asked) == maxTroubles {
+		clear(t.asked)
+	}
+	t.asked[node] = time.Now()
+	t.mu.Unlock()
 	if t.isNew(trouble{node: node}) {
 		t.log.Warn("A node does not answer: its connections count as not open until it does", "node", node, "error", quoted(err))
 	}
@@ -53,10 +60,18 @@ func (t *troubles) answers(node string) {
 	t.mu.Lock()
 	_, was := t.told[trouble{node: node}]
 	delete(t.told, trouble{node: node})
+	delete(t.asked, node)
 	t.mu.Unlock()
 	if was {
 		t.log.Info("A node answers again", "node", node)
 	}
+}
+
+// silentSince reports whether a node did not answer since a time, when it was asked last.
+func (t *troubles) silentSince(at time.Time, node string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asked[node].After(at)
 }
 
 func (t *troubles) isNew(one trouble) bool {

@@ -14,8 +14,10 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/state"
 )
 
 // Lists by folder look at registries, too, while the file grows under them.
@@ -71,8 +73,26 @@ func TestOperationsOfOthers(t *testing.T) {
 	if got, err := d.devices.ListOperations(one, list); err != nil || len(got.Operations) != 1 || got.Operations[0].Id != mine.Id {
 		t.Errorf("one sees %v (%v)", got, err)
 	}
+	// One of before, of the same millisecond.
+	earlier := &operation.Operation{Id: strings.Repeat("0", 32), Description: "Delete device", CreatedAt: mine.CreatedAt}
+	text, err := proto.Marshal(earlier)
+	if err == nil {
+		err = d.store.Write(func(tx *state.Tx) error { return tx.AddOperation(earlier.Id, "laser", text) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []string{"", mine.Id, strings.Repeat("0", 31) + "1"} {
+		asked := &devices.ListDeviceOperationsRequest{DeviceId: "laser", PageSize: 1}
+		if after != "" {
+			asked.PageToken = page{of: "operations laser"}.next(after)
+		}
+		if got, err := d.devices.ListOperations(one, asked); err != nil || len(got.Operations) > 0 && got.Operations[0].Id != mine.Id || got.NextPageToken != "" {
+			t.Errorf("behind %q one sees %v (%v)", after, got, err)
+		}
+	}
 	got, err := d.devices.ListOperations(as(t, "viewer"), list)
-	if err != nil || len(got.Operations) != 3 {
+	if err != nil || len(got.Operations) != 4 {
 		t.Fatalf("viewer sees %v (%v)", got, err)
 	}
 	if _, err := d.operations.Get(one, &operation.GetOperationRequest{OperationId: mine.Id}); err != nil {

@@ -69,6 +69,8 @@ func (d *directory) List(_ context.Context, q connections.Query) (found []connec
 	return found, nil, d.err
 }
 
+func (d *directory) Silent() connections.Unreachable { return nil }
+
 func (d *directory) Broadcast(_ context.Context, gateway, path string, m connections.Message) (int, connections.Unreachable, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

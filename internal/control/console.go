@@ -2,9 +2,13 @@ package control
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
+	"sync/atomic"
 
 	"github.com/iotcast/iotcast/internal/access"
+	"github.com/iotcast/iotcast/internal/connections"
 	"github.com/iotcast/iotcast/internal/overview"
 )
 
@@ -27,7 +31,7 @@ const accountMethod = "/iotcast.ConsoleService/GetAccount"
 
 // consoleRoutes are what the console needs beside the services.
 func consoleRoutes(k *keeper, cfg Config) []plainRoute {
-	s := consoleService{tokens: cfg.Verifier != nil, grants: cfg.Grants}
+	s := &consoleService{tokens: cfg.Verifier != nil, grants: cfg.Grants, connections: cfg.Connections}
 	if k != nil {
 		s.overview = &k.overview
 	}
@@ -38,13 +42,15 @@ func consoleRoutes(k *keeper, cfg Config) []plainRoute {
 }
 
 type consoleService struct {
-	tokens   bool
-	grants   access.Grants
-	overview **overview.Overview // which is there after the routes
+	tokens      bool
+	grants      access.Grants
+	connections connections.Directory
+	overview    **overview.Overview // which is there after the routes
+	followers   atomic.Int64        // of the overview
 }
 
 // account tells the caller who they are, and what they may.
-func (s consoleService) account(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
+func (s *consoleService) account(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
 	answer := struct {
 		Account    string              `json:"account"`              // empty: the caller is of this machine
 		Tokens     bool                `json:"tokens"`               // or else everybody may do all
@@ -53,6 +59,19 @@ func (s consoleService) account(ctx context.Context, w http.ResponseWriter, _ *h
 	}{callOf(ctx).account, s.tokens, []string{}, map[string][]string{}}
 	if s.tokens {
 		answer.Roles, answer.Restricted = s.grants.Of(answer.Account)
+		s.addBound(answer.Account, answer.Roles, answer.Restricted)
 	}
 	return answerJSON(w, answer)
+}
+
+// addBound adds the roles that gateways themselves give an account, but for those that it has on everything.
+func (s *consoleService) addBound(account string, all []string, restricted map[string][]string) {
+	bindings := s.connections.Bindings()
+	for _, gateway := range slices.Sorted(maps.Keys(bindings)) {
+		for _, role := range bindings[gateway].Of(account) {
+			if !slices.Contains(all, role) && !slices.Contains(restricted[role], gateway) {
+				restricted[role] = append(restricted[role], gateway)
+			}
+		}
+	}
 }

@@ -113,20 +113,39 @@ func operationsOf[T resource](ctx context.Context, k *kind[T], id string, size i
 		return nil, "", err
 	}
 	err = k.state.Read(func(tx *state.Tx) error {
-		for _, text := range tx.Operations(resource, p.after, p.size+1) {
-			op := new(operation.Operation)
-			if err := proto.Unmarshal(text, op); err != nil {
-				return fmt.Errorf("reading an operation of the state: %w", err)
+		if e != nil && p.after != "" { // who may not see everything may not begin behind the first, either
+			if first, err := readOperation(tx.Operation(p.after)); err != nil || isCreation(first) {
+				return err
 			}
-			if e != nil && op.CreatedAt.AsTime().Before(e.createdAt()) {
-				return nil
+		}
+		for _, text := range tx.Operations(resource, p.after, p.size+1) {
+			op, err := readOperation(text)
+			if err != nil || e != nil && op.CreatedAt.AsTime().Before(e.createdAt()) {
+				return err
 			}
 			all = append(all, op)
+			if e != nil && isCreation(op) { // what was before may be of the same millisecond
+				return nil
+			}
 		}
 		return nil
 	})
 	all, next = cut(p, all, (*operation.Operation).GetId)
 	return all, next, err
+}
+
+// readOperation is an operation as it is kept. Of one that is not there, all is empty.
+func readOperation(text []byte) (*operation.Operation, error) {
+	op := new(operation.Operation)
+	if err := proto.Unmarshal(text, op); err != nil {
+		return nil, fmt.Errorf("reading an operation of the state: %w", err)
+	}
+	return op, nil
+}
+
+// isCreation reports whether an operation has made its resource, or is not there.
+func isCreation(op *operation.Operation) bool {
+	return op.Id == "" || strings.HasPrefix(string(op.Metadata.MessageName().Name()), "Create")
 }
 
 // operationService is yandex.cloud.operation.OperationService.

@@ -20,7 +20,7 @@ const overviewMethod = "/iotcast.ConsoleService/GetOverview"
 // newOverview looks at this process for the console. It must be closed.
 func newOverview(cfg Config, k *keeper) *overview.Overview {
 	return overview.Start(overview.Config{Metrics: cfg.Metrics, Facts: func(ctx context.Context) overview.Facts {
-		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary}
+		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary, Unreachable: cfg.Connections.Silent()}
 		if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 			facts.Open = cfg.Address
 		}
@@ -64,10 +64,17 @@ type processFacts struct {
 // started is when the process was.
 var started = time.Now()
 
+// maxOverviews is how many can follow at a time: each may have the samples of an hour, some MB, wait for it.
+const maxOverviews = 32
+
 // getOverview follows the samples: the first event has those of the last hour.
-func (s consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+func (s *consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	if s.overview == nil || *s.overview == nil {
 		return status.Error(codes.NotFound, "what flows is looked at for the console only: set management_api.console")
+	}
+	defer s.followers.Add(-1)
+	if s.followers.Add(1) > maxOverviews {
+		return status.Errorf(codes.ResourceExhausted, "too many follow already: at most %d can at a time: end another first", maxOverviews)
 	}
 	from := -1 // what there is
 	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {

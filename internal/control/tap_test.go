@@ -280,11 +280,8 @@ func TestTapThatIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines, skipped := bufio.NewReader(res.Body), 0
-	for skipped == 0 {
-		skipped = next(t, lines).Skipped
-	}
-	if skipped < 1_000 {
-		t.Errorf("%d skipped", skipped)
+	for skipped < 1_000 { // in as many events as it takes
+		skipped += next(t, lines).Skipped
 	}
 }
 

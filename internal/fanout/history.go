@@ -202,18 +202,36 @@ const (
 	GapHistory GapReason = iota
 	// GapSlowConsumer: DropOldest has dropped messages for this connection.
 	GapSlowConsumer
+	gapReasons
 )
+
+// GapReasons are all that there are.
+func GapReasons() (all []GapReason) {
+	for r := range gapReasons {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String is how clients and metrics have it.
+func (r GapReason) String() string {
+	if r == GapSlowConsumer {
+		return "slow_consumer"
+	}
+	return "history"
+}
 
 // tell queues the message that tells the client of a gap. The caller must hold c.mu.
 func (c *Conn) tell(reason GapReason, dropped uint64) {
 	c.private = append(c.private, c.gapMessage(reason, dropped)...)
 }
 
-// gapMessage is that message, nil if clients are not told. The caller must hold c.mu.
+// gapMessage is that message, which counts as told, nil if clients are not told. The caller must hold c.mu.
 func (c *Conn) gapMessage(reason GapReason, dropped uint64) []byte {
 	c.untold = 0
 	if c.hub.cfg().Gap == nil {
 		return nil
 	}
+	c.shard.count.gaps[reason].Add(1)
 	return c.append(nil, "", c.hub.cfg().Gap(reason, dropped))
 }

@@ -56,6 +56,13 @@ func TestResume(t *testing.T) {
 			_, client := linkAs(t, h, 0, Client{Start: Start{ResumeFrom: tc.from}})
 			keep(h, 99, 0)
 			expect(t, client, append(tc.want, "99:")...)
+			told := int64(0)
+			if len(tc.want) > 0 && tc.want[0] == "gap 0 0" {
+				told = 1
+			}
+			if got := h.Stats().Gaps; got[GapHistory] != told || got[GapSlowConsumer] != 0 {
+				t.Errorf("%d gaps are counted, %d was told", got, told)
+			}
 		})
 	}
 }
@@ -108,7 +115,7 @@ func TestDropOldestTellsOfTheGap(t *testing.T) {
 		keep(h, i, 1000)
 	}
 	eventually(t, func() bool { return h.Stats().Dropped > 0 })
-	next, told := 0, 0
+	next, told, gaps := 0, 0, int64(0)
 	for next < messages {
 		_, p, err := readMessage(client)
 		if err != nil {
@@ -121,6 +128,7 @@ func TestDropOldestTellsOfTheGap(t *testing.T) {
 			}
 			next += n
 			told += n
+			gaps++
 			continue
 		}
 		if _, _ = fmt.Sscanf(string(p), "%d:", &i); i != next {
@@ -130,6 +138,9 @@ func TestDropOldestTellsOfTheGap(t *testing.T) {
 	}
 	if told == 0 || uint64(told) != c.Dropped() {
 		t.Fatalf("told of %d, dropped %d", told, c.Dropped())
+	}
+	if got := h.Stats().Gaps; got[GapSlowConsumer] != gaps || got[GapHistory] != 0 {
+		t.Errorf("%d gaps were told, %d are counted", gaps, got)
 	}
 }
 

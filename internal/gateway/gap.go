@@ -10,7 +10,7 @@ import (
 // messages, so that one that does not care of gaps needs no code for it.
 func gapMessage(reason fanout.GapReason, dropped uint64) []byte {
 	if reason == fanout.GapSlowConsumer {
-		return fmt.Appendf(nil, `{"messages":[],"gap":{"reason":"slow_consumer","dropped":%d}}`, dropped)
+		return fmt.Appendf(nil, `{"messages":[],"gap":{"reason":"%s","dropped":%d}}`, reason, dropped)
 	}
-	return []byte(`{"messages":[],"gap":{"reason":"history"}}`)
+	return fmt.Appendf(nil, `{"messages":[],"gap":{"reason":"%s"}}`, reason)
 }

@@ -67,6 +67,9 @@ func (r recent) add(from, to *reading) {
 		before := from.servedOf(at)
 		count(rise(before.dropped, now.dropped), "left out", at.gateway, at.path)
 		count(rise(before.slow, now.slow), "slow", at.gateway, at.path)
+		for reason, n := range now.gaps {
+			count(rise(before.gaps[reason], n), "gap "+reason, at.gateway, at.path)
+		}
 		for reason, n := range now.refused {
 			count(rise(before.refused[reason], n), "refused", at.gateway, at.path, reason)
 		}
@@ -121,8 +124,8 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 			"Change the trigger, or what the reason names. It is tried again every 5 s.", "#/triggers/"+url.PathEscape(id))
 	}
 	for _, node := range facts.Unreachable {
-		f.add(Warning, "node "+node, fmt.Sprintf("The node %s does not answer.", node), "",
-			"Its connections are not in any list. If it is not to be there any more, take it out of connection_api.nodes.", "")
+		f.add(Warning, "node "+node, fmt.Sprintf("The node %s does not answer.", node), "It was asked for its connections, which are in no list until it answers.",
+			"Is it running, and reached by connection_api.forward? If it is not to be there any more, take it out of connection_api.nodes.", "#/connections")
 	}
 	if facts.Unkept {
 		f.add(Notice, "unkept", "Registries, devices and triggers are lost when this process ends.", "",
@@ -204,9 +207,13 @@ func (f *findings) routes(r recent) {
 		f.add(Warning, "slow "+at, fmt.Sprintf("%s on %s closed for being slow in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
 			"Raise queue_bytes, or send less, by watch or min_interval; with slow_consumer: drop_oldest they stay and are told of the gap.", connectionsOf(at))
 	}
+	told := r.of("gap slow_consumer") // each before the next message that its client reads
 	for at, n := range r.of("left out") {
-		f.add(Warning, "left out "+at, fmt.Sprintf("%s not sent to slow connections on %s in the last 5 minutes.", were(n, "message"), nameOf(at)), "slow_consumer drops what they do not read in time.",
-			"Each such client was told of the gap. It gets all with a larger queue_bytes, or with less to read, by watch or min_interval.", connectionsOf(at))
+		f.add(Warning, "left out "+at, fmt.Sprintf("%s not sent to slow connections on %s in the last 5 minutes.", were(n, "message"), nameOf(at)), "slow_consumer drops what they do not read in time. They were told of "+several(told[at], "gap")+".",
+			"They get all with a larger queue_bytes, or with less to read, by watch or min_interval.", connectionsOf(at))
+	}
+	for at, n := range r.of("gap history") {
+		f.missed(at, n)
 	}
 	for name, n := range r.of("handler") {
 		at, handler := cutLast(name)
@@ -222,6 +229,18 @@ func (f *findings) routes(r recent) {
 		}
 		f.add(severity, "refused "+name, fmt.Sprintf("%s refused on %s in the last 5 minutes.", were(n, "connection"), nameOf(at)), why, mend, "")
 	}
+}
+
+// missed is for clients that came back to a route and could not get all that they had missed.
+func (f *findings) missed(at string, n int) {
+	gateway, path, _ := strings.Cut(at, "\n")
+	severity, why := Notice, "The path has no history."
+	mend := "Give the route a history, if they are to get what they have missed."
+	if f.facts.Gateways == nil || f.facts.Gateways[gateway].Routes[path].Keeps {
+		severity, why = Warning, "The history of the path does not reach back so far. That of a process that has just started is empty."
+		mend = "Raise max_messages, max_bytes or max_age of the history. The input envelope_log fills it again after a start."
+	}
+	f.add(severity, "gap "+at, fmt.Sprintf("Clients that came back to %s were told of %s in the last 5 minutes.", nameOf(at), several(n, "gap")), why, mend, connectionsOf(at))
 }
 
 // limits are those that are nearly reached.

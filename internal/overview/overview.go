@@ -23,7 +23,7 @@ type Facts struct {
 	Failed      map[string]string // triggers whose stream cannot be made, and why
 	Unkept      bool              // what the management API makes is lost with the process
 	Open        string            // the address of the management API, where it is reached by other machines and without TLS
-	Unreachable []string          // nodes of the cluster
+	Unreachable []string          // nodes of the cluster that were asked for their connections, and did not answer
 
 	Triggers     map[string]bool    // the streams that are triggers, by their IDs
 	Disconnected map[string]string  // streams that have no connection now, and why; nil: it is not known, so metrics tell
@@ -41,6 +41,7 @@ type Gateway struct {
 type RouteFacts struct {
 	Connections, MaxConnections int   // 0 at most: no limit
 	QueueBytes                  int64 // that may wait for a connection
+	Keeps                       bool  // a history
 }
 
 // Overview takes samples from Start to Close. Its methods may be called concurrently.

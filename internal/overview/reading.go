@@ -43,6 +43,7 @@ type served struct {
 	envelopes, deliveries, bytes, dropped, slow float64
 	delay, of                                   float64            // seconds, and how many they were
 	refused                                     map[string]float64 // handshakes, by reason
+	gaps                                        map[string]float64 // that clients were told of, by reason
 	handlers                                    map[string]float64 // that failed, by name
 }
 
@@ -150,6 +151,7 @@ var ofRoute = map[string]func(*served, *dto.Metric){
 	"websocket_deliveries":   func(s *served, m *dto.Metric) { s.deliveries = value(m) },
 	"websocket_bytes":        func(s *served, m *dto.Metric) { s.bytes = value(m) },
 	"websocket_dropped":      func(s *served, m *dto.Metric) { s.dropped = value(m) },
+	"websocket_gaps":         func(s *served, m *dto.Metric) { s.gaps[labelOf(m, "reason")] += value(m) },
 	"websocket_fanout_latency_ns": func(s *served, m *dto.Metric) {
 		s.delay = m.GetSummary().GetSampleSum()/1e9 + m.GetHistogram().GetSampleSum() // Connect has histograms in seconds
 		s.of = float64(m.GetSummary().GetSampleCount() + m.GetHistogram().GetSampleCount())
@@ -197,7 +199,7 @@ func (r *reading) addToRoute(add func(*served, *dto.Metric), m *dto.Metric) {
 		return
 	}
 	if r.routes[at] == nil {
-		r.routes[at] = &served{refused: map[string]float64{}, handlers: map[string]float64{}}
+		r.routes[at] = &served{refused: map[string]float64{}, gaps: map[string]float64{}, handlers: map[string]float64{}}
 	}
 	add(r.routes[at], m)
 }

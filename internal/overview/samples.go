@@ -31,6 +31,7 @@ type Route struct {
 	Latency     figure `json:"latency_ms"`   // mean of the period
 	Refused     figure `json:"refused"`
 	ClosedSlow  figure `json:"closed_slow"`
+	Gaps        figure `json:"gaps"` // that clients were told of
 }
 
 // figure is small: an hour of them is kept.
@@ -173,6 +174,7 @@ func sampleOf(from, to *reading, connected map[string]bool, at time.Time, took t
 			Deliveries: rate(before.deliveries, now.deliveries), Bytes: rate(before.bytes, now.bytes),
 			Dropped: rate(before.dropped, now.dropped), Queued: figure(now.queued),
 			Refused: rate(total(before.refused), total(now.refused)), ClosedSlow: rate(before.slow, now.slow),
+			Gaps: rate(total(before.gaps), total(now.gaps)),
 		}
 		if n := rise(before.of, now.of); n > 0 {
 			one.Latency = figure(rise(before.delay, now.delay) / n * 1000)
@@ -191,7 +193,7 @@ func (r Route) plus(o Route) Route {
 	return Route{
 		Connections: r.Connections + o.Connections, Envelopes: r.Envelopes + o.Envelopes, Deliveries: r.Deliveries + o.Deliveries,
 		Bytes: r.Bytes + o.Bytes, Dropped: r.Dropped + o.Dropped, Queued: max(r.Queued, o.Queued), Latency: max(r.Latency, o.Latency),
-		Refused: r.Refused + o.Refused, ClosedSlow: r.ClosedSlow + o.ClosedSlow,
+		Refused: r.Refused + o.Refused, ClosedSlow: r.ClosedSlow + o.ClosedSlow, Gaps: r.Gaps + o.Gaps,
 	}
 }
 

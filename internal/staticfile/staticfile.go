@@ -40,7 +40,7 @@ func Handler(content string, headers map[string]string) http.Handler {
 		h.Set("Cache-Control", "no-cache")
 		h.Add("Vary", "Accept-Encoding")
 		body := content
-		if takesGzip(r.Header) && len(compressed) < len(content) {
+		if TakesGzip(r.Header) && len(compressed) < len(content) {
 			body = compressed
 			h.Set("Content-Encoding", "gzip")
 			h.Set("ETag", etagOfGzip)
@@ -60,8 +60,8 @@ func compress(content string) string {
 	return out.String()
 }
 
-// takesGzip reads Accept-Encoding (RFC 9110, section 12.5.3), in which q=0 refuses.
-func takesGzip(h http.Header) bool {
+// TakesGzip reads from Accept-Encoding whether a client takes gzip (RFC 9110, section 12.5.3). There, q=0 refuses.
+func TakesGzip(h http.Header) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
 		name, parameters, _ := strings.Cut(part, ";")
 		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {

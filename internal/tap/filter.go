@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ type Filter struct {
 	Text      string // in the topic, the device ID or the payload, as far as it is kept; case does not matter
 }
 
-// filter is a Filter that is quick.
+// filter is a Filter that is quick. It does not change, so it may be used concurrently.
 type filter struct {
 	Filter
 	devices map[string]struct{}
@@ -36,15 +37,31 @@ func newFilter(of Filter) *filter {
 	return f
 }
 
+// searched is a message that filters are looking through. It is made lower case once for all of them.
+type searched struct {
+	*Message
+	lowered       bool
+	topic, device string
+	payload       []byte
+}
+
+func (s *searched) holds(lower string) bool {
+	if !s.lowered {
+		s.lowered, s.topic, s.device = true, strings.ToLower(s.Topic), strings.ToLower(s.DeviceID)
+		s.payload = bytes.ToLower(s.Payload[:min(len(s.Payload), MaxPayload)])
+	}
+	return strings.Contains(s.topic, lower) || strings.Contains(s.device, lower) || bytes.Contains(s.payload, []byte(lower))
+}
+
 // wants reports whether a message fits, wherever it goes.
-func (f *filter) wants(m *Message) bool {
-	if len(f.DeviceIDs)+len(f.Topics) > 0 && !f.watches(m) {
+func (f *filter) wants(m *searched) bool {
+	if len(f.DeviceIDs)+len(f.Topics) > 0 && !f.watches(m.Message) {
 		return false
 	}
 	if len(f.Streams) > 0 && !slices.Contains(f.Streams, m.Stream) {
 		return false
 	}
-	return f.Text == "" || holds(m.Topic, f.Text) || holds(m.DeviceID, f.Text) || holds(string(m.Payload), f.Text)
+	return f.Text == "" || m.holds(f.Text)
 }
 
 func (f *filter) watches(m *Message) bool {
@@ -55,8 +72,6 @@ func (f *filter) watches(m *Message) bool {
 	f.topics.Match(m.Topic, func(struct{}) { found = true })
 	return found
 }
-
-func holds(text, lower string) bool { return strings.Contains(strings.ToLower(text), lower) }
 
 // elsewhere reports whether messages are told of only once they have passed somewhere.
 func (f *filter) elsewhere() bool { return f.Gateway != "" || f.Path != "" }

@@ -3,6 +3,7 @@ package tap
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // What waits for a follower, and how many there are.
@@ -38,14 +39,23 @@ func (t *Tap) Follow(f Filter) *Follower {
 	made := &Follower{tap: t, filter: newFilter(f), ready: make(chan struct{}, 1), closed: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.followers) >= maxFollowers {
+	before := t.following()
+	if len(before) >= maxFollowers {
 		made.err = ErrTooMany
 		return made
 	}
-	t.followers[made] = struct{}{}
-	t.followed.Store(true)
+	after := append(slices.Clone(before), made)
+	t.followers.Store(&after)
 	t.receives.Store(true)
 	return made
+}
+
+// following are those who follow.
+func (t *Tap) following() []*Follower {
+	if all := t.followers.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // Err is why there is nothing to wait for: ErrTooMany or ErrClosed.
@@ -91,12 +101,14 @@ func (f *Follower) Close() {
 	f.err = ErrClosed
 	f.queued, f.ways, f.skipped = nil, nil, 0
 	close(f.closed)
-	delete(t.followers, f)
-	if len(t.followers) == 0 {
-		t.followed.Store(false)
-		t.receives.Store(t.latest.kept())
-		t.forgetWays()
+	after := slices.DeleteFunc(slices.Clone(t.following()), func(other *Follower) bool { return other == f })
+	if len(after) > 0 {
+		t.followers.Store(&after)
+		return
 	}
+	t.followers.Store(nil)
+	t.receives.Store(t.latest.kept())
+	t.forgetWays()
 }
 
 // tell tells of a message that was received, unless it is not known yet whether it goes where it must. The caller must hold

@@ -155,7 +155,7 @@ func TestFilter(t *testing.T) {
 		"of the topic": {Filter{Text: "SITE/a"}, true},
 		"other text":   {Filter{Text: "humidity"}, false},
 	} {
-		if got := newFilter(test.filter).wants(&message); got != test.want {
+		if got := newFilter(test.filter).wants(&searched{Message: &message}); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -318,7 +318,7 @@ func TestAtOnce(t *testing.T) {
 // The cost of a message in a batch of one, as the components have it.
 func BenchmarkMessage(b *testing.B) {
 	message := Message{DeviceID: "device", RegistryID: "registry", Topic: "$devices/device/events", Payload: make([]byte, 200)}
-	for _, mode := range []string{"off", "latest", "followed", "other device followed"} {
+	for _, mode := range []string{"off", "latest", "followed", "other device followed", "other text followed by 16"} {
 		b.Run(mode, func(b *testing.B) {
 			tap := New()
 			switch mode {
@@ -327,21 +327,28 @@ func BenchmarkMessage(b *testing.B) {
 				tap.KeepLatest()
 			default:
 				var filter Filter
-				if mode != "followed" {
+				followers := 1
+				switch mode {
+				case "other device followed":
 					filter.DeviceIDs = []string{"other"}
+				case "other text followed by 16":
+					filter.Text, followers = "other", 16
 				}
-				f := tap.Follow(filter)
 				ctx, cancel := context.WithCancel(b.Context())
 				var reading sync.WaitGroup
-				reading.Go(func() {
-					for {
-						if _, _, _, err := f.Next(ctx); err != nil {
-							return
+				for range followers {
+					f := tap.Follow(filter)
+					reading.Go(func() {
+						defer f.Close()
+						for {
+							if _, _, _, err := f.Next(ctx); err != nil {
+								return
+							}
+							time.Sleep(100 * time.Microsecond) // so that some gathers, as it does for whoever sends it on
 						}
-						time.Sleep(100 * time.Microsecond) // so that some gathers, as it does for whoever sends it on
-					}
-				})
-				b.Cleanup(func() { cancel(); reading.Wait(); f.Close() })
+					})
+				}
+				b.Cleanup(func() { cancel(); reading.Wait() })
 			}
 			ids := make([]string, 1000)
 			for i := range ids {

@@ -53,6 +53,9 @@ func (s Step) noted() Step {
 	return s
 }
 
+// settles reports whether the input has done with a message after the step.
+func (s *Step) settles() bool { return s.Step == Acknowledged || s.Step == GivenUp }
+
 // begin begins a way for those who want it, if there are any. The caller must hold t.mu.
 func (t *Tap) begin(m *Message, wanted []*Follower, entered bool) {
 	if len(wanted) == 0 {
@@ -89,6 +92,9 @@ func (t *Tap) name(w *way, id string) {
 func (t *Tap) Alias(eventID, alias string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.told.has(eventID) {
+		t.told.add(alias)
+	}
 	if w := t.ways[eventID]; w != nil {
 		t.name(w, alias)
 	}
@@ -111,18 +117,31 @@ func (t *Tap) Envelope(id string, eventIDs []string) {
 	}
 }
 
-// Knows reports whether there is an envelope or a message with an event ID on its way.
+// Knows reports whether the tap was told of a message with an event ID, or of an envelope that has it, whether or not anybody
+// follows it. Such need not enter.
 func (t *Tap) Knows(id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.envelopes[id] != nil || t.ways[id] != nil
+	return t.told.has(id) || t.follows(id)
 }
+
+// Follows reports whether somebody follows a message with an event ID, or one of an envelope that has it.
+func (t *Tap) Follows(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.follows(id)
+}
+
+func (t *Tap) follows(id string) bool { return t.envelopes[id] != nil || t.ways[id] != nil }
 
 // Note adds a step to the ways of messages.
 func (t *Tap) Note(s Step, eventIDs ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range eventIDs {
+		if s.settles() {
+			t.told.remove(id)
+		}
 		t.note(t.ways[id], s)
 	}
 }
@@ -156,14 +175,12 @@ func (t *Tap) note(w *way, s Step) {
 	if len(w.Steps) < maxSteps {
 		w.Steps = append(w.Steps, s.noted())
 	}
-	switch s.Step {
-	case Acknowledged, GivenUp:
+	switch {
+	case s.settles():
 		w.settled = true
-	case Broadcast:
-		if s.Connections > 0 {
-			w.unwritten++
-		}
-	case Written:
+	case s.Step == Broadcast && s.Connections > 0:
+		w.unwritten++
+	case s.Step == Written:
 		w.unwritten-- // perhaps before the broadcast is noted
 	}
 	if w.settled && w.unwritten == 0 {
@@ -220,6 +237,7 @@ func (t *Tap) expire() {
 
 // forgetWays is for when nobody follows any more. The caller must hold t.mu.
 func (t *Tap) forgetWays() {
+	t.told = told{}
 	clear(t.ways)
 	clear(t.envelopes)
 	for oldest := t.order.Front(); oldest != nil; oldest = t.order.Front() {

@@ -44,6 +44,7 @@ func (j *journal) String() string {
 
 // trigger is a running stream, and what stands around it.
 type trigger struct {
+	set    *gateway.Set
 	log    *journal
 	tap    *tap.Tap
 	client *websocket.Conn
@@ -59,7 +60,7 @@ func startTrigger(t *testing.T, limits fanout.Limits, threads int, input, proces
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	set := startGateway(t, limits)
-	sb, tr := service.NewStreamBuilder(), new(trigger)
+	sb, tr := service.NewStreamBuilder(), &trigger{set: set}
 	tr.log = new(journal)
 	sb.SetLogger(slog.New(slog.NewTextHandler(tr.log, nil)))
 	sb.SetThreads(threads)
@@ -90,12 +91,7 @@ func startTrigger(t *testing.T, limits fanout.Limits, threads int, input, proces
 		cancel()
 		<-ended
 	})
-	_, port, _ := net.SplitHostPort(set.All()[0].Addr().String())
-	if tr.client, _, err = websocket.Dial(t.Context(), "ws://127.0.0.1:"+port+"/telemetry", nil); err != nil {
-		t.Fatal(err)
-	}
-	tr.client.SetReadLimit(-1)
-	t.Cleanup(func() { _ = tr.client.CloseNow() })
+	tr.connect(t)
 	tr.mqtt = mqtt.NewClient(mqtt.NewClientOptions().AddBroker(url).SetClientID("publisher"))
 	if tok := tr.mqtt.Connect(); tok.Wait() && tok.Error() != nil {
 		t.Fatal(tok.Error())
@@ -103,6 +99,18 @@ func startTrigger(t *testing.T, limits fanout.Limits, threads int, input, proces
 	t.Cleanup(func() { tr.mqtt.Disconnect(0) })
 	tr.waitLog(t, "Subscribed")
 	return tr
+}
+
+// connect opens the connection of the client.
+func (tr *trigger) connect(t *testing.T) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(tr.set.All()[0].Addr().String())
+	var err error
+	if tr.client, _, err = websocket.Dial(t.Context(), "ws://127.0.0.1:"+port+"/telemetry", nil); err != nil {
+		t.Fatal(err)
+	}
+	tr.client.SetReadLimit(-1)
+	t.Cleanup(func() { _ = tr.client.CloseNow() })
 }
 
 func (tr *trigger) waitLog(t *testing.T, text string) {

@@ -182,7 +182,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 		out, err := o.message(m, route)
 		if err != nil {
 			o.rejected.Incr(1)
-			o.tapped.rejected(m, err)
+			o.tapped.refused(m, err, order.Of(batch[i:]) != nil)
 			err = permanent.Error(err)
 			if rejected == nil {
 				rejected = service.NewBatchError(batch, err)

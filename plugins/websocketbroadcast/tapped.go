@@ -37,11 +37,24 @@ func (t *tapped) lost(m *service.Message, err error) {
 }
 
 // rejected is for an envelope that goes back to the input.
-func (t *tapped) rejected(m *service.Message, err error) {
-	if all := t.of(); all.On() {
-		s := t.step(tap.Rejected)
-		s.Reason = err.Error()
+func (t *tapped) rejected(m *service.Message, err error) { t.reject(m, err, false) }
+
+// refused is for one that can never be sent. Of an input that is ours the input tells when it is given up; any other does what
+// it likes with it.
+func (t *tapped) refused(m *service.Message, err error, ours bool) { t.reject(m, err, !ours) }
+
+func (t *tapped) reject(m *service.Message, err error, lost bool) {
+	all := t.of()
+	if all == nil {
+		return
+	}
+	s := t.step(tap.Rejected)
+	s.Reason = err.Error()
+	if all.On() {
 		all.NoteEnvelope(tapping.EventID(m), s)
+	}
+	if lost {
+		all.Lost(tapping.Message(m, t.stream), s)
 	}
 }
 
@@ -52,8 +65,8 @@ type followed struct {
 	id  string
 }
 
-// follow has the fan-out tell what becomes of an envelope, if somebody follows. Its messages begin their way here if no input
-// of this process has received them.
+// follow has the fan-out tell what becomes of an envelope, if somebody follows one of its messages. They begin their way here
+// if no input of this process has received them.
 func (t *tapped) follow(m *service.Message, out *fanout.Message) *followed {
 	all := t.of()
 	if !all.On() {
@@ -62,6 +75,9 @@ func (t *tapped) follow(m *service.Message, out *fanout.Message) *followed {
 	f := &followed{t, all, tapping.EventID(m)}
 	if f.id == "" || !all.Knows(f.id) {
 		f.enter(m, out)
+	}
+	if !all.Follows(f.id) {
+		return nil
 	}
 	out.Written = f.written
 	return f

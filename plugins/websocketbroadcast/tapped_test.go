@@ -123,30 +123,99 @@ func TestWayOfWhatIsLost(t *testing.T) {
 	}
 }
 
+// TestWayOfWhatIsTriedAgain: it is rejected as long as nobody is connected, and goes out when somebody is.
+func TestWayOfWhatIsTriedAgain(t *testing.T) {
+	tr := startTrigger(t, fanout.Limits{QueueBytes: 1 << 20}, 1,
+		`broker_id: b, topics: [ "#" ], qos: 1, batching: { count: 1 }`, `iot_trigger: {}`,
+		`websocket_broadcast: { gateway: main, path: /telemetry, no_connections: reject }`)
+	route, err := tr.set.Route("main", "/telemetry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = tr.client.CloseNow()
+	for deadline := time.Now().Add(10 * time.Second); route.Connections() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection does not end")
+		}
+	}
+	f := tr.tap.Follow(tap.Filter{})
+	defer f.Close()
+	tr.publish(t, "t", []byte("one"))
+	tr.waitLog(t, "no_connections is reject")
+	tr.connect(t)
+	tr.read(t)
+	w := ways(t, f, 1)["one"]
+	got := strings.ReplaceAll(steps(w), "acknowledged written", "written acknowledged")
+	if !strings.HasPrefix(got, "received batched encoded rejected retried encoded") || !strings.HasSuffix(got, "retried encoded broadcast written acknowledged") {
+		t.Error(got)
+	}
+	for _, s := range w.Steps {
+		if (s.Step == tap.Rejected || s.Step == tap.Retried) && !strings.Contains(s.Reason, "no_connections is reject") {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// TestWayThatFindsNoRoom: whoever follows is told of the message once, and that its way was left out.
+func TestWayThatFindsNoRoom(t *testing.T) {
+	tr := startTrigger(t, fanout.Limits{QueueBytes: 1 << 20}, 1,
+		`broker_id: b, topics: [ "#" ], qos: 1, batching: { count: 1 }`, `iot_trigger: { event_id: 'own-${! content() }' }`,
+		`websocket_broadcast: { gateway: main, path: /telemetry }`)
+	all := tr.tap.Follow(tap.Filter{})
+	defer all.Close()
+	for i := range 4096 { // as many ways as there may be
+		tr.tap.Enter(tap.Message{EventID: fmt.Sprint("entered ", i)})
+	}
+	f := tr.tap.Follow(tap.Filter{Topics: []string{"t"}})
+	defer f.Close()
+	tr.publish(t, "t", []byte("one"))
+	tr.publish(t, "t", []byte("two"))
+	tr.read(t)
+	tr.read(t) // behind the broadcast of the first
+	told, left := 0, 0
+	for told < 2 || left < 2 {
+		messages, more, skipped, err := f.Next(t.Context())
+		if err != nil || len(more) > 0 {
+			t.Fatalf("%v, %+v", err, more)
+		}
+		told, left = told+len(messages), left+skipped
+	}
+	if told != 2 || left != 2 {
+		t.Errorf("told of %d messages, %d ways were left out, want 2 of both", told, left)
+	}
+}
+
+// TestWayOfWhatIsLeftOut: what the broker sends and the input does not take.
+func TestWayOfWhatIsLeftOut(t *testing.T) {
+	tr := startTrigger(t, fanout.Limits{QueueBytes: 1 << 20}, 1,
+		`registry_id: reg, device_id: dev, topics: [ "$devices/+/events" ], qos: 1, batching: { count: 1 }`, `iot_trigger: {}`,
+		`websocket_broadcast: { gateway: main, path: /telemetry }`)
+	f := tr.tap.Follow(tap.Filter{DeviceIDs: []string{"other"}})
+	defer f.Close()
+	tr.publish(t, "$devices/other/events", []byte("one"))
+	w := ways(t, f, 1)["one"]
+	if last := w.Steps[len(w.Steps)-1]; steps(w) != "received left_out" || !w.Done || last.Reason != "it is of another device" {
+		t.Errorf("%+v", w)
+	}
+}
+
+// TestRejectedBehindOtherInputs: what can never be sent is kept whichever input has it, and once, however often that tries again.
+func TestRejectedBehindOtherInputs(t *testing.T) {
+	produce, all := startOutput(t, fanout.Limits{QueueBytes: 1000})
+	for range 3 {
+		if err := produce(t.Context(), service.MessageBatch{service.NewMessage(make([]byte, 2000))}); err == nil {
+			t.Fatal("it is accepted")
+		}
+	}
+	lost := all.Losses()
+	if len(lost) != 1 || steps(lost[0]) != "received rejected" || !strings.Contains(lost[0].Steps[1].Reason, "queue_bytes") || lost[0].Steps[1].Path != "/telemetry" {
+		t.Errorf("%+v", lost)
+	}
+}
+
 // TestWayThatBeginsWithABroadcast is that of an envelope which this process has not made, as on a gateway of a cluster.
 func TestWayThatBeginsWithABroadcast(t *testing.T) {
-	set := startGateway(t, fanout.Limits{QueueBytes: 1 << 20})
-	sb := service.NewStreamBuilder()
-	produce, err := sb.AddBatchProducerFunc()
-	if err == nil {
-		err = sb.AddOutputYAML(`websocket_broadcast: { gateway: main, path: /telemetry }`)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sb.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := tap.New()
-	s.Resources().SetGeneric(gateway.Key, set)
-	s.Resources().SetGeneric(tap.Key, all)
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		_ = s.StopWithin(5 * time.Second)
-		<-ended
-	})
+	produce, all := startOutput(t, fanout.Limits{QueueBytes: 1 << 20})
 	f := all.Follow(tap.Filter{Gateway: "main"})
 	defer f.Close()
 	text := `{"messages":[`
@@ -169,4 +238,32 @@ func TestWayThatBeginsWithABroadcast(t *testing.T) {
 	if got := steps(found["no envelope"]); got != "no_connections" {
 		t.Error(got)
 	}
+}
+
+// startOutput runs the output behind an input that is none of ours.
+func startOutput(t *testing.T, limits fanout.Limits) (produce service.MessageBatchHandlerFunc, all *tap.Tap) {
+	t.Helper()
+	set := startGateway(t, limits)
+	sb := service.NewStreamBuilder()
+	produce, err := sb.AddBatchProducerFunc()
+	if err == nil {
+		err = sb.AddOutputYAML(`websocket_broadcast: { gateway: main, path: /telemetry }`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sb.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = tap.New()
+	s.Resources().SetGeneric(gateway.Key, set)
+	s.Resources().SetGeneric(tap.Key, all)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(context.Background()) }()
+	t.Cleanup(func() {
+		_ = s.StopWithin(5 * time.Second)
+		<-ended
+	})
+	return produce, all
 }

@@ -30,7 +30,8 @@ All have the labels ` + "`gateway` and `path`" + `, unless it says otherwise.
 | ` + "`websocket_messages`" + ` | counter | messages broadcast while anyone was connected |
 | ` + "`websocket_deliveries`" + ` | counter | messages times connections: handed to a writer |
 | ` + "`websocket_bytes`" + ` | counter | bytes of these, as they go over the wire, without TLS |
-| ` + "`websocket_dropped`" + ` | counter | messages times connections that were dropped, with ` + "`slow_consumer: drop_oldest`" + ` |
+| ` + "`websocket_dropped`" + ` | counter | messages times connections that were dropped, with ` + "`slow_consumer: drop_oldest` or `latest`" + ` |
+| ` + "`websocket_gaps`" + ` | counter | gaps that clients were told of, by ` + "`reason`: `history`" + ` (a client came back, and what it has missed is not, or not all, in the ` + "`history`) or `slow_consumer`" + ` (messages were dropped for it, however many) |
 | ` + "`websocket_repeated`" + ` | counter | messages that came a second time, as after a lost acknowledgement, and were not sent again, since the ` + "`history`" + ` knew them |
 | ` + "`websocket_queued_bytes`" + ` | gauge | bytes that wait for the connection for which the most do; at ` + "`queue_bytes`, `slow_consumer`" + ` applies |
 | ` + "`websocket_history_messages`" + ` | gauge | messages from which a client can resume |

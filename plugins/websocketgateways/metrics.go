@@ -26,6 +26,7 @@ type metrics struct {
 	deliveries     *service.MetricCounter
 	bytes          *service.MetricCounter
 	dropped        *service.MetricCounter
+	gaps           *service.MetricCounter
 	repeated       *service.MetricCounter
 	queued         *service.MetricGauge
 	latest         *service.MetricGauge
@@ -48,6 +49,7 @@ func newMetrics(m *service.Metrics) *metrics {
 		deliveries:     m.NewCounter("websocket_deliveries", "gateway", "path"),
 		bytes:          m.NewCounter("websocket_bytes", "gateway", "path"),
 		dropped:        m.NewCounter("websocket_dropped", "gateway", "path"),
+		gaps:           m.NewCounter("websocket_gaps", "gateway", "path", "reason"),
 		repeated:       m.NewCounter("websocket_repeated", "gateway", "path"),
 		queued:         m.NewGauge("websocket_queued_bytes", "gateway", "path"),
 		latest:         m.NewGauge("websocket_latest_messages", "gateway", "path"),
@@ -211,5 +213,8 @@ func (m *metrics) add(gateway, path string, r *gateway.Route, before fanout.Stat
 	m.bytes.Incr(now.Bytes-before.Bytes, gateway, path)
 	m.repeated.Incr(now.Repeated-before.Repeated, gateway, path)
 	m.dropped.Incr(now.Dropped-before.Dropped, gateway, path)
+	for _, reason := range fanout.GapReasons() {
+		m.gaps.Incr(now.Gaps[reason]-before.Gaps[reason], gateway, path, reason.String())
+	}
 	return now
 }

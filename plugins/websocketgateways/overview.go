@@ -14,7 +14,7 @@ func (g *Gateways) Overview() map[string]overview.Gateway {
 			facts.Failed = "The process has no file descriptor or memory left for another connection."
 		}
 		for path, route := range one.Routes() {
-			r := overview.RouteFacts{QueueBytes: route.MessageBytes()}
+			r := overview.RouteFacts{QueueBytes: route.MessageBytes(), Keeps: route.Keeps()}
 			r.Connections, r.MaxConnections = route.Places()
 			facts.Routes[path] = r
 		}

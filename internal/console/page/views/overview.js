@@ -54,6 +54,7 @@ export function open(view, { account, go, signal }) {
       { id: 'bytes', title: 'Data', number: true, text: row => `${size(row.r.bytes ?? 0)}/s`, compare: (a, b) => (a.r.bytes ?? 0) - (b.r.bytes ?? 0) },
       { id: 'latency', title: 'Latency', number: true, text: row => row.r.deliveries ? brief(row.r.latency_ms ?? 0) : '–', compare: (a, b) => (a.r.latency_ms ?? 0) - (b.r.latency_ms ?? 0) },
       { id: 'queued', title: 'Queued', number: true, text: row => size(row.r.queued_bytes ?? 0), compare: (a, b) => (a.r.queued_bytes ?? 0) - (b.r.queued_bytes ?? 0) },
+      { id: 'gaps', title: 'Gaps', number: true, cell: (row, td) => lost(td, row.r.gaps ?? 0), compare: (a, b) => (a.r.gaps ?? 0) - (b.r.gaps ?? 0) },
       { id: 'lost', title: 'Dropped, refused', number: true, cell: (row, td) => lost(td, lostByRoute(row.r)), compare: (a, b) => lostByRoute(a.r) - lostByRoute(b.r) },
     ],
   });

@@ -37,4 +37,5 @@ export const figures = [
   { id: 'lag', label: 'Lag', unit: 's', help: 'of the trigger that is furthest behind', of: s => most(s.triggers, t => t.lag_seconds ?? 0) },
   { id: 'lost', label: 'Dropped', unit: '/s', help: 'messages given up or rejected, and envelopes that slow connections missed',
     of: s => (sum(s.triggers, lostByTrigger) ?? 0) + (sum(s.routes, r => r.dropped ?? 0) ?? 0), bad: true },
+  { id: 'gaps', label: 'Gaps', unit: '/s', help: 'that clients were told of: they were slow, or came back and the history had not all', of: s => sum(s.routes, r => r.gaps ?? 0), bad: true },
 ];
