@@ -212,11 +212,11 @@ benchmarks() {
 # A minute of faults at random. go run ./tests/soak makes them for longer.
 soak() { IOTCAST=$iotcast go run ./tests/soak -duration 1m; }
 
-# The manifests are checked by a module of its own, since it needs Kubernetes' types.
-manifests() {
-  cd tests/kubernetes
+# The chart is checked by a module of its own, since it needs Helm and Kubernetes' types.
+chart() {
+  cd packaging/helm
   go vet ./...
-  go test -count=1 ./...
+  IOTCAST=$iotcast go test -count=1 -vet=off ./...
 }
 
 # Asking go test for the targets would build the tests of all packages.
@@ -261,6 +261,6 @@ stage 'fuzzing' fuzz
 join
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
-stage 'Kubernetes manifests' manifests
+stage 'Helm chart' chart
 stage 'benchmarks run' benchmarks
 summary
