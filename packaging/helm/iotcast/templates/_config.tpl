@@ -66,7 +66,7 @@ http_guard:
 {{- define "iotcast.gatewayRoot" -}}
 {{ include "iotcast.processRoot" . }}
 websocket_gateways:
-  - {{- mergeOverwrite (include "iotcast.gateway" . | fromYaml) (deepCopy .Values.gateway) | toYaml | nindent 4 }}
+  - {{ mergeOverwrite (include "iotcast.gateway" . | fromYaml) (deepCopy .Values.gateway) | toYaml | indent 4 | trim }}
 {{- if .Values.cluster.enabled }}
 {{- $nodes := list }}
 {{- $most := .Values.gateways.autoscaling.enabled | ternary .Values.gateways.autoscaling.maxReplicas .Values.gateways.replicas }}
@@ -103,7 +103,7 @@ routes:
   {{- /* What a client resumes from that comes from another node, which may have been ahead. A node that starts fills it from the stream. */}}
   {{- $_ := set $route "history" (merge $route.history (dict "warm_up" "30s" "resume_wait" "5s")) }}
   {{- end }}
-  - {{- toYaml $route | nindent 4 }}
+  - {{ toYaml $route | indent 4 | trim }}
   {{- end }}
 {{- end }}
 

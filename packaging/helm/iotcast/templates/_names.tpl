@@ -1,6 +1,6 @@
 {{/* What all objects of a release begin with. */}}
 {{- define "iotcast.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end | trunc 40 | trimSuffix "-" }}
+{{ contains .Chart.Name .Release.Name | ternary .Release.Name (print .Release.Name "-" .Chart.Name) | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Labels by which pods are found: dict "root" $ "component" "gateway". */}}
@@ -10,10 +10,15 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Labels of everything: as above. */}}
-{{- define "iotcast.labels" -}}
+{{/* Labels of pods, which an update of the chart alone does not change. */}}
+{{- define "iotcast.podLabels" -}}
 {{ include "iotcast.selector" . }}
 app.kubernetes.io/part-of: iotcast
+{{- end }}
+
+{{/* Labels of everything else. */}}
+{{- define "iotcast.labels" -}}
+{{ include "iotcast.podLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}

@@ -33,7 +33,7 @@ securityContext:
 {{/* Labels and annotations of a pod of iotcast: dict "root" $ "component" "gateway" "config" "the text of its config". */}}
 {{- define "iotcast.podMetadata" -}}
 metadata:
-  labels: {{- include "iotcast.labels" . | nindent 4 }}
+  labels: {{- include "iotcast.podLabels" . | nindent 4 }}
   annotations:
     checksum/config: {{ sha256sum .config }} # a changed config is in force when the pods are replaced
     {{- if not .root.Values.monitoring.serviceMonitor.enabled }}
