@@ -62,7 +62,7 @@ func TestCluster(t *testing.T) {
 			t.Parallel()
 			all := objects(t, load(t), merge(
 				set("cluster.enabled", true), set("mqtt.urls", []string{"tcp://mosquitto:1883"}),
-				set("nats.replicas", servers), set("gateways.replicas", 2),
+				set("nats.replicas", servers), set("gateways", values{"replicas": 2, "drainSeconds": 1}),
 			))
 			broker := startMosquitto(t)
 			env := map[string]string{"MQTT_URL": "tcp://" + broker, "NATS_URL": startNATS(t, all)}
@@ -307,4 +307,3 @@ func tool(t *testing.T, name string) string {
 	t.Fatalf("there is no %s: tests/run.sh installs it", name)
 	return ""
 }
-
