@@ -82,7 +82,8 @@ func load(t *testing.T) *chart.Chart {
 
 // render is what `helm template` does, and gives the text of each template.
 func render(c *chart.Chart, v values) (map[string]string, error) {
-	all, err := chartutil.ToRenderValues(c, copied(v), chartutil.ReleaseOptions{Name: "iotcast", Namespace: "plant", Revision: 1, IsInstall: true}, nil)
+	release := chartutil.ReleaseOptions{Name: "iotcast", Namespace: "plant", Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(c, copied(v), release, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -281,9 +282,9 @@ func TestNotes(t *testing.T) {
 		values values
 		want   []string
 	}{
-		"default": {nil, []string{"port-forward svc/iotcast-gateway 8080:80", "four simulated devices", "mqtt.urls", "get secret iotcast-api", "gateway.tokens"}},
+		"default": {nil, []string{"port-forward svc/iotcast-gateway 8080:80", "four simulated devices", "get secret iotcast-api", "gateway.tokens"}},
 		"ingress": {
-			merge(set("gateways.ingress.enabled", true), set("gateways.ingress.host", "live.example.com"), set("gateways.ingress.tlsSecret", "live")),
+			set("gateways.ingress", values{"enabled": true, "host": "live.example.com", "tlsSecret": "live"}),
 			[]string{"https://live.example.com/", "trusted_proxies"},
 		},
 		"cluster": {

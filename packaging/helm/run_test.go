@@ -49,7 +49,7 @@ func TestSingle(t *testing.T) {
 	g := startGateway(t, all, 0, map[string]string{"MQTT_URL": "tcp://" + broker})
 	g.waitReady(t)
 	client := g.connect(t)
-	publish(t, broker)
+	startDevice(t, broker)
 	if message := read1(t, client); !strings.Contains(message, `"device_id":"boiler"`) {
 		t.Errorf("the first message is %s", message)
 	}
@@ -74,7 +74,7 @@ func TestCluster(t *testing.T) {
 				g.waitReady(t)
 				clients = append(clients, g.connect(t))
 			}
-			publish(t, broker)
+			startDevice(t, broker)
 			for _, client := range clients {
 				if message := read1(t, client); !strings.Contains(message, `"device_id":"boiler"`) {
 					t.Errorf("the first message is %s", message)
@@ -161,14 +161,14 @@ func startMosquitto(t *testing.T) string {
 	return a
 }
 
-// publish sends a reading of a device.
-func publish(t *testing.T, broker string) {
+// startDevice starts one that publishes a reading ten times a second: ready is a trigger before it has all its parts.
+func startDevice(t *testing.T, broker string) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(broker)
-	out, err := exec.CommandContext(t.Context(), tool(t, "mosquitto_pub"), "-h", host, "-p", port, "-q", "1", "-t", "$devices/boiler/events", "-m", "21.5").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	device := pod{args: []string{
+		"-h", host, "-p", port, "-q", "1", "-t", "$devices/boiler/events", "-m", "21.5", "--repeat", "10000", "--repeat-delay", "0.1",
+	}}
+	device.start(t, tool(t, "mosquitto_pub"), ".")
 }
 
 // start runs a program as the pod until the test has ended.

@@ -100,7 +100,7 @@ routes:
   {{- range .Values.routes }}
   {{- $route := deepCopy . }}
   {{- if and $.Values.cluster.enabled .history }}
-  {{- /* What a client resumes from that comes from another node, which may have been ahead. A node that starts fills it from the stream. */}}
+  {{- /* What clients of other nodes resume from, which may have been ahead. A node that starts fills it from the stream. */}}
   {{- $_ := set $route "history" (merge $route.history (dict "warm_up" "30s" "resume_wait" "5s")) }}
   {{- end }}
   - {{ toYaml $route | indent 4 | trim }}

@@ -43,7 +43,7 @@ metadata:
     {{- end }}
 {{- end }}
 
-{{/* The container of iotcast, but for its arguments, ports and variables of its own: dict "root" $ "tier" .Values.gateways. */}}
+{{/* A container of iotcast, but for its arguments, ports and variables of its own: dict "root" $ "tier" .Values.gateways. */}}
 {{- define "iotcast.container" -}}
 {{- $image := .root.Values.image -}}
 name: iotcast
