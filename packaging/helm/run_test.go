@@ -222,7 +222,7 @@ func (m member) waitReady(t *testing.T) {
 // connect is a client of /telemetry.
 func (m member) connect(t *testing.T) *websocket.Conn {
 	t.Helper()
-	c, _, err := websocket.Dial(t.Context(), "ws://"+m.gateway+"/telemetry", nil) //nolint:bodyclose // it has none
+	c, _, err := websocket.Dial(t.Context(), "ws://"+m.gateway+"/telemetry", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
