@@ -217,11 +217,11 @@ benchmarks() {
 # A minute of faults at random. go run ./tests/soak makes them for longer.
 soak() { IOTCAST=$iotcast go run ./tests/soak -duration 1m; }
 
-# The manifests are checked by a module of its own, since it needs Kubernetes' types.
-manifests() {
-  cd tests/kubernetes
+# The chart is checked by a module of its own, since it needs Helm and Kubernetes' types.
+chart() {
+  cd packaging/helm
   go vet ./...
-  go test -count=1 ./...
+  IOTCAST=$iotcast go test -count=1 -vet=off ./...
 }
 
 # What programs of others import may change incompatibly with the version only. Without the history of git there is nothing to
@@ -291,7 +291,7 @@ stage 'fuzzing' fuzz
 join
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
-stage 'Kubernetes manifests' manifests
+stage 'Helm chart' chart
 stage 'benchmarks run' benchmarks
 stage 'Go API since the last version' go_api
 stage 'workflows and scripts' workflows
