@@ -233,6 +233,15 @@ go_api() {
   go run .
 }
 
+# What has modules of its own, and no processes whose time matters: it runs beside the tests, which mostly wait.
+apart() {
+  local one
+  for one in docs_site workflows go_api chart; do
+    printf -- '--> %s\n' "$one"
+    ("$one")
+  done
+}
+
 # Asking go test for the targets would build the tests of all packages.
 fuzz() {
   local targets file target time
@@ -289,11 +298,9 @@ stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'fuzzing' fuzz
 join
+beside 'docs site, workflows, Go API, Helm chart' apart
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
-stage 'Helm chart' chart
+join
 stage 'benchmarks run' benchmarks
-stage 'Go API since the last version' go_api
-stage 'workflows and scripts' workflows
-stage 'docs site' docs_site
 summary
