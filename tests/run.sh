@@ -116,6 +116,8 @@ debian_packages() {
   has nats-server || packages+=(nats-server)
   has haproxy || packages+=(haproxy)
   has nginx || packages+=(nginx)
+  has mmdebstrap || packages+=(mmdebstrap) # packages are installed in a bare Debian
+  has systemd-analyze || packages+=(systemd) # and their unit is judged
   has chromium || packages+=(chromium)
   # Debian's own Python: another in PATH does not see python3-websockets.
   /usr/bin/python3 -c 'import websockets' 2>/dev/null || packages+=(python3-websockets)
@@ -219,6 +221,13 @@ manifests() {
   go test -count=1 ./...
 }
 
+# Makes the packages from the binary that is there, and installs, upgrades and removes one in a bare Debian; takes root.
+packages() {
+  cd packaging/release
+  go vet ./...
+  IOTCAST=$iotcast go test "${test_flags[@]}" ./...
+}
+
 # Asking go test for the targets would build the tests of all packages.
 fuzz() {
   local targets file target time
@@ -262,5 +271,6 @@ join
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
 stage 'Kubernetes manifests' manifests
+stage 'packages' packages
 stage 'benchmarks run' benchmarks
 summary

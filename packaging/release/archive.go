@@ -16,7 +16,9 @@ func (r *release) archive(tree string, p platform) error {
 	if p.system == "windows" {
 		return r.create(folder+".zip", func(w io.Writer) error {
 			z := zip.NewWriter(w)
-			if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error { return r.addToZip(z, folder, name, info, content) }); err != nil {
+			if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
+				return r.addToZip(z, folder, name, info, content)
+			}); err != nil {
 				return err
 			}
 			return z.Close()
@@ -25,7 +27,9 @@ func (r *release) archive(tree string, p platform) error {
 	return r.create(folder+".tar.gz", func(w io.Writer) error {
 		compressed := gzip.NewWriter(w)
 		t := tar.NewWriter(compressed)
-		if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error { return r.addToTar(t, folder, name, info, content) }); err != nil {
+		if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
+			return r.addToTar(t, folder, name, info, content)
+		}); err != nil {
 			return err
 		}
 		if err := t.Close(); err != nil {
