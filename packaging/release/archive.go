@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"archive/zip"
+	"cmp"
 	"compress/gzip"
 	"io"
 	"io/fs"
@@ -16,26 +17,19 @@ func (r *release) archive(tree string, p platform) error {
 	if p.system == "windows" {
 		return r.create(folder+".zip", func(w io.Writer) error {
 			z := zip.NewWriter(w)
-			if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
-				return r.addToZip(z, folder, name, info, content)
-			}); err != nil {
-				return err
-			}
-			return z.Close()
+			err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
+				return r.addToZip(z, path.Join(folder, name), info, content)
+			})
+			return cmp.Or(err, z.Close())
 		})
 	}
 	return r.create(folder+".tar.gz", func(w io.Writer) error {
 		compressed := gzip.NewWriter(w)
 		t := tar.NewWriter(compressed)
-		if err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
-			return r.addToTar(t, folder, name, info, content)
-		}); err != nil {
-			return err
-		}
-		if err := t.Close(); err != nil {
-			return err
-		}
-		return compressed.Close()
+		err := each(tree, func(name string, info fs.FileInfo, content io.Reader) error {
+			return r.addToTar(t, path.Join(folder, name), info, content)
+		})
+		return cmp.Or(err, t.Close(), compressed.Close())
 	})
 }
 
@@ -60,8 +54,8 @@ func each(tree string, add func(name string, info fs.FileInfo, content io.Reader
 }
 
 // addToTar writes an entry without owner, which is nobody's on the machine where it is unpacked.
-func (r *release) addToTar(t *tar.Writer, folder, name string, info fs.FileInfo, content io.Reader) error {
-	header := &tar.Header{Name: path.Join(folder, name), Mode: int64(info.Mode().Perm()), ModTime: r.date, Typeflag: tar.TypeReg, Size: info.Size()}
+func (r *release) addToTar(t *tar.Writer, name string, info fs.FileInfo, content io.Reader) error {
+	header := &tar.Header{Name: name, Mode: int64(info.Mode().Perm()), ModTime: r.date, Typeflag: tar.TypeReg, Size: info.Size()}
 	if content == nil {
 		header.Name, header.Typeflag, header.Size = header.Name+"/", tar.TypeDir, 0
 	}
@@ -72,8 +66,8 @@ func (r *release) addToTar(t *tar.Writer, folder, name string, info fs.FileInfo,
 	return err
 }
 
-func (r *release) addToZip(z *zip.Writer, folder, name string, info fs.FileInfo, content io.Reader) error {
-	header := &zip.FileHeader{Name: path.Join(folder, name), Method: zip.Deflate, Modified: r.date}
+func (r *release) addToZip(z *zip.Writer, name string, info fs.FileInfo, content io.Reader) error {
+	header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: r.date}
 	header.SetMode(info.Mode())
 	if content == nil {
 		header.Name, header.Method = header.Name+"/", zip.Store

@@ -204,9 +204,9 @@ func bareTree(t *testing.T) string {
 		t.Fatalf("the sources of apt have no %s: run apt-get update\n%s", suite, out)
 	}
 	fresh := tree + ".new.tar" // whole, or not there
-	make := exec.Command("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--include=adduser", "--dpkgopt=force-unsafe-io",
+	bootstrap := exec.Command("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--include=adduser", "--dpkgopt=force-unsafe-io",
 		suite, fresh, string(mirror[1]))
-	if out, err := make.CombinedOutput(); err != nil {
+	if out, err := bootstrap.CombinedOutput(); err != nil {
 		t.Fatalf("mmdebstrap: %v\n%s", err, out)
 	}
 	if err := os.Rename(fresh, tree); err != nil {
@@ -345,7 +345,8 @@ func (d debian) start(unit map[string]string) *service {
 	d.run("install", "--directory", "--owner="+unit["User"], "--group="+unit["Group"], "--mode="+unit["StateDirectoryMode"], state)
 	s := &service{t: d.t}
 	s.cmd = exec.Command("chroot", slices.Concat(
-		[]string{d.dir, "setpriv", "--reuid=" + unit["User"], "--regid=" + unit["Group"], "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"},
+		[]string{d.dir, "setpriv", "--reuid=" + unit["User"], "--regid=" + unit["Group"], "--clear-groups"},
+		[]string{"--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"},
 		[]string{"sh", "-c", "umask " + unit["UMask"] + "; exec \"$@\"", "sh"}, strings.Fields(unit["ExecStart"]))...)
 	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STATE_DIRECTORY=" + state}
 	for line := range strings.Lines(d.read(strings.TrimPrefix(unit["EnvironmentFile"], "-"))) {
@@ -360,8 +361,8 @@ func (d debian) start(unit map[string]string) *service {
 	}
 	d.t.Cleanup(func() {
 		if s.cmd.ProcessState == nil {
-			s.cmd.Process.Kill()
-			s.cmd.Wait()
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
 		}
 		if d.t.Failed() {
 			d.t.Logf("the service says:\n%s", s.out.String())
@@ -420,8 +421,8 @@ func get(t *testing.T, url string) string {
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		response, err := http.Get(url)
 		if err == nil {
-			defer response.Body.Close()
 			text, err := io.ReadAll(response.Body)
+			response.Body.Close()
 			if err != nil || response.StatusCode != http.StatusOK {
 				t.Fatalf("%s: %s, %v: %.200q", url, response.Status, err, text)
 			}

@@ -12,7 +12,8 @@ import (
 // pack makes a package of a staged tree, as packaging/nfpm.yaml describes it.
 func (r *release) pack(stage string, p platform, format string) error {
 	variables := map[string]string{"VERSION": r.version, "ARCH": p.arch}
-	config, err := nfpm.ParseFileWithEnvMapping(filepath.Join(r.root, "packaging", "nfpm.yaml"), func(name string) string { return variables[name] })
+	file := filepath.Join(r.root, "packaging", "nfpm.yaml")
+	config, err := nfpm.ParseFileWithEnvMapping(file, func(name string) string { return variables[name] })
 	if err != nil {
 		return err
 	}

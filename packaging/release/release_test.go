@@ -83,7 +83,8 @@ func TestReproducible(t *testing.T) {
 	}
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[native.arch]
 	names := []string{
-		"SHA256SUMS", "iotcast-0.2.0~dev.7.g0123456789ab-1." + arch + ".rpm", "iotcast_0.2.0-dev.7.g0123456789ab_linux_" + native.arch + ".tar.gz",
+		"SHA256SUMS", "iotcast-0.2.0~dev.7.g0123456789ab-1." + arch + ".rpm",
+		"iotcast_0.2.0-dev.7.g0123456789ab_linux_" + native.arch + ".tar.gz",
 		"iotcast_0.2.0~dev.7.g0123456789ab_" + native.arch + ".deb",
 	}
 	if got := sortedNames(all[0]); !slices.Equal(got, names) {
@@ -93,7 +94,8 @@ func TestReproducible(t *testing.T) {
 		if !bytes.Equal(content, all[1][name]) {
 			t.Errorf("%s differs from one run to the next", name)
 		}
-		if line := fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name); name != "SHA256SUMS" && !strings.Contains(string(all[0]["SHA256SUMS"]), line) {
+		line := fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name)
+		if name != "SHA256SUMS" && !bytes.Contains(all[0]["SHA256SUMS"], []byte(line)) {
 			t.Errorf("SHA256SUMS has no line %q", line)
 		}
 	}
@@ -180,7 +182,8 @@ func checkRPM(t *testing.T, content []byte) {
 	}
 	for name, want := range map[string]string{
 		"/usr/bin/iotcast": "755 root:root false", "/usr/lib/systemd/system/iotcast.service": "644 root:root false",
-		"/etc/iotcast/iotcast.yaml": "644 root:root true", "/etc/iotcast/iotcast.env": "640 root:root true", "/etc/iotcast/streams": "755 root:root false",
+		"/etc/iotcast/iotcast.yaml": "644 root:root true", "/etc/iotcast/iotcast.env": "640 root:root true",
+		"/etc/iotcast/streams":                   "755 root:root false",
 		"/usr/share/zsh/site-functions/_iotcast": "644 root:root false", "/usr/share/man/man1/iotcast.1.gz": "644 root:root false",
 	} {
 		if got[name] != want {
