@@ -1,6 +1,6 @@
 // Command release makes the archives and packages of iotcast, with their checksums:
 //
-//	go -C packaging/release run . [-version 0.2.0] [-only linux/amd64] [-out DIRECTORY]
+//	go -C packaging/release run . [-version 0.2.0] [-only linux/amd64] [-out DIRECTORY] [-binary FILE]
 //
 // The same commit and the same Go give the same bytes: times are that of the commit, or SOURCE_DATE_EPOCH. Without -version it
 // is that of the git tag, and behind a tag that of a snapshot of what comes next. docs/install.md says what is in them.

@@ -139,7 +139,7 @@ func compressDocs(dir, archive string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "man"), 0o755); err != nil {
 		return err
 	}
-	compressed := map[string]string{filepath.Join(archive, "CHANGELOG.md"): filepath.Join(dir, "changelog.gz")}
+	compressed := map[string]string{filepath.Join(archive, "CHANGELOG.md"): filepath.Join(dir, "CHANGELOG.md.gz")}
 	for _, page := range pages {
 		compressed[page] = filepath.Join(dir, "man", filepath.Base(page)+".gz")
 	}
@@ -148,19 +148,23 @@ func compressDocs(dir, archive string) error {
 		if err != nil {
 			return err
 		}
-		var out bytes.Buffer
-		w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // writes no time by itself
-		if _, err := w.Write(text); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-		if err := os.WriteFile(to, out.Bytes(), 0o644); err != nil {
+		if err := compress(to, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func compress(file string, text []byte) error {
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // writes no time by itself
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(file, out.Bytes(), 0o644)
 }
 
 // settle gives all files the time of the release, and modes that do not depend on the umask here.
