@@ -47,24 +47,24 @@ type release struct {
 	version   string // as semver.org has it
 	date      time.Time
 	platforms []platform
-	binary    string // one that is built already, for native; empty: all are built
+	built     map[platform]string // the binaries that are there
 	progress  io.Writer
 }
 
 func main() {
-	r := release{platforms: platforms, progress: os.Stdout}
+	r := release{platforms: platforms, built: map[platform]string{}, progress: os.Stdout}
 	only := flag.String("only", "", "make what is for these `platforms` only, such as linux/amd64, with commas between them")
 	flag.StringVar(&r.version, "version", "", "the `version`, such as 0.2.0; without, that of the git tag")
 	flag.StringVar(&r.out, "out", "", "the `directory` to write to, an empty one (default: dist in the repository, which is emptied)")
-	flag.StringVar(&r.binary, "binary", "", "take this `file`, which runs here, instead of building")
+	binary := flag.String("binary", "", "take this `file`, which runs here, instead of building")
 	flag.Parse()
-	if err := r.run(*only, flag.Args()); err != nil {
+	if err := r.run(*only, *binary, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
 }
 
-func (r *release) run(only string, more []string) (err error) {
+func (r *release) run(only, binary string, more []string) (err error) {
 	if len(more) > 0 {
 		return fmt.Errorf("%q: there are flags only, see -help", more[0])
 	}
@@ -74,19 +74,13 @@ func (r *release) run(only string, more []string) (err error) {
 	if _, err := os.Stat(filepath.Join(r.root, "packaging", "release")); err != nil {
 		return fmt.Errorf("run it as go -C packaging/release run .: %w", err)
 	}
-	if r.out == "" {
-		r.out = filepath.Join(r.root, "dist")
-		if err := os.RemoveAll(r.out); err != nil {
-			return err
-		}
-	}
 	if only != "" {
 		if r.platforms, err = parsePlatforms(only); err != nil {
 			return err
 		}
 	}
-	if r.binary != "" && !slices.Equal(r.platforms, []platform{native}) {
-		return fmt.Errorf("-binary is of one platform: say -only %v as well", native)
+	if binary != "" {
+		r.built[native] = r.inRoot(binary)
 	}
 	if r.version, err = versionOf(r.root, r.version); err != nil {
 		return err
@@ -94,7 +88,22 @@ func (r *release) run(only string, more []string) (err error) {
 	if r.date, err = dateOf(r.root); err != nil {
 		return err
 	}
+	if r.out == "" {
+		r.out = filepath.Join(r.root, "dist")
+		if err := os.RemoveAll(r.out); err != nil {
+			return err
+		}
+	}
+	r.out = r.inRoot(r.out)
 	return r.make()
+}
+
+// inRoot is a path as it is meant by who calls this in the repository: go -C has changed the directory.
+func (r *release) inRoot(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(r.root, path)
 }
 
 func parsePlatforms(only string) (all []platform, err error) {

@@ -20,14 +20,14 @@ func (r *release) common(work string) (dir string, err error) {
 	if err := os.MkdirAll(man, 0o755); err != nil {
 		return "", err
 	}
-	binary := r.binary
-	if binary == "" {
-		binary = filepath.Join(work, "native", native.binary())
+	if r.built[native] == "" {
+		binary := filepath.Join(work, native.binary())
 		if err := r.build(binary, native); err != nil {
 			return "", err
 		}
+		r.built[native] = binary
 	}
-	if err := r.command("", binary, "__man", man); err != nil {
+	if err := r.command("", r.built[native], "__man", man); err != nil {
 		return "", err
 	}
 	// Built first: with another GOOS, go run would build a program that cannot run here.
@@ -77,19 +77,12 @@ func (r *release) stage(dir string, p platform, common string) error {
 		return err
 	}
 	binary := filepath.Join(archive, p.binary())
-	switch ready := filepath.Join(filepath.Dir(common), "native", p.binary()); {
-	case r.binary != "":
-		if err := copyFile(binary, r.binary); err != nil {
+	if built := r.built[p]; built != "" {
+		if err := copyFile(binary, built); err != nil {
 			return err
 		}
-	case p == native:
-		if err := os.Rename(ready, binary); err != nil {
-			return err
-		}
-	default:
-		if err := r.build(binary, p); err != nil {
-			return err
-		}
+	} else if err := r.build(binary, p); err != nil {
+		return err
 	}
 	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
 		if err := copyFile(filepath.Join(archive, name), filepath.Join(r.root, name)); err != nil {

@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -54,7 +52,7 @@ func newRelease(t *testing.T, version string) *release {
 	}
 	return &release{
 		root: root(), out: t.TempDir(), version: version, date: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
-		platforms: []platform{{"linux", native.arch}}, binary: binary, progress: io.Discard,
+		platforms: []platform{native}, built: map[platform]string{native: binary}, progress: io.Discard,
 	}
 }
 
@@ -72,7 +70,7 @@ func TestReproducible(t *testing.T) {
 	var all []map[string][]byte
 	for _, mask := range []int{0o022, 0o077} {
 		r := newRelease(t, "0.2.0-dev.7.g0123456789ab")
-		r.binary = small
+		r.built[native] = small
 		before := syscall.Umask(mask)
 		err := r.make()
 		syscall.Umask(before)
