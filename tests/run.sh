@@ -120,6 +120,8 @@ debian_packages() {
   has nginx || packages+=(nginx)
   has rabbitmq-server || packages+=(rabbitmq-server)
   has caddy || packages+=(caddy)
+  has mmdebstrap || packages+=(mmdebstrap) # packages are installed in a bare Debian
+  has systemd-analyze || packages+=(systemd) # and their unit is judged
   has chromium || packages+=(chromium)
   has shellcheck || packages+=(shellcheck)
   # Debian's own Python: another in PATH does not see python3-websockets.
@@ -233,10 +235,17 @@ go_api() {
   go run .
 }
 
+# Makes the packages from the binary that is there, and installs, upgrades and removes one in a bare Debian; takes root.
+packages() {
+  cd packaging/release
+  go vet ./...
+  IOTCAST=$iotcast go test "${test_flags[@]}" ./...
+}
+
 # What has modules of its own, and no processes whose time matters: it runs beside the tests, which mostly wait.
 apart() {
   local one
-  for one in docs_site workflows go_api chart; do
+  for one in docs_site workflows go_api chart packages; do
     printf -- '--> %s\n' "$one"
     ("$one")
   done
@@ -298,7 +307,7 @@ stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'fuzzing' fuzz
 join
-beside 'docs site, workflows, Go API, Helm chart' apart
+beside 'docs site, workflows, Go API, chart, packages' apart
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
 join

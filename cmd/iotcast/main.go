@@ -37,6 +37,7 @@ func main() {
 		service.CLIOptAddCommand(tapCommand()),
 		service.CLIOptAddCommand(completionCommand()),
 		service.CLIOptAddCommand(completeCommand()),
+		service.CLIOptAddCommand(manCommand()),
 		service.CLIOptAddCommand(streamCommand()),
 		service.CLIOptAddCommand(passwordCommand()))...))
 }

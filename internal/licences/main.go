@@ -2,7 +2,9 @@
 // and writes the texts of all licences and a list of the modules (an SBOM, by CycloneDX) into a
 // directory:
 //
-//	go run ./internal/licences DIRECTORY
+//	go run ./internal/licences DIRECTORY [GOOS]
+//
+// GOOS is the system of the binary, linux by default: each links packages of its own.
 package main
 
 import (
@@ -71,11 +73,15 @@ type goPackage struct {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./internal/licences DIRECTORY")
+	if len(os.Args) < 2 || len(os.Args) > 3 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./internal/licences DIRECTORY [GOOS]")
 		os.Exit(2)
 	}
-	modules, err := linked("./cmd/iotcast")
+	system := "linux"
+	if len(os.Args) == 3 {
+		system = os.Args[2]
+	}
+	modules, err := linked("./cmd/iotcast", system)
 	if err == nil {
 		err = write(os.Args[1], modules)
 	}
@@ -86,11 +92,11 @@ func main() {
 	fmt.Printf("%d modules\n", len(modules))
 }
 
-// linked are the modules of which a program links packages, by their paths, and an error if
-// something of that is not permissive.
-func linked(program string) ([]*module, error) {
+// linked are the modules of which a program for a system links packages, by their paths, and an
+// error if something of that is not permissive.
+func linked(program, system string) ([]*module, error) {
 	list := exec.Command("go", "list", "-deps", "-json=ImportPath,Dir,Standard,Module,GoFiles,CgoFiles,CFiles,HFiles,SFiles,EmbedFiles", program)
-	list.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0")
+	list.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

@@ -13,5 +13,10 @@ _iotcast() {
   done
   _describe iotcast all
 }
-(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
-compdef _iotcast iotcast
+# From a directory of fpath, zsh runs all of this when it wants _iotcast for the first time.
+if [[ ${funcstack[1]} == _iotcast ]]; then
+  _iotcast "$@"
+else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+  compdef _iotcast iotcast
+fi

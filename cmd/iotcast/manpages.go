@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// manTemplate is the page of a command, as the library renders it: that of its own has the flags of all commands in one line.
+const manTemplate = `% {{ .App.Name }} {{ .SectionNum }}
+
+# NAME
+
+{{ .App.Name }} - {{ .App.Usage }}
+
+# SYNOPSIS
+
+**{{ .App.HelpName }}** [OPTIONS] {{ .App.UsageText }}
+{{ with .App.Description }}
+# DESCRIPTION
+
+{{ . }}
+{{ end }}{{ if .GlobalArgs }}
+# OPTIONS
+{{ range .GlobalArgs }}
+{{ . }}{{ end }}{{ end }}{{ if .Commands }}
+# COMMANDS
+{{ range .Commands }}
+{{ . }}{{ end }}{{ end }}
+# SEE ALSO
+
+{{ .App.Copyright }}
+`
+
+// manCommand is what packaging/release calls to make the man pages.
+func manCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "__man",
+		Hidden:    true,
+		ArgsUsage: "DIRECTORY",
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return fmt.Errorf("usage: iotcast __man DIRECTORY: the directory to write man pages to")
+			}
+			return writeManPages(c.App, c.Args().First())
+		},
+	}
+}
+
+// writeManPages makes iotcast.1, and iotcast-COMMAND.1 of each command.
+func writeManPages(app *cli.App, dir string) error {
+	cli.MarkdownDocTemplate = manTemplate
+	main := &cli.App{
+		Name: app.Name, HelpName: app.Name, UsageText: "[COMMAND]", Flags: app.VisibleFlags(),
+		Usage: "readings from MQTT devices, live, in thousands of browsers",
+		Description: `
+Takes the messages of IoT topics, and sends them in batches to every WebSocket connection that is open on a path.
+
+    iotcast quickstart
+    iotcast run trigger.yaml
+    iotcast streams -o root.yaml streams/
+
+A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast/iotcast.yaml.`[1:],
+	}
+	var pages []string
+	for _, cmd := range app.VisibleCommands() {
+		if cmd.Name == "help" {
+			continue
+		}
+		page := &cli.App{
+			Name: app.Name + "-" + cmd.Name, HelpName: app.Name + " " + cmd.Name, Usage: cmd.Usage, UsageText: cmd.ArgsUsage,
+			Description: cmd.Description, Flags: cmd.VisibleFlags(), Commands: cmd.Subcommands, Copyright: "**" + app.Name + "**(1)",
+		}
+		if len(cmd.Subcommands) > 0 {
+			page.UsageText = "COMMAND"
+		}
+		if err := writeManPage(page, dir); err != nil {
+			return err
+		}
+		main.Commands = append(main.Commands, &cli.Command{Name: cmd.Name, Usage: cmd.Usage})
+		pages = append(pages, "**"+page.Name+"**(1)")
+	}
+	main.Copyright = strings.Join(pages, ", ")
+	return writeManPage(main, dir)
+}
+
+func writeManPage(app *cli.App, dir string) error {
+	page, err := app.ToManWithSection(1)
+	if err != nil {
+		return fmt.Errorf("the man page of %s: %w", app.Name, err)
+	}
+	return os.WriteFile(filepath.Join(dir, app.Name+".1"), []byte(page), 0o644)
+}
