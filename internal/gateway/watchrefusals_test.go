@@ -120,8 +120,8 @@ func TestNotHonoured(t *testing.T) {
 	watchFrom(t, g, "/a?last_event_id=1&latest=true", "").wants(`{"messages":[],"gap":{"reason":"history"}}`)
 }
 
-// TestBrokenChoicesBesideOnMessage: what can be for nothing but a choice does not reach
-// the handler, though it is broken; what else speaks of watch does.
+// TestBrokenChoicesBesideOnMessage: a message that can be nothing but a choice does not
+// reach the handler, though it is broken. Others that speak of watch do.
 func TestBrokenChoicesBesideOnMessage(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		live(c)
