@@ -208,7 +208,8 @@ func TestChangeAddresses(t *testing.T) {
 	}
 	s.dial("c", "/c")
 	for _, address := range []string{two} {
-		if _, res, err := websocket.Dial(t.Context(), "ws://"+address+"/b", nil); err == nil || res == nil || res.StatusCode != http.StatusNotFound {
+		_, res, err := websocket.Dial(t.Context(), "ws://"+address+"/b", nil)
+		if err == nil || res == nil || res.StatusCode != http.StatusNotFound {
 			t.Errorf("the path of the gateway that is gone: %v %v", res, err)
 		}
 	}

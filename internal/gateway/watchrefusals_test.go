@@ -102,7 +102,10 @@ func TestNotHonoured(t *testing.T) {
 		}
 		return res.StatusCode, string(all)
 	}
-	for query, field := range map[string]string{"device_id=boiler": "watch", "topic=a": "watch", "interval=1s": "watch", "rewind=5m": "history", "rewind=0s&device_id": "watch"} {
+	for query, field := range map[string]string{
+		"device_id=boiler": "watch", "topic=a": "watch", "interval=1s": "watch",
+		"rewind=5m": "history", "rewind=0s&device_id": "watch",
+	} {
 		name, _, _ := strings.Cut(query, "=")
 		if status, text := get("/a?" + query); status != http.StatusBadRequest || !strings.Contains(text, "route has "+field) || field == "history" && !strings.HasPrefix(text, name) {
 			t.Errorf("%s: %d %s, want the route's field %s", query, status, text, field)
