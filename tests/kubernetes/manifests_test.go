@@ -116,7 +116,8 @@ func TestNames(t *testing.T) {
 		if selector, err := metav1.LabelSelectorAsSelector(w.selector); err != nil || !selector.Matches(pod) {
 			t.Errorf("%s %s does not select its own pods", w.kind, name)
 		}
-		if s := services(all)[w.service]; w.kind == "StatefulSet" && (s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod)) {
+		if s := services(all)[w.service]; w.kind == "StatefulSet" &&
+			(s == nil || s.Spec.ClusterIP != corev1.ClusterIPNone || !labels.SelectorFromSet(s.Spec.Selector).Matches(pod)) {
 			t.Errorf("StatefulSet %s has no headless service %s over its pods", name, w.service)
 		}
 		for _, c := range w.template.Spec.Containers {
@@ -262,7 +263,8 @@ func TestGatewaysHaveTimeToDrain(t *testing.T) {
 	if err := yaml.Unmarshal(root, &config); err != nil {
 		t.Fatal(err)
 	}
-	need := time.Duration(pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds)*time.Second + duration(t, config.ShutdownTimeout) + 6*time.Second
+	stop := time.Duration(pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds) * time.Second
+	need := stop + duration(t, config.ShutdownTimeout) + 6*time.Second
 	need += duration(t, value(pod, "DRAIN_PERIOD"))
 	if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace < need {
 		t.Errorf("terminationGracePeriodSeconds is %v, and %v are needed", grace, need)
