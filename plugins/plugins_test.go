@@ -166,7 +166,8 @@ func TestVariables(t *testing.T) {
 		{[]string{"streams", "-o", file}, file + "(1,1)"},
 		{[]string{"streams", filepath.Dir(file)}, file + "(1,1)"},
 	} {
-		_, err := service.RunCLIToCode(t.Context(), append(plugins.Options(), service.CLIOptSetArgs(append([]string{"mine"}, test.args...)...))...)
+		args := service.CLIOptSetArgs(append([]string{"mine"}, test.args...)...)
+		_, err := service.RunCLIToCode(t.Context(), append(plugins.Options(), args)...)
 		if (test.want == "") != (err == nil) || err != nil && (!strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "12345678")) {
 			t.Errorf("%v: %v, want %s", test.args, err, test.want)
 		}

@@ -60,7 +60,11 @@ func TestClientIsAnNpmPackage(t *testing.T) {
 		files = append(files, f.Path)
 	}
 	slices.Sort(files)
-	if want := []string{"README.md", "events.d.ts", "events.js", "iotcast.d.ts", "iotcast.js", "package.json", "shared.d.ts", "shared.js", "sharedworker.js"}; !slices.Equal(files, want) {
+	want := []string{
+		"README.md", "events.d.ts", "events.js", "iotcast.d.ts", "iotcast.js", "package.json",
+		"shared.d.ts", "shared.js", "sharedworker.js",
+	}
+	if !slices.Equal(files, want) {
 		t.Errorf("the package holds %v, want %v", files, want)
 	}
 	if packed[0].Name != "iotcast" {

@@ -100,7 +100,8 @@ func (c *cluster) startGateway(name string, all ...string) *member {
 	c.t.Helper()
 	m := c.member("gateway-"+name, "streams", "-o", "../config/cluster/gateway/root.yaml", "../config/cluster/gateway/streams")
 	m.gateway, m.api = c.address(m.name, "8080"), freeAddress(c.t)
-	m.env = append(m.env, "NODE_ID="+name, "NODES="+strings.Join(all, ","), "GATEWAY_ADDRESS="+m.gateway, "API_ADDRESS="+m.api, "DRAIN_PERIOD=1s")
+	m.env = append(m.env, "NODE_ID="+name, "NODES="+strings.Join(all, ","),
+		"GATEWAY_ADDRESS="+m.gateway, "API_ADDRESS="+m.api, "DRAIN_PERIOD=1s")
 	m.start()
 	return m
 }

@@ -102,7 +102,10 @@ func streamCrowd(w http.ResponseWriter, r *http.Request) {
 			}
 			var steps []any
 			for _, step := range []string{"received", "batched", "encoded", "broadcast", "written", "acknowledged"} {
-				steps = append(steps, map[string]any{"step": step, "at": now, "stream": "telemetry", "messages": 10, "connections": 10_000, "gateway": "main", "path": "/telemetry", "first": now, "last": now})
+				steps = append(steps, map[string]any{
+					"step": step, "at": now, "stream": "telemetry", "messages": 10, "connections": 10_000,
+					"gateway": "main", "path": "/telemetry", "first": now, "last": now,
+				})
 			}
 			messages, ways = append(messages, m), append(ways, map[string]any{"event_id": id, "done": true, "message": m, "steps": steps})
 		}

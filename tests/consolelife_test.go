@@ -128,7 +128,8 @@ func TestConsoleClockIsSetBack(t *testing.T) {
 		}}}
 	}
 	c.do("answer", args{"to": "/tap/latest", "body": events(message(0, 1))[len("data: "):]})
-	c.do("answer", args{"to": "/tap?", "type": "text/event-stream", "body": events(message(0, 61), message(10*time.Minute+time.Second, 62), message(10*time.Minute, 63))})
+	live := events(message(0, 61), message(10*time.Minute+time.Second, 62), message(10*time.Minute, 63))
+	c.do("answer", args{"to": "/tap?", "type": "text/event-stream", "body": live})
 	c.do("open", args{"address": "#/devices/home/boiler"})
 	c.see("temperature")
 	eventually(t, "the chart has all values", func() bool {
@@ -144,9 +145,10 @@ func TestConsoleClockIsSetBack(t *testing.T) {
 	sample := func(ago time.Duration, received int) any {
 		return args{"at": at.Add(-ago), "triggers": args{"telemetry": args{"received": received, "connected": true}}, "routes": args{}}
 	}
-	c.do("answer", args{"to": "/console/overview", "type": "text/event-stream", "body": events(args{"period_seconds": 5, "findings": []any{}, "samples": []any{
+	body := events(args{"period_seconds": 5, "findings": []any{}, "samples": []any{
 		sample(10*time.Second, 7), sample(5*time.Second, 8), sample(10*time.Minute, 5),
-	}})})
+	}})
+	c.do("answer", args{"to": "/console/overview", "type": "text/event-stream", "body": body})
 	c.do("open", args{"address": "#/overview"})
 	eventually(t, "the chart has all samples", func() bool {
 		return c.expression(`document.querySelector('[aria-label="Messages in"] header span')?.textContent ?? ''`) == "5.0 to 8.0 a second"
@@ -165,9 +167,11 @@ func TestConsoleOverviewOfStreamsAndOthers(t *testing.T) {
 	m.waitReady()
 	c := openConsole(t, "consoleviews.mjs", m)
 	some := args{"received": 1, "connected": true}
-	c.do("answer", args{"to": "/console/overview", "type": "text/event-stream", "body": events(args{"period_seconds": 5, "findings": []any{}, "samples": []any{args{
-		"at": time.Now(), "triggers": args{"(others)": some, "by_file": some}, "routes": args{"(others)": args{"connections": 1}, "main /telemetry": args{"connections": 1}},
-	}}})})
+	body := events(args{"period_seconds": 5, "findings": []any{}, "samples": []any{args{
+		"at": time.Now(), "triggers": args{"(others)": some, "by_file": some},
+		"routes": args{"(others)": args{"connections": 1}, "main /telemetry": args{"connections": 1}},
+	}}})
+	c.do("answer", args{"to": "/console/overview", "type": "text/event-stream", "body": body})
 	c.do("open", args{"address": "#/overview"})
 	c.see("by_file")
 	if all := c.buttons(); slices.ContainsFunc(all, func(one string) bool { return strings.Contains(one, "others") }) || !slices.Contains(all, "main /telemetry") {

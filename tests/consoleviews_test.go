@@ -60,7 +60,10 @@ iot_registries:
 
 	// A registry: what is wrong stands at its field.
 	var told []string
-	c.do("form", args{"button": "New registry", "wrong": args{"Name": "home", "Password": "short"}, "values": args{"Password": "Correct-Horse-1"}, "shot": "registry-wrong"}, &told)
+	c.do("form", args{
+		"button": "New registry", "wrong": args{"Name": "home", "Password": "short"},
+		"values": args{"Password": "Correct-Horse-1"}, "shot": "registry-wrong",
+	}, &told)
 	has(t, strings.Join(told, "\n"), "at least 14")
 	c.see("This registry has no devices yet")
 	c.do("form", args{"button": "New device", "values": args{
@@ -77,7 +80,10 @@ iot_registries:
 	m.pub("$devices/boiler/events", `{"temperature": 61}`)
 
 	// What is not a pair, and what another has.
-	c.do("form", args{"button": "Change", "wrong": args{"Labels": "nonsense"}, "values": args{"Labels": "floor = 3", "Description": "in the cellar"}}, &told)
+	c.do("form", args{
+		"button": "Change", "wrong": args{"Labels": "nonsense"},
+		"values": args{"Labels": "floor = 3", "Description": "in the cellar"},
+	}, &told)
 	has(t, strings.Join(told, "\n"), "nonsense")
 	c.see("floor = 3")
 	c.see("in the cellar")
@@ -91,7 +97,10 @@ iot_registries:
 	c.focused("Add a password") // since the button is gone
 
 	// It publishes, and is seen to have.
-	c.do("form", args{"button": "Publish", "wrong": args{"Format": "JSON", "Payload": "{"}, "values": args{"Format": "Hex", "Payload": "7b 7d"}}, &told)
+	c.do("form", args{
+		"button": "Publish", "wrong": args{"Format": "JSON", "Payload": "{"},
+		"values": args{"Format": "Hex", "Payload": "7b 7d"},
+	}, &told)
 	has(t, strings.Join(told, "\n"), "is not JSON")
 	c.see("Published.")
 	c.do("open", args{"address": "#/devices/home/boiler"})

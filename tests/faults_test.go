@@ -156,7 +156,8 @@ func TestResumeAtRandom(t *testing.T) {
 			}
 		}
 		t.Logf("client %d: %d connections", i, books.Connections)
-		if missing > 0 || books.Twice > 0 || books.OutOfOrder > 0 || len(books.Gaps) > 0 || books.Failure != "" || books.Arrived != messages/2 {
+		if missing > 0 || books.Twice > 0 || books.OutOfOrder > 0 || len(books.Gaps) > 0 ||
+			books.Failure != "" || books.Arrived != messages/2 {
 			t.Errorf("client %d: %d missing, %d arrived, %d twice, %d out of order, gaps %v, failure %q",
 				i, missing, books.Arrived, books.Twice, books.OutOfOrder, books.Gaps, books.Failure)
 		}

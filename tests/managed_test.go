@@ -107,7 +107,9 @@ func (m *managed) change(method, path, body string) map[string]any {
 func (m *managed) pub(topic, payload string) {
 	m.t.Helper()
 	host, port, _ := net.SplitHostPort(m.mqtt)
-	if out, code := runProgram(m.t, "mosquitto_pub", "-h", host, "-p", port, "-u", "boiler", "-P", sitePassword, "-q", "1", "-t", topic, "-m", payload); code != 0 {
+	out, code := runProgram(m.t, "mosquitto_pub", "-h", host, "-p", port, "-u", "boiler", "-P", sitePassword,
+		"-q", "1", "-t", topic, "-m", payload)
+	if code != 0 {
 		m.t.Fatalf("mosquitto_pub: exit code %d\n%s", code, out)
 	}
 }

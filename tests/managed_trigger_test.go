@@ -42,12 +42,14 @@ func TestManagedTrigger(t *testing.T) {
 	}
 
 	// With another topic, the old one is no longer listened to, although the broker keeps the session.
+	broadcast := &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/telemetry"}
 	rule := &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotMessage{IotMessage: &triggers.Trigger_IoTMessage{
 		RegistryId: "home", MqttTopic: "$devices/+/state",
-		Action: &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/telemetry"}},
+		Action: &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: broadcast},
 	}}}
 	mask := &fieldmaskpb.FieldMask{Paths: []string{"rule"}}
-	if _, err := m.triggers.Update(t.Context(), &triggers.UpdateTriggerRequest{TriggerId: "telemetry", UpdateMask: mask, Rule: rule}); err != nil {
+	update := &triggers.UpdateTriggerRequest{TriggerId: "telemetry", UpdateMask: mask, Rule: rule}
+	if _, err := m.triggers.Update(t.Context(), update); err != nil {
 		t.Fatal(err)
 	}
 	rule.GetIotMessage().GetGatewayWebsocketBroadcast().Path = "/nowhere"
@@ -117,10 +119,12 @@ func TestManagedTriggerKilled(t *testing.T) {
 			for i := 0; ; i++ {
 				name := fmt.Sprintf("trigger-%d-%d", round, i)
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				_, err := m.triggers.Create(ctx, &triggers.CreateTriggerRequest{Name: name, Rule: &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotMessage{IotMessage: &triggers.Trigger_IoTMessage{
+				broadcast := &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/alarms"}
+				rule := &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotMessage{IotMessage: &triggers.Trigger_IoTMessage{
 					RegistryId: "home",
-					Action:     &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/alarms"}},
-				}}}})
+					Action:     &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: broadcast},
+				}}}
+				_, err := m.triggers.Create(ctx, &triggers.CreateTriggerRequest{Name: name, Rule: rule})
 				cancel()
 				if err != nil {
 					return
@@ -145,7 +149,8 @@ func TestManagedTriggerKilled(t *testing.T) {
 			}
 			for _, one := range all.Triggers {
 				names = append(names, one.Id)
-				if one.Name != one.Id || one.Rule.GetIotMessage().GetBatchSettings().GetSize() != 1 || one.Status != triggers.Trigger_ACTIVE {
+				settings := one.Rule.GetIotMessage().GetBatchSettings()
+				if one.Name != one.Id || settings.GetSize() != 1 || one.Status != triggers.Trigger_ACTIVE {
 					t.Errorf("after a kill there is %v", one)
 				}
 			}

@@ -53,7 +53,8 @@ func TestMQTTCommands(t *testing.T) {
 		}
 		payloads = append(payloads, m.Topic[len("$devices/boiler/"):]+" "+m.Payload+m.Base64)
 	}
-	if want := []string{"events 21.5 °C", "events from a file", "events one", "events ", "events three", "state /wA="}; !slices.Equal(payloads, want) {
+	want := []string{"events 21.5 °C", "events from a file", "events one", "events ", "events three", "state /wA="}
+	if !slices.Equal(payloads, want) {
 		t.Errorf("printed %q, want %q", payloads, want)
 	}
 	eventually(t, "all lines are printed", func() bool { return strings.HasSuffix(plain.out.String(), "21.5 °C\nfrom a file\none\n\nthree\n") })

@@ -71,7 +71,9 @@ func (c *iotcast) dial(url string, client *tls.Config, header http.Header) (*web
 	c.t.Helper()
 	transport := &http.Transport{TLSClientConfig: client}
 	c.t.Cleanup(transport.CloseIdleConnections)
-	ws, res, err := websocket.Dial(c.t.Context(), url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header})
+	ws, res, err := websocket.Dial(c.t.Context(), url, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header,
+	})
 	switch {
 	case err == nil:
 		ws.SetReadLimit(-1)
@@ -248,7 +250,8 @@ func TestReloadSettings(t *testing.T) {
 	answers("a page", foreign, http.StatusForbidden)
 	c.apply(c.gatewayAt("routes: [ { path: /a, sse: true } ]\nallowed_origins: [ dashboard.example.com ]"))
 	answers("a page", foreign, http.StatusSwitchingProtocols)
-	res, err := http.DefaultClient.Do(must(http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.gateway+"/a?device_id=x", nil)))
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.gateway+"/a?device_id=x", nil))
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

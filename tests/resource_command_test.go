@@ -138,7 +138,8 @@ func TestCredentialCommands(t *testing.T) {
 		_, stderr, code = d.command("", "mqtt", "publish", "-u", "boiler", "-P", password, "-q", "1", "-t", "$devices/boiler/events", "-m", "x")
 		return stderr, code
 	}
-	stdout, stderr, code := d.command("", "device", "create", "boiler", "--registry-name", "home", "--generate-password", "--format", "json")
+	stdout, stderr, code := d.command("", "device", "create", "boiler", "--registry-name", "home",
+		"--generate-password", "--format", "json")
 	var device struct{ ID, Password string }
 	if err := json.Unmarshal([]byte(stdout), &device); err != nil || code != 0 || len(device.Password) < 20 {
 		t.Fatalf("%v %s", err, stdout)
@@ -154,7 +155,8 @@ func TestCredentialCommands(t *testing.T) {
 	mustName(t, stderr, "--username", "--password")
 
 	d.doWith("Correct-Horse-1\n", "device", "password", "add", "boiler", "--read-password")
-	second := timelessID(t, d.do("device", "password", "add", "--device-name", "boiler", "--registry-name", "home", "--password", "Correct-Horse-2", "--format", "json"))
+	second := timelessID(t, d.do("device", "password", "add", "--device-name", "boiler", "--registry-name", "home",
+		"--password", "Correct-Horse-2", "--format", "json"))
 	for _, password := range []string{"Correct-Horse-1", "Correct-Horse-2"} {
 		if stderr, code := publish(password); code != 0 {
 			t.Error(stderr)
@@ -169,7 +171,8 @@ func TestCredentialCommands(t *testing.T) {
 	}
 	d.mustFail([]string{second}, "device", "password", "delete", "boiler", "--password-id", second)
 	d.mustFail([]string{"14"}, "device", "password", "add", "boiler", "--password", "short")
-	d.mustFail([]string{"--password", "--generate-password"}, "device", "password", "add", "boiler", "--password", "Correct-Horse-3", "--generate-password")
+	d.mustFail([]string{"--password", "--generate-password"},
+		"device", "password", "add", "boiler", "--password", "Correct-Horse-3", "--generate-password")
 	d.mustFail([]string{"--read-password"}, "device", "password", "add", "boiler")
 
 	file := filepath.Join(t.TempDir(), "device.pem")
@@ -182,7 +185,8 @@ func TestCredentialCommands(t *testing.T) {
 	d.mustFail([]string{"--fingerprint"}, "registry", "certificate", "delete", "home")
 	d.do("registry", "certificate", "delete", "home", "--fingerprint", fingerprint)
 	d.mustPrint("FINGERPRINT  CREATED AT\n", "registry", "certificate", "list", "home")
-	d.mustFail([]string{"--certificate-file", "no-such-file"}, "registry", "certificate", "add", "home", "--certificate-file", "no-such-file")
+	d.mustFail([]string{"--certificate-file", "no-such-file"},
+		"registry", "certificate", "add", "home", "--certificate-file", "no-such-file")
 	if strings.Contains(d.out.String(), "Correct-Horse") || strings.Contains(d.out.String(), device.Password) {
 		t.Error("the log holds a password")
 	}
@@ -320,7 +324,8 @@ management_api:
 	d.mustFail([]string{d.http, "--endpoint"}, "registry", "list", "--endpoint", d.http)
 	d.mustFail([]string{"ftp://x", "https://"}, "registry", "list", "--endpoint", "ftp://x")
 	// 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there.
-	d.mustFail([]string{"http://192.0.2.1", "read the token", "https://", "--insecure"}, "registry", "list", "--endpoint", "http://192.0.2.1", "--token", "x")
+	d.mustFail([]string{"http://192.0.2.1", "read the token", "https://", "--insecure"},
+		"registry", "list", "--endpoint", "http://192.0.2.1", "--token", "x")
 	plain := newHome(t)
 	plain.mustFail([]string{"no TLS", "http://" + plain.api}, "registry", "list", "--endpoint", "https://"+plain.api)
 	if strings.Contains(d.out.String(), token("boss")) {

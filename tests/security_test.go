@@ -164,7 +164,9 @@ func checkAccessLog(t *testing.T, log, reason string) {
 		if json.Unmarshal([]byte(line), &entry) != nil || entry["msg"] != "Connection closed" || entry["reason"] != reason {
 			continue
 		}
-		for _, field := range []string{"connection_id", "code", "gateway", "path", "source_ip", "user_agent", "open_for", "dropped", "level", "time"} {
+		for _, field := range []string{
+			"connection_id", "code", "gateway", "path", "source_ip", "user_agent", "open_for", "dropped", "level", "time",
+		} {
 			if _, ok := entry[field]; !ok {
 				t.Errorf("the access log has no %s: %s", field, line)
 			}

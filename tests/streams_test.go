@@ -86,8 +86,11 @@ func TestStreamsRefused(t *testing.T) {
 		input, output string
 		want          []string
 	}{
-		"unknown gateway":     {input: "broker_id: factory", want: []string{"gateway", `"side"`, `"main"`}},
-		"unknown path":        {input: "broker_id: factory", output: "path: /nowhere", want: []string{"path", `"/nowhere"`, `"/alarms"`, `"/telemetry"`}},
+		"unknown gateway": {input: "broker_id: factory", want: []string{"gateway", `"side"`, `"main"`}},
+		"unknown path": {
+			input: "broker_id: factory", output: "path: /nowhere",
+			want: []string{"path", `"/nowhere"`, `"/alarms"`, `"/telemetry"`},
+		},
 		"both IDs":            {input: "broker_id: factory\nregistry_id: home", want: []string{"registry_id", "broker_id"}},
 		"no ID":               {input: "client_id: mine", want: []string{"registry_id", "broker_id"}},
 		"filter":              {input: "broker_id: factory\ntopics: [ hall/#/press ]", want: []string{"topic filter", "hall/#/press"}},

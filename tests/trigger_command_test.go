@@ -192,7 +192,8 @@ func TestTriggerErrors(t *testing.T) {
 		},
 		{
 			[]string{"--device-id", `"a/b"`, "--mqtt-topic", "monitoring", "--batch-cutoff", "60s"},
-			create("iot-devices", "--registry-id", "r", "--device-id", "a/b", "--mqtt-topic", "$monitoring/d/json", "--batch-cutoff", "61s"),
+			create("iot-devices", "--registry-id", "r", "--device-id", "a/b",
+				"--mqtt-topic", "$monitoring/d/json", "--batch-cutoff", "61s"),
 		},
 		{[]string{"--batch-size 0"}, create("iot-broker", "--broker-id", "b", "--batch-size", "0")},
 		{[]string{"--batch-size", "many", "whole number"}, create("iot-broker", "--broker-id", "b", "--batch-size", "many")},

@@ -23,7 +23,8 @@ func TestTriggerUpdateLosesNothing(t *testing.T) {
 	)
 	b := startMosquitto(t, "max_inflight_messages 100")
 	d := newDesk(t, b)
-	d.do("trigger", "create", "iot-broker", "--name", "press", "--broker-id", "factory", "--mqtt-topic", "hall/press", "--batch-size", "20", "--batch-cutoff", "0s",
+	d.do("trigger", "create", "iot-broker", "--name", "press", "--broker-id", "factory",
+		"--mqtt-topic", "hall/press", "--batch-size", "20", "--batch-cutoff", "0s",
 		"--gateway-id", "main", "--gateway-websocket-broadcast-path", "/telemetry")
 	clients := []*client{connectGo(t, d.url("/telemetry")), connectGo(t, d.url("/telemetry"))}
 

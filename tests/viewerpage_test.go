@@ -332,7 +332,9 @@ func TestViewerManyDevices(t *testing.T) {
 		const step = at => { frames.push(at - last); last = at; requestAnimationFrame(step); };
 		requestAnimationFrame(step);
 		globalThis.long_ = [];
-		new PerformanceObserver(list => { for (const e of list.getEntries()) globalThis.long_.push(Math.round(e.duration)); }).observe({ type: 'longtask' });
+		new PerformanceObserver(list => {
+			for (const e of list.getEntries()) globalThis.long_.push(Math.round(e.duration));
+		}).observe({ type: 'longtask' });
 	}`)
 	const devices, seconds = 5000, 10
 	for second := range seconds {

@@ -26,7 +26,9 @@ func read(t *testing.T, name string) []byte {
 func decoded(t *testing.T, text []byte, skipped ...string) (all []proto.Message) {
 	t.Helper()
 	var warnings []string
-	found, _, err := triggerfile.Decode(text, func(trigger string, err error) { warnings = append(warnings, trigger+" is skipped: "+err.Error()) })
+	found, _, err := triggerfile.Decode(text, func(trigger string, err error) {
+		warnings = append(warnings, trigger+" is skipped: "+err.Error())
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,9 @@ var (
 		noun: "broker", plural: "brokers", service: "yandex.cloud.iot.broker.v1.BrokerService",
 		columns: []column{field("ID", "id"), field("NAME", "name"), field("STATUS", "status")},
 	}
-	operationColumns = []column{field("ID", "id"), field("CREATED AT", "created_at"), field("CREATED BY", "created_by"), field("DESCRIPTION", "description")}
+	operationColumns = []column{
+		field("ID", "id"), field("CREATED AT", "created_at"), field("CREATED BY", "created_by"), field("DESCRIPTION", "description"),
+	}
 )
 
 // idField is its ID in requests.

@@ -251,7 +251,8 @@ func deleteCommand(k *kind) *cli.Command {
 // switchCommand calls a method about nothing but the resource.
 func switchCommand(k *kind, name, method, usage string) *cli.Command {
 	return command(cli.Command{
-		Name: name, Usage: usage, ArgsUsage: operandsUsage, Flags: slices.Concat(selectFlags(k, ""), parentFlags(k), []cli.Flag{formatFlag()}),
+		Name: name, Usage: usage, ArgsUsage: operandsUsage,
+		Flags: slices.Concat(selectFlags(k, ""), parentFlags(k), []cli.Flag{formatFlag()}),
 	}, func(c *call) error {
 		done, err := c.each(k, name[:len(name)-1]+"ing", func(m message) (message, error) {
 			if _, err := c.request(k, method, body{k.idField(): m.id()}, ""); err != nil {

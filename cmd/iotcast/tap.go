@@ -206,7 +206,8 @@ type tapPrinter struct {
 
 func newTapPrinter(c *cli.Context) *tapPrinter {
 	p := &tapPrinter{out: c.App.Writer, log: c.App.ErrWriter, json: c.String(flagOutput) == outputJSON, left: c.Int(flagCount)}
-	if file, ok := c.App.Writer.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+	file, ok := c.App.Writer.(*os.File)
+	if ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
 		p.colours = terminalColours
 	}
 	return p

@@ -33,7 +33,8 @@ func TestPlan(t *testing.T) {
 		l := base
 		change(&l)
 		large := plan(l, machine, measured)
-		if large.Gateways < small.Gateways || large.NATSCores < small.NATSCores || large.Triggers < small.Triggers || large.NATSServers < small.NATSServers {
+		if large.Gateways < small.Gateways || large.NATSCores < small.NATSCores ||
+			large.Triggers < small.Triggers || large.NATSServers < small.NATSServers {
 			t.Errorf("more %s: %+v, less %+v", name, large, small)
 		}
 	}

@@ -24,7 +24,8 @@ func TestDurations(t *testing.T) {
 		if f.hasDefault() {
 			values = append(slices.Clone(values), f.Default)
 		}
-		if !slices.ContainsFunc(values, func(n yaml.Node) bool { _, err := time.ParseDuration(n.Value); return f.Type == "string" && err == nil }) {
+		isDuration := func(n yaml.Node) bool { _, err := time.ParseDuration(n.Value); return err == nil }
+		if f.Type != "string" || !slices.ContainsFunc(values, isDuration) {
 			return
 		}
 		found++

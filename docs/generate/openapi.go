@@ -126,7 +126,8 @@ var inPath = regexp.MustCompile(`\{(.*?)\}`)
 
 // operation is a method, by one of its paths.
 func (s schemas) operation(r control.Route, method protoreflect.MethodDescriptor) fields {
-	operation := fields{"summary": summary(method), "responses": fields{"200": fields{"description": "Done.", "content": inJSON(s.message(method.Output()))}}}
+	done := fields{"description": "Done.", "content": inJSON(s.message(method.Output()))}
+	operation := fields{"summary": summary(method), "responses": fields{"200": done}}
 	if o, ok := proto.GetExtension(method.Options(), api.E_Operation).(*api.Operation); ok && o != nil {
 		operation["description"] = fmt.Sprintf("The answer is an operation that is done. Its `response` is %s.", o.Response)
 	}

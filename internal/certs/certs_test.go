@@ -217,11 +217,15 @@ func TestErrors(t *testing.T) {
 	}
 	certFile, keyFile, other, empty := at("cert", cert), at("key", key), at("other", otherKey), at("empty", nil)
 	for want, cfg := range map[string]certs.Config{
-		"cert_file and key_file: open ":           {CertFile: dir + "/absent", KeyFile: keyFile},
-		"cert_file and key_file: tls: private":    {CertFile: certFile, KeyFile: other},
-		"cert_file and key_file: tls: failed":     {CertFile: empty, KeyFile: keyFile},
-		"client_ca_files: " + empty + " holds no": {CertFile: certFile, KeyFile: keyFile, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAFiles: []string{empty}},
-		"client_ca_files: open ":                  {CertFile: certFile, KeyFile: keyFile, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAFiles: []string{dir + "/no"}},
+		"cert_file and key_file: open ":        {CertFile: dir + "/absent", KeyFile: keyFile},
+		"cert_file and key_file: tls: private": {CertFile: certFile, KeyFile: other},
+		"cert_file and key_file: tls: failed":  {CertFile: empty, KeyFile: keyFile},
+		"client_ca_files: " + empty + " holds no": {
+			CertFile: certFile, KeyFile: keyFile, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAFiles: []string{empty},
+		},
+		"client_ca_files: open ": {
+			CertFile: certFile, KeyFile: keyFile, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAFiles: []string{dir + "/no"},
+		},
 	} {
 		_, err := cfg.Server(slog.New(slog.DiscardHandler))
 		if err == nil || !strings.HasPrefix(strings.ReplaceAll(err.Error(), "stat ", "open "), want) {

@@ -205,7 +205,10 @@ func scalars(text []byte) (all []scalar) {
 				walk(below, append(slices.Clone(path), strconv.Itoa(i)), inFlow, inFlow)
 			}
 		case yaml.ScalarNode:
-			at := scalar{path: path, line: node.Line, style: node.Style, tag: node.ShortTag(), inFlow: inFlow, inList: inList, value: node.Value}
+			at := scalar{
+				path: path, line: node.Line, style: node.Style, tag: node.ShortTag(),
+				inFlow: inFlow, inList: inList, value: node.Value,
+			}
 			for _, v := range variables {
 				if strings.Contains(node.Value, v.token) {
 					at.variables = append(at.variables, v)

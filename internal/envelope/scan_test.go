@@ -24,7 +24,8 @@ func TestScan(t *testing.T) {
 		}
 		for i, p := range parts {
 			m := &msgs[i]
-			if p.EventID != m.EventID || p.DeviceID != m.DeviceID || strings.ReplaceAll(p.Topic, " \" ", "\"") != m.Topic || p.Empty != (len(m.Payload) == 0) {
+			if p.EventID != m.EventID || p.DeviceID != m.DeviceID || p.Empty != (len(m.Payload) == 0) ||
+				strings.ReplaceAll(p.Topic, " \" ", "\"") != m.Topic {
 				t.Errorf("%+v of %+v", p, m)
 			}
 			if one := text[p.From:p.To]; !json.Valid([]byte(one)) || one[0] != '{' || one[len(one)-1] != '}' {
@@ -70,7 +71,8 @@ func FuzzScan(f *testing.F) {
 		}
 		_ = json.Unmarshal([]byte(text), &doc) // other fields may be of any kind
 		var plain map[string]json.RawMessage
-		if json.Unmarshal([]byte(text), &plain) != nil || json.Unmarshal(plain["messages"], &doc.Messages) != nil || len(doc.Messages) != len(parts) {
+		if json.Unmarshal([]byte(text), &plain) != nil || json.Unmarshal(plain["messages"], &doc.Messages) != nil ||
+			len(doc.Messages) != len(parts) {
 			t.Fatalf("%q: %d parts, encoding/json has %d", text, len(parts), len(doc.Messages))
 		}
 		field := func(raw json.RawMessage, path ...string) (value string) {

@@ -68,7 +68,11 @@ func TestResume(t *testing.T) {
 }
 
 func TestHistoryForgetsByAge(t *testing.T) {
-	h := newTestHub(t, Config{Limits: Limits{IdleTimeout: time.Minute, PingInterval: 40 * time.Millisecond}, History: History{MaxAge: 50 * time.Millisecond}, Gap: gapText})
+	h := newTestHub(t, Config{
+		Limits:  Limits{IdleTimeout: time.Minute, PingInterval: 40 * time.Millisecond},
+		History: History{MaxAge: 50 * time.Millisecond},
+		Gap:     gapText,
+	})
 	keep(h, 1, 0)
 	keep(h, 2, 0)
 	eventually(t, func() bool { return h.Stats().History == 0 })

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// sourceIP is where a request comes from: the peer, or, where that is a trusted
-// proxy, the last address in X-Forwarded-For that is none.
+// sourceIP returns where a request comes from. That is the peer. If the peer is a trusted
+// proxy, it is the last address in X-Forwarded-For that is not a trusted proxy.
 func sourceIP(req *http.Request, trusted []netip.Prefix) netip.Addr {
 	ip, ok := address(req.RemoteAddr)
 	if !ok {
@@ -24,7 +24,7 @@ func sourceIP(req *http.Request, trusted []netip.Prefix) netip.Addr {
 	for _, hop := range slices.Backward(hops) {
 		before, ok := address(strings.TrimSpace(hop))
 		if !ok {
-			break // as "unknown"; and what stands further left nobody vouches for
+			break // such as "unknown": nobody vouches for what stands further left
 		}
 		if ip = before; !isProxy(ip) {
 			break
@@ -33,8 +33,8 @@ func sourceIP(req *http.Request, trusted []netip.Prefix) netip.Addr {
 	return ip
 }
 
-// address reads an IP address in any of the forms in which proxies write them: with
-// a port or without, an IPv6 address in brackets or bare.
+// address reads an IP address in any form in which proxies write one: with a port or
+// without, an IPv6 address in brackets or bare.
 func address(s string) (netip.Addr, bool) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return plain(ap.Addr()), true
@@ -46,16 +46,17 @@ func address(s string) (netip.Addr, bool) {
 	return plain(ip), err == nil
 }
 
-// plain is the one form of an address.
+// plain returns an address in the form in which it can be compared: IPv4 is not mapped to
+// IPv6, and there is no zone.
 func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
 
-// network is what counts as one client: an IPv4 address, or the /64 network of an
-// IPv6 address, since anyone who has one of its addresses has them all.
+// network returns what counts as one client: an IPv4 address, or the /64 network of an
+// IPv6 address, since whoever has one address of such a network has them all.
 func network(ip netip.Addr) netip.Prefix {
 	bits := ip.BitLen()
 	if ip.Is6() {
 		bits = 64
 	}
-	p, _ := ip.Prefix(bits) // no address is a network, too
+	p, _ := ip.Prefix(bits) // of the zero Addr: the zero Prefix
 	return p
 }

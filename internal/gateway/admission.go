@@ -8,21 +8,20 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// admission keeps a gateway within its limits, at the price of a map access a
-// handshake. Its fields are guarded by mu.
+// admission keeps a gateway within its limits. It costs a handshake one map access.
 type admission struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the rest, and the places of all routes
 	limits Admission
 	rate   *rate.Limiter // nil: no limit
 
-	all   int // connections, with those whose handshake is under way
-	perIP map[netip.Prefix]int
+	all   int                  // connections, with those whose handshake is under way
+	perIP map[netip.Prefix]int // the same, by network
 }
 
 func newAdmission() *admission { return &admission{perIP: make(map[netip.Prefix]int)} }
 
-// bound sets other limits. Those who are in stay, even if there are more than there
-// may be.
+// bound sets other limits. Connections that are open stay, even if they are more than
+// there may be.
 func (a *admission) bound(limits Admission) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -35,27 +34,28 @@ func (a *admission) bound(limits Admission) {
 	a.limits = limits
 }
 
-// boundPlaces sets how many a route has.
+// boundPlaces sets how many places a route has; 0: no limit.
 func (a *admission) boundPlaces(p *places, most int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.most = most
 }
 
-// places are those that a route has for connections. They are guarded by admission.mu.
+// places are how many connections a route may have, and how many it has. They are guarded
+// by admission.mu.
 type places struct {
 	most  int // zero: no limit
-	taken int
+	taken int // with those whose handshake is under way
 }
 
-// count is how many connections a gateway has, and how many it may have; 0: no limit.
+// count returns how many connections a gateway has, and how many it may have; 0: no limit.
 func (a *admission) count() (taken, most int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.all, a.limits.MaxConnections
 }
 
-// countOf is that of a route.
+// countOf returns the same of a route.
 func (a *admission) countOf(p *places) (taken, most int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,13 +64,13 @@ func (a *admission) countOf(p *places) (taken, most int) {
 
 // refusal is why a request gets no connection.
 type refusal struct {
-	status int
+	status int    // of HTTP
 	reason string // from a fixed set, for metrics
-	text   string // for the client
+	text   string // for the client; empty: it has been answered
 }
 
-// enter takes a place on a route for a connection from ip, or says why there is
-// none. Who has entered must leave.
+// enter takes a place on a route for a connection from ip, or returns why there is none.
+// The place must be given back by leave.
 func (a *admission) enter(p *places, ip netip.Addr) *refusal {
 	from := network(ip)
 	a.mu.Lock()
@@ -91,6 +91,7 @@ func (a *admission) enter(p *places, ip netip.Addr) *refusal {
 	return nil
 }
 
+// leave gives back a place that enter has taken.
 func (a *admission) leave(p *places, ip netip.Addr) {
 	from := network(ip)
 	a.mu.Lock()

@@ -17,15 +17,15 @@ import (
 	"github.com/iotcast/iotcast/internal/token"
 )
 
-// guard decides who may connect to a route, by terms of it.
+// guard decides who may connect to a route. It is part of the route's terms.
 type guard struct {
 	*shared
 	path      string
 	origins   []string // allowed, beside the gateway's own
 	tokens    *Tokens
 	connect   func(context.Context, *Request) (Answer, error) // nil: there is no handler
-	events    bool                                            // are served, too
-	pace      time.Duration                                   // the least that a visitor may ask for
+	events    bool                                            // server-sent events are served
+	pace      time.Duration                                   // the shortest interval that a visitor may have
 	watch     *Watch                                          // nil: clients cannot choose
 	keeps     bool                                            // there is a history
 	places    *places
@@ -34,9 +34,8 @@ type guard struct {
 	log       *slog.Logger
 }
 
-// visitor is a request for the path of a route: for a connection, or for
-// something else, which is found out only when it has been decided that it may
-// connect.
+// visitor is a request for the path of a route. It may be a handshake, or something else:
+// that is found out only after it has been decided that it may connect.
 type visitor struct {
 	guard     *guard
 	req       *http.Request
@@ -47,12 +46,12 @@ type visitor struct {
 	start     fanout.Start
 	within    *fanout.Choice // what it may get; nil: everything
 	until     time.Time      // when the connection must end; zero: never
-	pace      time.Duration  // one message of a device in that time; 0: all
+	pace      time.Duration  // at most one message of a device in this time; 0: all
 	tokenFrom string         // the subprotocol that carried the token
 }
 
-// verdict is that a visitor may connect. Only decide makes one, and nothing opens
-// a connection without one.
+// verdict says that a visitor may connect. Only decide makes one, and nothing opens a
+// connection without one.
 type verdict struct{ *visitor }
 
 func (g *guard) visitor(req *http.Request) *visitor {
@@ -72,17 +71,16 @@ func (g *guard) visitor(req *http.Request) *visitor {
 	return v
 }
 
-// decide asks all who have a say, the cheap questions first, and whatever the
-// request is for: how a handshake may be written only the library knows, and it
-// is not asked before. With the verdict comes a place on the route, which must be
-// left.
+// decide asks all that have a say, the cheapest first. It does so whatever the request
+// is for: only the library knows how a handshake may be written, and it is asked last.
+// With a verdict comes a place on the route, which must be given back by admission.leave.
 func (v *visitor) decide() (may *verdict, refused *refusal) {
 	g := v.guard
 	if refused := g.admission.enter(g.places, v.ip); refused != nil {
 		return nil, refused
 	}
 	defer func() {
-		if may == nil { // also for a handler that panics
+		if may == nil { // a handler may panic, too
 			g.admission.leave(g.places, v.ip)
 		}
 	}()
@@ -90,7 +88,7 @@ func (v *visitor) decide() (may *verdict, refused *refusal) {
 	if refused == nil {
 		refused = v.choose()
 	}
-	if refused == nil && v.req.ProtoMajor != 1 { // where connections share a socket (RFC 8441): only another's server takes it
+	if refused == nil && v.req.ProtoMajor != 1 { // RFC 8441: connections share a socket
 		refused = &refusal{http.StatusHTTPVersionNotSupported, "handshake", "this path speaks HTTP/1.1 only: connect by WebSocket, or have the server offer no HTTP/2"}
 	}
 	if refused == nil && !v.events && wantsEvents(v.req) {
@@ -102,7 +100,7 @@ func (v *visitor) decide() (may *verdict, refused *refusal) {
 	return &verdict{v}, nil
 }
 
-// authorise asks who the visitor is.
+// authorise asks which page the visitor is of, who it is, and what the handler says.
 func (v *visitor) authorise() *refusal {
 	if !origin.Allowed(v.req, v.guard.origins) {
 		if from := v.req.Header.Get("Origin"); v.guard.strangers.isNew(from) {
@@ -128,7 +126,7 @@ func (v *visitor) authorise() *refusal {
 	return nil
 }
 
-// askOthers asks what may take a while: who made the token, and the handler.
+// askOthers asks what may take a while: it verifies the token, and calls the handler.
 func (v *visitor) askOthers() *refusal {
 	ctx, cancel := context.WithTimeout(v.req.Context(), v.guard.cfg().Admission.HandshakeTimeout)
 	defer cancel()
@@ -170,9 +168,8 @@ func (v *visitor) authenticate(ctx context.Context) *refusal {
 	return nil
 }
 
-// token finds the token where a client can put one: in the Authorization header, or,
-// since browsers cannot set that, in the query (RFC 6750, section 2.3) or in a
-// subprotocol.
+// token finds the token where a client can put one: in the Authorization header, in a
+// subprotocol, or in the query (RFC 6750, section 2.3). Browsers cannot set the header.
 func (v *visitor) token(t *Tokens) string {
 	if raw, ok := token.Bearer(v.req.Header); ok {
 		return raw
@@ -191,7 +188,7 @@ func (v *visitor) token(t *Tokens) string {
 	return ""
 }
 
-// offers are the subprotocols that the client speaks (RFC 6455, section 11.3.4).
+// offers returns the subprotocols that the client offers (RFC 6455, section 11.3.4).
 func offers(req *http.Request) []string {
 	var all []string
 	for _, line := range req.Header.Values("Sec-Websocket-Protocol") {

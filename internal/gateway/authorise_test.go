@@ -41,7 +41,7 @@ func sign(t *testing.T, claims jwt.MapClaims) string {
 	return raw
 }
 
-// attempt opens a connection, or tells the status with which it was refused.
+// attempt opens a connection, or returns the status with which it was refused.
 func attempt(t *testing.T, g *Gateway, path string, o *websocket.DialOptions) (*websocket.Conn, *http.Response) {
 	t.Helper()
 	c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+path, o)
@@ -126,8 +126,8 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 	events.waitFor(t, "main/a token_expired")
 }
 
-// TestTokenWithinLeeway: a connection lives as long as its token would be taken, and
-// for ever with one that ends in a far future.
+// TestTokenWithinLeeway: a connection lives as long as its token would be accepted. With a
+// token that ends in a far future it does not end.
 func TestTokenWithinLeeway(t *testing.T) {
 	v, err := token.New(token.Config{Secret: []byte(secret), Leeway: 12 * time.Second})
 	if err == nil {
@@ -198,8 +198,9 @@ func TestOnConnect(t *testing.T) {
 	events.waitFor(t, "main/a failed on_connect")
 }
 
-// TestWhatIsNoHandshakeIsAskedForToo: its answer tells a page what is wrong, and
-// nobody need know beforehand how a handshake may be written.
+// TestWhatIsNoHandshakeIsAskedForToo: a request that is no handshake is decided on as one
+// is. So its answer tells a page what is wrong, and nobody need know beforehand how a
+// handshake may be written.
 func TestWhatIsNoHandshakeIsAskedForToo(t *testing.T) {
 	var status atomic.Int64
 	g, events := start(t, func(c *Config) {

@@ -10,28 +10,29 @@ import (
 	"github.com/iotcast/iotcast/internal/listen"
 )
 
-// Change is what other configurations make of a set: prepared as far as it can fail, and
-// not in force. It must be applied or discarded, and nothing else may change the set
-// meanwhile.
+// Change is a change of a set to other configurations. All that can fail has been done,
+// but nothing is in force yet. It must be applied or discarded, and nothing else may
+// change the set before.
 type Change struct {
 	set      *Set
-	gateways map[string]*Gateway
-	steps    []step
-	gone     []*Gateway
+	gateways map[string]*Gateway // all that there will be, by label
+	steps    []step              // one for each of them
+	gone     []*Gateway          // that there will not be any more
 	log      *slog.Logger
 }
 
-// step is what a change makes of one gateway.
+// step is what a change does to one gateway.
 type step struct {
 	gateway *Gateway
 	cfg     Config
-	socket  *listen.Listener // that it is to accept from by a front of its own; nil: the front stays
-	bound   bool             // the socket is new
+	socket  *listen.Listener // for the gateway's new front; nil: its front stays
+	bound   bool             // prepare has bound the socket
 }
 
-// Prepare binds what the configurations need, which become all there is by
-// [Change.Apply]. A gateway is known by its label, a route by its path. A socket stays
-// bound when its address passes to another gateway.
+// Prepare binds the sockets that the configurations need. With [Change.Apply] they
+// replace all that there is. A gateway with the same label stays, and so does a route
+// with the same path. A socket stays bound if its address passes to another gateway. The
+// error names the gateway.
 func (s *Set) Prepare(configs []Config, observe Observe, log *slog.Logger) (*Change, error) {
 	c := &Change{set: s, gateways: make(map[string]*Gateway), log: log}
 	for _, cfg := range configs {
@@ -58,7 +59,7 @@ func (s *Set) Prepare(configs []Config, observe Observe, log *slog.Logger) (*Cha
 	return c, nil
 }
 
-// freed are the sockets that gateways give up, by address.
+// freed returns the sockets that gateways give up, by address.
 func (c *Change) freed() map[string]*listen.Listener {
 	free := make(map[string]*listen.Listener)
 	give := func(g *Gateway) { free[g.cfg().Address] = g.front.Load().listener }
@@ -73,6 +74,8 @@ func (c *Change) freed() map[string]*listen.Listener {
 	return free
 }
 
+// prepare finds the socket for a new front: the gateway's own, one that another gives up,
+// or a new one. It finds none if the front stays.
 func (st *step) prepare(free map[string]*listen.Listener, log *slog.Logger) (err error) {
 	if f := st.gateway.front.Load(); f != nil {
 		before := st.gateway.cfg()
@@ -94,7 +97,7 @@ func (st *step) prepare(free map[string]*listen.Listener, log *slog.Logger) (err
 	return err
 }
 
-// Discard gives up what Prepare has bound.
+// Discard closes the sockets that Prepare has bound.
 func (c *Change) Discard() {
 	for _, st := range c.steps {
 		if st.bound {
@@ -103,7 +106,8 @@ func (c *Change) Discard() {
 	}
 }
 
-// Route says which route there will not be, nil if it will be there.
+// Route returns an error if there will be no such route. It says what there will be
+// instead.
 func (c *Change) Route(label, path string) error {
 	paths := make(map[string][]string)
 	for _, st := range c.steps {
@@ -114,16 +118,16 @@ func (c *Change) Route(label, path string) error {
 	return missing(label, path, paths)
 }
 
-// Apply has the set go on by the configurations. What they do not have any more ends
-// behind it, as [Gateway.Close] and the removal of a route have it; after is called when
-// nothing is in use that the configurations before had brought.
+// Apply puts the configurations in force. Gateways and routes that they do not have are
+// closed in the background. after is called when nothing of the configurations before is
+// in use any more.
 func (c *Change) Apply(after func()) {
-	var left []*front // that accept no more
+	var left []*front // they accept no more
 	taken := make(map[*listen.Listener]bool)
 	for _, st := range c.steps {
 		taken[st.socket] = st.socket != nil && !st.bound
 	}
-	leave := func(g *Gateway) { // a socket that another front is to have
+	leave := func(g *Gateway) { // if another front is to have its socket
 		if f := g.front.Load(); f != nil && taken[f.listener] {
 			f.leave()
 		}
@@ -167,7 +171,7 @@ func (c *Change) Apply(after func()) {
 	})
 }
 
-// end waits for the end of what a change has left behind.
+// end ends what a change has left behind, and waits until nobody uses it.
 func (c *Change) end(routes []*Route, before []*terms, left []*front) {
 	var all sync.WaitGroup
 	within := func(patience time.Duration, f func(context.Context)) {

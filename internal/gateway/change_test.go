@@ -18,7 +18,7 @@ import (
 	"github.com/iotcast/iotcast/internal/reserve"
 )
 
-// changing is a set under test.
+// changing is a set whose gateways a test changes.
 type changing struct {
 	*testing.T
 	*Set
@@ -39,7 +39,7 @@ func (s *changing) prepare(configs ...Config) (*Change, error) {
 	return s.Prepare(configs, s.events.observe, slog.New(slog.DiscardHandler))
 }
 
-// apply returns a channel that is closed when what was before has ended.
+// apply changes the set. The channel is closed when nothing of what was before is in use.
 func (s *changing) apply(configs ...Config) <-chan struct{} {
 	s.Helper()
 	c, err := s.prepare(configs...)
@@ -95,7 +95,7 @@ func wait(t *testing.T, what string, done <-chan struct{}) {
 	}
 }
 
-// closedWith reads until the end.
+// closedWith reads until the connection ends, and returns how.
 func closedWith(t *testing.T, ws *websocket.Conn) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -150,8 +150,8 @@ func TestChangeRoutes(t *testing.T) {
 	s.events.waitFor(t, "main/b route_removed")
 }
 
-// TestChangeNothing: of a change that cannot be nothing is there, and what it has bound
-// is free again.
+// TestChangeNothing: a change that fails changes nothing, and what it has bound is free
+// again.
 func TestChangeNothing(t *testing.T) {
 	s := newChanging(t)
 	address, other := free(t), free(t)
@@ -208,7 +208,8 @@ func TestChangeAddresses(t *testing.T) {
 	}
 	s.dial("c", "/c")
 	for _, address := range []string{two} {
-		if _, res, err := websocket.Dial(t.Context(), "ws://"+address+"/b", nil); err == nil || res == nil || res.StatusCode != http.StatusNotFound {
+		_, res, err := websocket.Dial(t.Context(), "ws://"+address+"/b", nil)
+		if err == nil || res == nil || res.StatusCode != http.StatusNotFound {
 			t.Errorf("the path of the gateway that is gone: %v %v", res, err)
 		}
 	}
@@ -226,7 +227,7 @@ func TestChangeAddresses(t *testing.T) {
 	}
 }
 
-// TestChangeFront: what net/http must know beforehand changes on the same socket, and no
+// TestChangeFront: what net/http must know from the start changes on the same socket. No
 // handshake is refused meanwhile.
 func TestChangeFront(t *testing.T) {
 	s := newChanging(t)
@@ -270,8 +271,8 @@ func TestChangeFront(t *testing.T) {
 	expectText(t, stays, "hello")
 }
 
-// TestChangeWaitsForHandlers: who handles a message by the terms before does so to its
-// end, the next goes by those that hold, and only then the change is over.
+// TestChangeWaitsForHandlers: a handler that has begun by the terms before runs to its
+// end. The next message goes by those in force. The change is over when the handler is.
 func TestChangeWaitsForHandlers(t *testing.T) {
 	s := newChanging(t)
 	begun, release := make(chan struct{}), make(chan struct{})
@@ -306,7 +307,7 @@ func TestChangeWaitsForHandlers(t *testing.T) {
 	wait(t, "the end of the old handler", after)
 }
 
-// TestChangeAdmission: those who are in stay, and those who come find the new limits.
+// TestChangeAdmission: open connections stay, and those who come find the new limits.
 func TestChangeAdmission(t *testing.T) {
 	s := newChanging(t)
 	cfg := gatewayOf("main", free(t), "/a")
@@ -340,8 +341,8 @@ func TestChangeAdmission(t *testing.T) {
 	}
 }
 
-// TestChangeKeepsIDs: what connections are called does not change with node_id, which is
-// for the next start.
+// TestChangeKeepsIDs: a change of node_id does not change connection IDs. It takes effect
+// at the next start.
 func TestChangeKeepsIDs(t *testing.T) {
 	s := newChanging(t)
 	cfg := gatewayOf("main", free(t), "/a")
@@ -382,7 +383,7 @@ func TestChangeUnderLoad(t *testing.T) {
 		for n := 0; n < messages && err == nil; n++ {
 			_, err = route.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: fmt.Append(nil, n)})
 			if r, err := s.Route("main", "/comes"); err == nil {
-				_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("x")}) // it may be gone by now
+				_, _ = r.Broadcast(fanout.Message{Opcode: fanout.Text, Payload: []byte("x")}) // the route may be gone by now
 			}
 		}
 		sent <- err

@@ -12,34 +12,34 @@ import (
 
 // Config is one gateway as it is configured.
 type Config struct {
-	Label          string // what outputs call it; unique
-	Address        string // host:port to listen on
-	NodeID         string // of this process among several; part of connection IDs; empty: none
-	TLS            *tls.Config
-	Viewer         string          // path of the built-in page; empty: none
-	Broker         string          // address of this process' MQTT broker, which the page names; empty: none
-	Bindings       access.Bindings // who may do what with the connections; none: this process all
+	Label          string          // the name by which outputs find it; unique
+	Address        string          // host:port to listen on
+	NodeID         string          // the name of this process among several, with which connection IDs begin; empty: none
+	TLS            *tls.Config     // nil: without TLS
+	Viewer         string          // path of the built-in page; empty: there is none
+	Broker         string          // address of this process' MQTT broker, which the page names; empty: it has none
+	Bindings       access.Bindings // which service accounts may do what with the connections; empty: nobody is restricted
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed
-	AccessLog      bool            // a line of the log for each connection's end
+	AccessLog      bool            // write a line to the log when a connection ends
 	Admission      Admission
 	Shutdown       Shutdown
 	Routes         []RouteConfig
 }
 
-// Admission bounds what clients that want a connection may cost. A zero number
-// means no limit; there must be a timeout.
+// Admission bounds what clients that want a connection may cost. A number that is zero
+// means no limit. HandshakeTimeout must be above zero.
 type Admission struct {
-	MaxConnections      int
-	MaxConnectionsPerIP int
-	HandshakeRate       int           // a second
-	HandshakeTimeout    time.Duration // for the request, TLS included, and then for tokens and on_connect
-	MaxHeaderBytes      int
+	MaxConnections      int           // of the gateway, on all routes
+	MaxConnectionsPerIP int           // of an IPv4 address, or of a /64 network of IPv6
+	HandshakeRate       int           // handshakes a second
+	HandshakeTimeout    time.Duration // for the request, TLS included, and again for tokens and on_connect
+	MaxHeaderBytes      int           // of a request; zero: net/http's default
 }
 
 // Shutdown is how connections end with the gateway.
 type Shutdown struct {
-	Restart bool          // with 1012 (service restart), not 1001 (going away)
-	Drain   time.Duration // over which they are closed; zero: all at once
+	Restart bool          // close them with 1012 (service restart) instead of 1001 (going away)
+	Drain   time.Duration // the time over which they are closed one after the other; zero: all at once
 }
 
 // RouteConfig is one path of a gateway.
@@ -48,36 +48,37 @@ type RouteConfig struct {
 	AllowedOrigins []string
 	Tokens         *Tokens // nil: connections need none
 	MaxConnections int     // zero: no limit
-	Compression    bool    // offer permessage-deflate (RFC 7692)
+	Compression    bool    // accept permessage-deflate (RFC 7692)
 	History        History
 	Watch          *Watch        // nil: clients cannot choose, and all get everything
-	Events         bool          // serve server-sent events, too
-	MinInterval    time.Duration // no client gets more than one message of a device in that time
+	Events         bool          // serve server-sent events beside WebSockets
+	MinInterval    time.Duration // a client gets at most one message of a device in this time; zero: all
 	Latest         fanout.Latest
 	Limits         fanout.Limits
 	Handlers       Handlers
 }
 
-// History is what a route keeps for clients that come back.
+// History is what a route keeps for clients that come back. A client's last message may
+// not be there yet, but come in a moment later: the handshake waits for it.
 type History struct {
 	Bounds     fanout.History
-	WarmUp     time.Duration // after the start, while a client's last message may yet come in
-	ResumeWait time.Duration // the same at any time, since another node may have been ahead
+	WarmUp     time.Duration // how long after the start, while the history fills, handshakes wait
+	ResumeWait time.Duration // how long each may wait at any time, since another node may have been ahead
 }
 
 // Tokens says where a client's token comes from and what it must hold.
 type Tokens struct {
 	Verifier          *token.Verifier
 	QueryParameter    string // empty: not from the query
-	SubprotocolPrefix string // of a subprotocol that is the token; empty: not from there
-	RoutesClaim       string // claim that lists the paths that the token opens; empty: it opens all
+	SubprotocolPrefix string // what stands before the token in a subprotocol; empty: not from there
+	RoutesClaim       string // the claim that lists the paths that the token opens; empty: it opens all
 	Optional          bool   // a client without a token may connect, too
 }
 
-// maxFrame is the size above which an outgoing message is sent in several
-// frames, as the original service does.
+// maxFrame is the size, in bytes, above which an outgoing message is sent in several
+// frames (RFC 6455, section 5.4). The original service does so, too.
 const maxFrame = 32 << 10
 
-// closeTimeout is what a peer gets to read what is left and to answer a Close
-// frame.
+// closeTimeout is how long a client may take to read what is left, and to answer a Close
+// frame (RFC 6455, section 5.5.1).
 const closeTimeout = 5 * time.Second

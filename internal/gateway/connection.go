@@ -12,26 +12,27 @@ import (
 	"github.com/iotcast/iotcast/internal/token"
 )
 
-// Connection is one WebSocket client of a route. Thousands of them rest at a
-// time: what can be shared or found out is not kept.
+// Connection is one client of a route, by WebSocket or by server-sent events. There are
+// thousands at a time, and most are idle. So it keeps nothing that it can share with
+// others, or find out when somebody asks.
 type Connection struct {
 	id    uuid.UUID
-	home  home
+	home  home // its route
 	conn  *fanout.Conn
 	ip    netip.Addr
 	agent unique.Handle[identity]
 	token *credential   // nil: it has none, and may get everything
-	pace  time.Duration // one message of a device in that time; 0: all
+	pace  time.Duration // it gets at most one message of a device in this time; 0: all
 }
 
-// credential is what is kept of the token of a connection, or of what the Connect handler has said of it.
+// credential is what is kept of a connection's token, and of the Connect handler's answer.
 type credential struct {
 	subject string
 	claims  token.Claims   // nil: no handler asks for them
 	within  *fanout.Choice // what it may get; nil: everything
 }
 
-// claims are those of the token, where handlers ask for them.
+// claims returns those of the token, if there is one, and if handlers ask for them.
 func (c *Connection) claims() token.Claims {
 	if c.token == nil {
 		return nil
@@ -39,7 +40,7 @@ func (c *Connection) claims() token.Claims {
 	return c.token.claims
 }
 
-// within is what the connection may get; nil: everything.
+// within returns what the connection may get; nil: everything.
 func (c *Connection) within() *fanout.Choice {
 	if c.token == nil {
 		return nil
@@ -49,8 +50,8 @@ func (c *Connection) within() *fanout.Choice {
 
 // Message is a message from or to one client.
 type Message struct {
-	ID   string // of one from a client; later ones are greater, as text
-	Text bool   // or else binary
+	ID   string // a UUID, if it is from a client; that of a later message is greater, as text
+	Text bool   // false: binary
 	Data []byte
 }
 
@@ -61,31 +62,31 @@ type Info struct {
 	ConnectedAt, LastActiveAt time.Time
 
 	Claims             token.Claims // of its token
-	CertificateSubject string       // of the client's certificate, where TLS asks for one; of a Request only
+	CertificateSubject string       // of the client's certificate, where TLS asks for one; known in a Request only
 }
 
-// home is what a connection must know of its route.
+// home is what a connection needs of its route.
 type home interface {
-	// describe fills in what all connections of the route have in common, and its ID
-	// as it is called outside.
+	// describe sets what all connections of the route have in common, and the ID by
+	// which this one is known outside.
 	describe(info *Info, id uuid.UUID)
-	// handle takes a message of the connection.
+	// handle takes a message of the client.
 	handle(c *Connection, m Message)
-	// ended takes the end of the connection. It comes last.
+	// ended is called when the connection has ended, after the last handle.
 	ended(c *Connection, e End)
 }
 
-// identity is what many clients have in common.
+// identity is what many clients have in common: it is kept once for all of them.
 type identity struct{ userAgent, subprotocol string }
 
-// ID is the connection's ID, unique among those of all processes.
+// ID returns the connection's ID, which is unique among those of all processes.
 func (c *Connection) ID() string {
 	var i Info
 	c.home.describe(&i, c.id)
 	return i.ID
 }
 
-// Info is what is known of the connection.
+// Info returns what is known of the connection.
 func (c *Connection) Info() Info {
 	who := c.agent.Value()
 	i := Info{
@@ -97,19 +98,20 @@ func (c *Connection) Info() Info {
 	return i
 }
 
-// Details are what is found out of a connection only when somebody asks.
+// Details are what is found out about a connection only when somebody asks.
 type Details struct {
-	Subject     string // of its token; empty: it has none
-	Watch       *Watched
-	QueuedBytes int64  // that wait until its client reads
-	Dropped     uint64 // messages that it did not get, since its client was slow
-	Events      bool   // it gets server-sent events, and is no WebSocket
+	Subject     string   // of its token; empty: it has none
+	Watch       *Watched // what it has chosen to get
+	QueuedBytes int64    // what waits for its client to read
+	Dropped     uint64   // messages that it did not get, since its client was slow
+	Events      bool     // it gets server-sent events, and has no WebSocket
 }
 
-// Watched is what a connection has chosen to get. Nil is everything; two empty lists are nothing.
+// Watched is what a connection has chosen to get. A nil pointer means everything, two
+// empty lists mean nothing.
 type Watched struct{ DeviceIDs, Topics []string }
 
-// Details are those of the connection, as it is now.
+// Details returns the details of the connection, as they are now.
 func (c *Connection) Details() Details {
 	now := c.conn.State()
 	d := Details{QueuedBytes: now.Waiting, Dropped: now.Dropped, Events: now.Events}
@@ -136,10 +138,10 @@ func (c *Connection) Send(text bool, data []byte) error {
 	return c.conn.Send(op, data)
 }
 
-// errDisconnect is the cause when somebody of this side closed a connection.
+// errDisconnect is the cause of the end of a connection that Disconnect has closed.
 var errDisconnect = errors.New("disconnected")
 
-// Disconnect closes the connection with 1000.
+// Disconnect closes the connection with 1000 (RFC 6455, section 7.4.1).
 func (c *Connection) Disconnect() { c.conn.CloseWith(normalClosure, errDisconnect) }
 
 // peer is the connection as its hub sees it.

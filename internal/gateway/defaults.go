@@ -6,18 +6,19 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// What holds on a route of which nothing else is said, in YAML or in Go.
+// The defaults of a gateway and its routes, in YAML and in Go.
 const (
 	DefaultHandshakeTimeout = 10 * time.Second
-	DefaultHistoryBytes     = 64 << 20 // of a history of which only a number or an age is known
+	DefaultHistoryBytes     = 64 << 20 // of a history that is bounded by a number of messages or an age alone
 	DefaultLatestKeys       = 100_000
 	DefaultLatestBytes      = 64 << 20
 )
 
-// MinQueueBytes leaves room for a few messages, whatever the policy.
+// MinQueueBytes is the least that fanout.Limits.QueueBytes may be. It leaves room for a
+// few messages, whatever the policy.
 const MinQueueBytes = 16 << 10
 
-// DefaultLimits are those of a connection.
+// DefaultLimits returns the limits of a connection.
 func DefaultLimits() fanout.Limits {
 	return fanout.Limits{
 		QueueBytes:      8 << 20,

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// deflateAnswer is the answer to the client's first offer of permessage-deflate
-// that can be accepted (RFC 7692, section 7.1), "" if there is none. Messages are
-// compressed once for all clients, so there is no context takeover either way, and
-// the window is always the largest.
+// deflateAnswer returns the answer to the client's first offer of permessage-deflate that
+// can be accepted (RFC 7692, section 7.1), or "" if there is none. A message is compressed
+// once for all clients. So there is no context takeover either way, and the window is
+// always the largest.
 func deflateAnswer(h http.Header) string {
 	for _, offer := range strings.Split(strings.Join(h.Values("Sec-Websocket-Extensions"), ","), ",") {
 		name, parameters, _ := strings.Cut(offer, ";")
@@ -23,8 +23,8 @@ func deflateAnswer(h http.Header) string {
 	return ""
 }
 
-// acceptDeflate answers one offer. One with a parameter that is unknown, comes
-// twice, or has a value that it cannot have must be declined.
+// acceptDeflate answers one offer. It must decline an offer with a parameter that is
+// unknown, comes twice, or has a value that it cannot have (RFC 7692, section 7.1).
 func acceptDeflate(parameters string) (answer string, ok bool) {
 	answer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 	var seen []string
@@ -43,11 +43,11 @@ func acceptDeflate(parameters string) (answer string, ok bool) {
 			if hasValue {
 				return "", false
 			}
-		case "client_max_window_bits": // what we read may have any
+		case "client_max_window_bits": // we can read messages of any window
 			if hasValue && !windowBits(value) {
 				return "", false
 			}
-		case "server_max_window_bits": // Go's writer knows the largest only
+		case "server_max_window_bits": // Go's writer knows the largest window only
 			if value != "15" {
 				return "", false
 			}
@@ -60,7 +60,7 @@ func acceptDeflate(parameters string) (answer string, ok bool) {
 }
 
 // windowBits reports whether the value is one of 8 to 15, without leading zeros
-// (section 7.1.2).
+// (RFC 7692, section 7.1.2).
 func windowBits(value string) bool {
 	return slices.Contains([]string{"8", "9", "10", "11", "12", "13", "14", "15"}, value)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// The close codes that are not fanout's (RFC 6455, section 7.4.1, and IANA's
-// registry). The last is our own (section 7.4.2), after the HTTP status that a new
+// Close codes that package fanout does not have (RFC 6455, section 7.4.1, and IANA's
+// registry). The last is our own (section 7.4.2): 4000 and the HTTP status that a new
 // handshake with the same token would get.
 const (
 	normalClosure      = 1000
@@ -17,7 +17,7 @@ const (
 	statusTokenExpired = 4401
 )
 
-// What this side ends connections for, beside what fanout does.
+// Why this package ends connections. Package fanout has reasons of its own.
 var (
 	errShutdown = errors.New("server is shutting down")
 	errRestart  = errors.New("service restart: connect again")
@@ -27,7 +27,7 @@ var (
 
 // End is how a connection ended.
 type End struct {
-	Code   int    // of RFC 6455, section 7.4; 1006 if it broke off
+	Code   int    // the close code (RFC 6455, section 7.4); 1006 if the connection broke off
 	Reason string // from a fixed set, as metrics and logs give it
 }
 
@@ -48,7 +48,7 @@ const (
 	reasonLost     = "connection_lost"
 )
 
-// Reasons are those that Observer.Closed may report.
+// Reasons returns those that Observer.Closed may report.
 func Reasons() []string {
 	return []string{
 		reasonSlow, reasonIdle, reasonLifetime, reasonNoPong, reasonTooBig, reasonUTF8, reasonProtocol,
@@ -56,7 +56,7 @@ func Reasons() []string {
 	}
 }
 
-// causes are what this side ends a connection for.
+// causes are why this side ends a connection, and how it then ends.
 var causes = []struct {
 	cause error
 	end   End
@@ -76,7 +76,7 @@ var causes = []struct {
 	{errDisconnect, End{normalClosure, reasonServer}},
 }
 
-// endOf says how a connection ended that ended for the cause.
+// endOf returns how a connection ended, by the cause of its end.
 func endOf(cause error) End {
 	if by, ok := errors.AsType[fanout.ClosedByPeer](cause); ok {
 		return End{int(by.Code), reasonClient}

@@ -26,12 +26,12 @@ func wantsEvents(req *http.Request) bool {
 
 const (
 	eventStreamType   = "text/event-stream"
-	headerLastEventID = "Last-Event-Id" // by which a browser goes on where it left off
+	headerLastEventID = "Last-Event-Id" // by it a browser goes on where it left off
 )
 
-// share lets a page read the answer to a request whose origin may connect (Fetch,
-// section 3.2): a stream, or why there is no connection. With cookies, too, since a
-// handshake has them.
+// share lets a page read the answer to its request (Fetch, section 3.2): a stream, or why
+// there is no connection. The caller must have checked that the origin may connect. A
+// request with cookies may be read, too, since a handshake has them.
 func share(h http.Header, req *http.Request) {
 	if from := req.Header.Get("Origin"); from != "" {
 		h.Set("Access-Control-Allow-Origin", from)

@@ -51,7 +51,7 @@ func envelopeOf(m envelope.Message) string {
 	return string(envelope.AppendEnvelope(nil, envelope.DeviceFormat, []envelope.Message{m}))
 }
 
-// event is the next event, as its id and its data; the end of the stream is empty.
+// event returns the next event: its id and its data, both empty at the end of the stream.
 func (l *listener) event() (id, data string) {
 	l.Helper()
 	for l.lines.Scan() {
@@ -161,8 +161,8 @@ func TestEventsAreGuarded(t *testing.T) {
 	}
 }
 
-// TestEventsAnswerWhoNamesNothing: whoever gets events chooses by the URL alone, and so
-// is answered there: where a choice is required, and when everything is chosen anew.
+// TestEventsAnswerWhoNamesNothing: a client of events chooses by its URL alone. So a URL
+// that names nothing is answered, where a choice is required, and with latest=true.
 func TestEventsAnswerWhoNamesNothing(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		for i := range c.Routes {

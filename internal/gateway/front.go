@@ -15,16 +15,17 @@ import (
 )
 
 // front is where a gateway accepts connections: a socket, and the HTTP server that has
-// its turn on it. What net/http or TLS must know beforehand changes with another front.
+// its turn on it. Some settings must be known to net/http and TLS from the start. To
+// change one of them takes another front.
 type front struct {
 	listener *listen.Listener
 	turn     *listen.Turn
 	server   *http.Server
-	served   sync.WaitGroup
-	leaving  atomic.Bool
+	served   sync.WaitGroup // until the server accepts no more
+	leaving  atomic.Bool    // it is meant to accept no more
 }
 
-// frontConfig is what makes another front if it changes.
+// frontConfig are the settings of which a change takes another front.
 type frontConfig struct {
 	address string
 	tls     *tls.Config
@@ -41,7 +42,8 @@ func bind(cfg *Config, log *slog.Logger) (*listen.Listener, error) {
 	return listen.TCP(cfg.Address, &net.ListenConfig{KeepAlive: -1}, log.With("gateway", cfg.Label))
 }
 
-// newFront begins to accept connections. It tells failed when it cannot any more.
+// newFront begins to accept connections. It calls failed when it cannot any more, though
+// nobody wanted it to stop.
 func newFront(cfg *Config, l *listen.Listener, handler http.Handler, failed func(error), log *slog.Logger) *front {
 	f := &front{listener: l, turn: l.Turn()}
 	f.server = &http.Server{
@@ -53,8 +55,8 @@ func newFront(cfg *Config, l *listen.Listener, handler http.Handler, failed func
 		Protocols:         http1(),
 	}
 	if d := cfg.Admission.HandshakeTimeout; d > 0 {
-		// Against who sends a body and takes its time, or does not read the page. A
-		// handshake has no body, and a connection limits of its own.
+		// They are against clients that send a body slowly, or do not read the page. A
+		// handshake has no body, and an open connection has limits of its own.
 		f.server.ReadTimeout, f.server.WriteTimeout = 2*d, 2*d
 	}
 	var accepted net.Listener = f.turn
@@ -69,8 +71,8 @@ func newFront(cfg *Config, l *listen.Listener, handler http.Handler, failed func
 	return f
 }
 
-// http1 keeps browsers from choosing HTTP/2 over TLS, where a WebSocket handshake
-// is another one (RFC 8441).
+// http1 allows HTTP/1 alone. Over TLS browsers would choose HTTP/2, in which a WebSocket
+// has another handshake (RFC 8441).
 func http1() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
@@ -91,7 +93,7 @@ func (f *front) close() {
 	f.served.Wait()
 }
 
-// end lets requests that are under way end, or breaks them off when ctx ends.
+// end waits for the requests that are under way, and breaks them off when ctx ends.
 func (f *front) end(ctx context.Context) {
 	if f.server.Shutdown(ctx) != nil {
 		_ = f.server.Close()

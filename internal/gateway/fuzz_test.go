@@ -62,8 +62,8 @@ var handshake = http.Header{
 	"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 }
 
-// closeCode reads the frames of a server: there must be nothing wrong with them.
-// It returns the code of the Close frame, 0 if there is none.
+// closeCode reads the frames of a server, and fails if anything is wrong with them. It
+// returns the code of the Close frame, 0 if there is none.
 func closeCode(t *testing.T, frames []byte) (code int) {
 	var text []byte
 	inText := false
@@ -211,7 +211,7 @@ func (l *pairListener) Accept() (net.Conn, error) {
 	}
 }
 
-// breaksRules tells of a first frame that no client may send, whatever follows
+// breaksRules reports whether no client may send the first frame, whatever follows
 // (RFC 6455, sections 5.1, 5.2 and 5.5).
 func breaksRules(p []byte) bool {
 	op, n := p[0]&0x0f, uint64(p[1]&0x7f)

@@ -1,11 +1,16 @@
 // Package gateway accepts WebSocket connections (RFC 6455) on the routes of a
-// listener, and broadcasts to them. The handshake is coder/websocket's; frames, and
-// all that comes after it, are fanout's.
+// listener, and broadcasts to them. The library coder/websocket answers the handshake.
+// Package fanout sends and receives the frames, and does all that comes after it.
 //
-// A request passes gateway.go, route.go, authorise.go (with address.go and
-// admission.go) and handshake.go, and becomes a Connection. Each file stands on
-// those below it: shared.go is what the routes of a gateway have in common, terms.go
-// what holds on a route now, and set.go finds what there is. change.go changes it.
+// front.go accepts a request. It passes gateway.go, which finds its route, route.go,
+// authorise.go, which finds out whether it may connect (with admission.go, address.go
+// and strangers.go), and watch.go, which reads what it wants to get. handshake.go then
+// answers it, or events.go, if it is for server-sent events. It has become the
+// Connection of connection.go, and end.go says how that ends.
+//
+// config.go is what can be configured. shared.go is what the routes of a gateway have
+// in common, and terms.go what is in force on a route now. set.go finds gateways,
+// routes and connections. change.go puts another configuration in force.
 package gateway
 
 import (
@@ -32,20 +37,20 @@ type Gateway struct {
 	*shared
 	observe Observe
 	log     *slog.Logger
-	unknown Observer // of requests that find no route
+	unknown Observer // is told of requests that find no route
 	table   atomic.Pointer[table]
-	front   atomic.Pointer[front]
+	front   atomic.Pointer[front] // nil: it does not listen yet
 	closing sync.Once
 }
 
-// table is what a gateway serves now, by path. It is never written to: another takes its
-// place.
+// table is what a gateway serves, by path. It does not change: another configuration
+// puts another table in its place.
 type table struct {
 	routes map[string]*Route
 	pages  map[string]http.Handler
 }
 
-// Start binds the address and begins to accept connections.
+// Start binds the address and begins to accept connections. The gateway must be closed.
 func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	l, err := bind(&cfg, log)
 	if err != nil {
@@ -57,7 +62,7 @@ func Start(cfg Config, observe Observe, log *slog.Logger) (*Gateway, error) {
 	return g, nil
 }
 
-// newGateway makes one that does not listen yet, and has no routes.
+// newGateway makes a gateway that has no routes, and does not listen yet.
 func newGateway(cfg Config, observe Observe, log *slog.Logger) *Gateway {
 	g := &Gateway{
 		shared:  &shared{label: cfg.Label, node: cfg.NodeID, admission: newAdmission()},
@@ -69,9 +74,9 @@ func newGateway(cfg Config, observe Observe, log *slog.Logger) *Gateway {
 	return g
 }
 
-// configure has the gateway go on with another configuration, but for its front. It
-// returns the routes that are not among its routes any more, which must be closed, and
-// the terms that nothing begins by any more.
+// configure puts another configuration in force. It leaves the front as it is. It
+// returns the routes that are gone, which must be closed, and the terms that others have
+// replaced, which must be retired.
 func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
 	g.config.Store(&cfg)
 	g.admission.bound(cfg.Admission)
@@ -97,7 +102,7 @@ func (g *Gateway) configure(cfg Config) (gone []*Route, before []*terms) {
 	return gone, before
 }
 
-// viewed is what the viewer's page must know of the routes, sorted by their paths.
+// viewed returns what the viewer's page must know of the routes, sorted by path.
 func viewed(routes []RouteConfig) []viewer.Route {
 	all := make([]viewer.Route, 0, len(routes))
 	for _, rc := range routes {
@@ -111,7 +116,8 @@ func viewed(routes []RouteConfig) []viewer.Route {
 	return all
 }
 
-// serve begins to accept connections, as the configuration has it.
+// serve begins to accept connections by the configuration in force, with a new front. If
+// there was one before, the caller must close it or let it leave.
 func (g *Gateway) serve(l *listen.Listener) {
 	cfg := g.cfg()
 	g.failed.Store(nil)
@@ -122,8 +128,9 @@ func (g *Gateway) serve(l *listen.Listener) {
 	g.log.Info("Gateway listening", "address", g.Addr().String(), "tls", cfg.TLS != nil, "routes", strings.Join(g.Paths(), " "))
 }
 
-// ServeHTTP answers every request to the gateway. Paths match as they are
-// written: what a proxy could read in two ways, such as // or %2e, finds nothing.
+// ServeHTTP answers every request to the gateway. Only a path that is written as the
+// route's finds it. One that a proxy could read in two ways, with // or %2e, finds
+// nothing.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path := req.URL.Path
 	if req.URL.RawPath != "" {
@@ -142,25 +149,25 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	http.NotFound(w, req)
 }
 
-// Addr is the address that the gateway listens on.
+// Addr returns the address that the gateway listens on.
 func (g *Gateway) Addr() net.Addr { return g.front.Load().listener.Addr() }
 
-// Label is the name by which outputs find the gateway.
+// Label returns the name by which outputs find the gateway.
 func (g *Gateway) Label() string { return g.label }
 
-// Bindings say what service accounts may do on the gateway.
+// Bindings returns what service accounts may do on the gateway.
 func (g *Gateway) Bindings() access.Bindings { return g.cfg().Bindings }
 
-// Paths are the paths of the routes, sorted.
+// Paths returns the paths of the routes, sorted.
 func (g *Gateway) Paths() []string { return g.table.Load().paths() }
 
 func (t *table) paths() []string { return slices.Sorted(maps.Keys(t.routes)) }
 
-// Routes are the routes of the gateway, by path.
+// Routes returns the routes of the gateway, by path. The map must not be written to.
 func (g *Gateway) Routes() map[string]*Route { return g.table.Load().routes }
 
-// Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
-// limit.
+// Places returns how many connections the gateway has, with those whose handshake is
+// under way, and how many it may have. most is 0 if there is no limit.
 func (g *Gateway) Places() (taken, most int) {
 	return g.admission.count()
 }
@@ -169,18 +176,18 @@ func (g *Gateway) Places() (taken, most int) {
 // file descriptors for them.
 func (g *Gateway) Accepts() bool { return g.Err() == nil && g.front.Load().listener.Accepts() }
 
-// AcceptFailed is how often a connection could not be accepted, by the listener that
-// there is now.
+// AcceptFailed returns how often the listener could not accept a connection. Another
+// listener counts from 0.
 func (g *Gateway) AcceptFailed() int64 { return g.front.Load().listener.Failed() }
 
-// Close stops accepting, closes every connection as Config.Shutdown says, after
-// all that was broadcast to it, and returns when they are gone or, by force,
-// when ctx ends. Closing again waits for the first to end.
+// Close stops accepting, and closes every connection as Config.Shutdown says. Each gets
+// what was broadcast before. Close returns when all connections are gone; when ctx ends,
+// it cuts those that are left. A second call waits for the first to return.
 func (g *Gateway) Close(ctx context.Context) { g.closing.Do(func() { g.close(ctx) }) }
 
 func (g *Gateway) close(ctx context.Context) {
 	f := g.front.Load()
-	if !f.leaving.Load() { // or its socket is another's by now
+	if !f.leaving.Load() { // else it is closed, or another front has its socket
 		f.close()
 	}
 	var routes sync.WaitGroup

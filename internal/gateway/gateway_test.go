@@ -140,7 +140,8 @@ func TestCompressionIsNegotiated(t *testing.T) {
 		{true, websocket.CompressionContextTakeover, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"},
 	} {
 		g, _ := start(t, func(c *Config) { c.Routes[0].Compression = tc.gateway })
-		c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{CompressionMode: tc.client, CompressionThreshold: 1})
+		c, res, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a",
+			&websocket.DialOptions{CompressionMode: tc.client, CompressionThreshold: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,12 +242,12 @@ func TestClientsThatBreakRules(t *testing.T) {
 			g, events := start(t, func(c *Config) { c.Routes[0].Limits.MaxMessageBytes, c.Routes[0].Limits.MaxFrameBytes = 1024, 512 })
 			bystander := dial(t, g, "/a")
 			var raw net.Conn
+			keep := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+				raw, err = new(net.Dialer).DialContext(ctx, network, addr)
+				return raw, err
+			}
 			c, _, err := websocket.Dial(t.Context(), "ws://"+g.Addr().String()+"/a", &websocket.DialOptions{
-				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-					var err error
-					raw, err = new(net.Dialer).DialContext(ctx, network, addr)
-					return raw, err
-				}}},
+				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: keep}},
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -12,24 +12,24 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// headerConnectionID tells a client its connection ID, in the answer to the
-// handshake. The name is the original service's, so that its clients work.
+// headerConnectionID is the field of the answer to a handshake that tells a client its
+// connection ID. It is the original service's, so that clients of that work.
 const headerConnectionID = "X-Yc-Apigateway-Websocket-Connection-Id"
 
-// door is where a visitor becomes a connection.
+// door is what a visitor needs to become a connection.
 type door struct {
 	hub         *fanout.Hub
-	compression bool          // is offered
-	client      fanout.Client // what is known of it before the handshake
+	compression bool          // the route accepts it
+	client      fanout.Client // what is known of the client before the handshake
 }
 
-// upgrade answers the handshake of a visitor who may connect, with the id of the
-// connection that it opens. Nothing else in this package upgrades.
+// upgrade answers the handshake of a visitor who may connect (RFC 6455, section 4.2.2),
+// and opens the connection called id. Nothing else in this package upgrades.
 func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 	w.Header().Set(headerConnectionID, id)
 	up := &upgrader{ResponseWriter: w, door: to, req: v.req}
 	options := &websocket.AcceptOptions{
-		InsecureSkipVerify: true,                          // the origin: authorise has checked it
+		InsecureSkipVerify: true,                          // of the origin: authorise has checked it
 		CompressionMode:    websocket.CompressionDisabled, // negotiate does it
 	}
 	if v.info.Subprotocol != "" {
@@ -46,29 +46,29 @@ func upgrade(w http.ResponseWriter, v *verdict, id string, to door) *refusal {
 		v.guard.log.Debug("Handshake failed", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{up.status, "handshake", ""}
 	}
-	// It has no socket, but a finalizer: left alone it would weigh 3 KiB a connection
-	// until the collector has come twice, which takes long where nothing happens.
+	// ws has no socket, but it has a finalizer. Left alone it would take 3 KiB a connection
+	// until the garbage collector has run twice, which takes long where little happens.
 	_ = ws.CloseNow()
 	return nil
 }
 
-// withoutSocket refuses a visitor whose socket the server keeps: it is none of net/http's own, or a middleware stands before it
-// that hides what it can do.
+// withoutSocket refuses a visitor whose socket the server keeps. The server is not that
+// of net/http, or a middleware hides what it can do.
 func (v *visitor) withoutSocket(err error) *refusal {
 	v.guard.log.Error("No connection can be opened, since the server does not give up the socket: a middleware that wraps http.ResponseWriter needs a method Unwrap", "source_ip", v.info.SourceIP, "error", err)
 	return &refusal{http.StatusInternalServerError, "handshake", "the server does not give up the socket of the request: a middleware that wraps http.ResponseWriter needs a method Unwrap"}
 }
 
-// upgrader stands between websocket.Accept, which checks the handshake and makes
-// the answer, and net/http. It makes the socket a connection of the hub before the
-// answer goes out, and sends the answer through that connection: so no message can
-// be missed between the answer and the first broadcast.
+// upgrader stands between net/http and websocket.Accept, which checks the handshake (RFC
+// 6455, section 4.2.1) and makes the answer. It makes the socket a connection of the hub
+// before the answer goes out, and sends the answer through that connection. So the client
+// misses no message that is broadcast after the answer.
 type upgrader struct {
 	http.ResponseWriter
 	door
 	req      *http.Request
 	status   int
-	noSocket error // why the server did not give it up; what the library then answers goes nowhere
+	noSocket error // why the server keeps the socket; what the library then answers goes nowhere
 }
 
 // WriteHeader holds the 101 back: Hijack sends it.
@@ -78,7 +78,7 @@ func (u *upgrader) WriteHeader(status int) {
 	}
 	u.status = status
 	if status != http.StatusSwitchingProtocols {
-		// What stands there for a handshake that did not come about.
+		// The handshake has failed: there is no connection to tell of.
 		u.Header().Del(headerConnectionID)
 		share(u.Header(), u.req) // authorise has checked the origin
 		u.ResponseWriter.WriteHeader(status)
@@ -93,7 +93,8 @@ func (u *upgrader) Write(p []byte) (int, error) {
 	return u.ResponseWriter.Write(p)
 }
 
-// Hijack implements http.Hijacker. The library gets a socket that is closed.
+// Hijack implements http.Hijacker. The hub gets the socket, and the library one that is
+// closed.
 func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
@@ -108,7 +109,7 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return closed{}, bufio.NewReadWriter(bufio.NewReaderSize(closed{}, 0), bufio.NewWriterSize(closed{}, 0)), nil
 }
 
-// negotiate decides on compression, and puts it into the answer.
+// negotiate decides whether messages are compressed, and puts that into the answer.
 func (u *upgrader) negotiate() bool {
 	if !u.compression {
 		return false
@@ -120,12 +121,12 @@ func (u *upgrader) negotiate() bool {
 	return answer != ""
 }
 
-// answer is the 101 with its headers.
+// answer returns the 101 with its header fields.
 func (u *upgrader) answer() []byte {
 	var b bytes.Buffer
 	b.Grow(512)
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
-	_ = u.Header().Write(&b) // into memory
+	_ = u.Header().Write(&b) // into memory: it cannot fail
 	b.WriteString("\r\n")
 	return b.Bytes()
 }

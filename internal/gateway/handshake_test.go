@@ -16,9 +16,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// ways are requests that are, or look like, handshakes (RFC 6455, section 4.1),
-// each but for its last empty line. What makes a handshake is written in every way
-// alone, and what decided on it once, the method and Upgrade, in all together.
+// ways returns requests that are, or look like, handshakes (RFC 6455, section 4.1), each
+// without its last empty line. Each line of a handshake is written in every way by itself.
+// The method, the version and Upgrade are written in every way together.
 func ways() (all []string) {
 	upgrades := []string{
 		"Upgrade: websocket", "Upgrade: WebSocket", "upgrade: WEBSOCKET", "UPGRADE:websocket", "Upgrade: \t websocket \t",
@@ -139,7 +139,7 @@ func TestNoConnectionWithoutAVerdict(t *testing.T) {
 	}
 }
 
-// TestHandshakeThatBreaksOff: one that cannot be answered any more is not counted
+// TestHandshakeThatBreaksOff: a handshake that cannot be answered any more is not counted
 // as a connection.
 func TestHandshakeThatBreaksOff(t *testing.T) {
 	g, events := start(t, func(c *Config) { c.Admission.MaxConnections = 1 })

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// idOf is how a connection is called outside: its UUID, behind the name of the node
-// where there is one.
+// idOf returns the ID by which a connection is known outside: its UUID, behind the name
+// of the node and a hyphen where the node has a name.
 func idOf(node string, id uuid.UUID) string {
 	if node == "" {
 		return id.String()
@@ -17,12 +17,12 @@ func idOf(node string, id uuid.UUID) string {
 
 var nodeID = regexp.MustCompile(`^[a-z0-9]{1,12}$`)
 
-// ValidNodeID reports whether a node can be called so.
+// ValidNodeID reports whether a node can have this name: 1 to 12 letters a-z and digits.
 func ValidNodeID(node string) bool { return nodeID.MatchString(node) }
 
-// NodeOf returns the name of the node that a connection ID begins with, "" if it
-// has none or is no such ID. What a caller writes in its place must not reach the
-// network between the nodes.
+// NodeOf returns the name of the node that a connection ID begins with, or "" if there
+// is none. It is "" for a name that is not valid, too: whatever a caller has written
+// there must not reach the network between the nodes.
 func NodeOf(id string) string {
 	if node, _ := splitID(id); ValidNodeID(node) {
 		return node
@@ -30,9 +30,10 @@ func NodeOf(id string) string {
 	return ""
 }
 
-// uuidLength is that of a UUID as text.
+// uuidLength is the length of a UUID as text.
 const uuidLength = 36
 
+// splitID takes a connection ID apart. It checks neither part.
 func splitID(id string) (node, own string) {
 	if at := len(id) - uuidLength; at > 1 && id[at-1] == '-' {
 		return id[:at-1], id[at:]

@@ -53,7 +53,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestResumeWaitsForANodeThatIsBehind: long after the start, too.
+// TestResumeWaitsForANodeThatIsBehind: a client waits long after the start, too, if this
+// node is behind another.
 func TestResumeWaitsForANodeThatIsBehind(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		c.Routes[0].History = History{Bounds: fanout.History{MaxMessages: 10}, ResumeWait: time.Minute}

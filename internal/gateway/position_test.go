@@ -10,7 +10,7 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// position is where a client goes on that has read an envelope.
+// position reads an envelope, and returns the ID behind which the client goes on.
 func (p *page) position() string {
 	p.Helper()
 	var doc struct {
@@ -23,8 +23,8 @@ func (p *page) position() string {
 	return doc.Position
 }
 
-// Last values may be older than the history: a client that has them goes on behind what
-// was the newest message then, and is told of no gap where there is none.
+// Last values may be older than the history. A client that has them goes on behind the
+// message that was the newest then. It is told of no gap where there is none.
 func TestLastValuesSayWhereToGoOn(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		live(c)
@@ -71,8 +71,8 @@ func TestLastValuesSayWhereToGoOn(t *testing.T) {
 	}
 }
 
-// Who goes on with latest=true gets what it has missed, and then all last values: a
-// client that has chosen anew while it had no connection.
+// A client may choose anew while it has no connection, and resume with latest=true. It
+// gets what it has missed, and then all last values.
 func TestResumeWithLatest(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		live(c)

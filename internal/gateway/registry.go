@@ -6,10 +6,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// registry is the open connections of a gateway.
+// registry holds the open connections of a gateway.
 type registry struct {
 	mu   sync.Mutex
-	byID map[uuid.UUID]*Connection
+	byID map[uuid.UUID]*Connection // guarded by mu
 }
 
 func (r *registry) add(c *Connection) {

@@ -94,7 +94,8 @@ func TestCompressedMessages(t *testing.T) {
 			for _, level := range []int{flate.NoCompression, flate.BestSpeed, flate.BestCompression, flate.HuffmanOnly} {
 				small := deflated(t, level, payload)
 				half := len(small) / 2
-				send := in(bin|rsv1, small) + in(bin|rsv1, small[:half], small[half:]) + frame(bin&more|rsv1, small[:half]) + frame(ping, "") + frame(cont, small[half:])
+				send := in(bin|rsv1, small) + in(bin|rsv1, small[:half], small[half:]) +
+					frame(bin&more|rsv1, small[:half]) + frame(ping, "") + frame(cont, small[half:])
 				got := inflatedMessages(t, ask(send, max(len(send)/3, 1)))
 				if want := strings.Repeat(show(bin, payload)+"\n", 3) + byeToo + "\n"; got != want {
 					t.Errorf("%d bytes of %s, level %d: %.200s", n, name, level, got)

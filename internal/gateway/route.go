@@ -21,18 +21,19 @@ import (
 type Route struct {
 	*shared
 	path      string
-	now       atomic.Pointer[terms]
+	now       atomic.Pointer[terms] // in force; another replaces them as a whole
 	places    places
 	strangers strangers
 	hub       *fanout.Hub
 	observer  Observer
 	log       *slog.Logger
 	started   time.Time
-	removed   atomic.Bool
+	removed   atomic.Bool // it is not there any more
 }
 
-// NewRoute returns a route without a listener: whose HTTP server it is that calls its ServeHTTP is somebody else's affair. Of
-// the config it goes by AccessLog, Admission, Shutdown and TrustedProxies. It must be closed.
+// NewRoute returns a route without a listener: the caller has an HTTP server of its own,
+// which calls ServeHTTP. Of cfg it does not use what is for listeners, nor the viewer and
+// the routes. The route must be closed.
 func NewRoute(cfg Config, rc RouteConfig, observer Observer, log *slog.Logger) *Route {
 	s := &shared{label: cfg.Label, node: cfg.NodeID, admission: newAdmission()}
 	s.config.Store(&cfg)
@@ -47,9 +48,9 @@ func newRoute(s *shared, rc RouteConfig, observer Observer, log *slog.Logger) *R
 	return r
 }
 
-// Broadcast sends a message to every connection of the route, keeps it for those
-// that resume, and returns how many connections there are. It does not wait for
-// sockets. The error is that of Err.
+// Broadcast sends a message to every connection of the route, and keeps it for those
+// that resume. It returns how many connections there are, and does not wait for their
+// sockets. The error says that the route is not there any more.
 func (r *Route) Broadcast(m fanout.Message) (int, error) {
 	n := r.hub.Broadcast(m)
 	if n == fanout.Closed {
@@ -58,7 +59,7 @@ func (r *Route) Broadcast(m fanout.Message) (int, error) {
 	return n, nil
 }
 
-// Err is why no connection can be opened any more, nil while one can.
+// Err returns why no connection can be opened any more. It is nil while one can.
 func (r *Route) Err() error {
 	if r.removed.Load() {
 		return r.gone()
@@ -66,8 +67,8 @@ func (r *Route) Err() error {
 	return r.shared.Err()
 }
 
-// Removed reports whether the route is not there any more. There may be another in its
-// place.
+// Removed reports whether the route is not there any more. Another may have its path by
+// now.
 func (r *Route) Removed() bool { return r.removed.Load() }
 
 func (r *Route) gone() error {
@@ -78,40 +79,42 @@ func (r *Route) gone() error {
 // while nobody is connected.
 func (r *Route) Keeps() bool { return r.hub.Keeps() }
 
-// MessageBytes is the size of the largest message that may wait for a connection.
+// MessageBytes returns the size, in bytes, of the largest message that may wait for a
+// connection.
 func (r *Route) MessageBytes() int64 { return r.now.Load().Limits.QueueBytes }
 
-// WaitForConnection returns once a connection is open or the route is removed, or with
-// ctx's error.
+// WaitForConnection returns nil when a connection is open, or the route is removed. It
+// returns ctx's error if that ends before.
 func (r *Route) WaitForConnection(ctx context.Context) error { return r.hub.WaitForConnection(ctx) }
 
-// WaitForQueues returns when another size bytes make no connection a slow one, or
-// when ctx ends.
+// WaitForQueues waits until size bytes more make no connection a slow one, or until ctx
+// ends.
 func (r *Route) WaitForQueues(ctx context.Context, size int) { r.hub.WaitForQueues(ctx, size) }
 
-// Bindings say what service accounts may do on the route.
+// Bindings returns what service accounts may do on the route.
 func (r *Route) Bindings() access.Bindings { return r.cfg().Bindings }
 
-// Places are how many connections there are, with those whose handshake is under way, and how many there may be: 0 for no
-// limit.
+// Places returns how many connections the route has, with those whose handshake is under
+// way, and how many it may have. most is 0 if there is no limit.
 func (r *Route) Places() (taken, most int) {
 	return r.admission.countOf(&r.places)
 }
 
-// Connections is how many connections are open on the route.
+// Connections returns how many connections are open on the route.
 func (r *Route) Connections() int { return r.hub.Len() }
 
-// Stats is what the route has broadcast since the gateway started.
+// Stats returns what the route has broadcast since it was made.
 func (r *Route) Stats() fanout.Stats { return r.hub.Stats() }
 
-// remove closes the connections of a route that is not to be there any more. It must be
-// out of the table, and removed.
+// remove closes the connections of a route that is not configured any more. It must be
+// out of the gateway's table, and marked as removed.
 func (r *Route) remove(ctx context.Context) {
 	r.hub.Close(ctx, fanout.GoingAway, errRemoved)
 }
 
-// Close closes them as Config.Shutdown says, after all that was broadcast to them, and returns when they are gone or, by
-// force, when ctx ends. Nobody may connect any more.
+// Close closes every connection as Config.Shutdown says. Each gets what was broadcast
+// before. Close returns when all connections are gone; when ctx ends, it cuts those that
+// are left. One that is opened later is closed at once.
 func (r *Route) Close(ctx context.Context) {
 	code, cause := uint16(fanout.GoingAway), errShutdown
 	end := r.cfg().Shutdown
@@ -125,9 +128,8 @@ func (r *Route) Close(ctx context.Context) {
 	r.hub.Close(ctx, code, cause)
 }
 
-// ServeHTTP opens a connection, or refuses it. It returns at once after the
-// handshake, so that net/http's goroutine and buffers are free, and leaves the
-// reading to another.
+// ServeHTTP opens a connection, or refuses it. It returns right after the handshake, so
+// that net/http gives up its goroutine and buffers. The hub reads what the client sends.
 func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	t := r.terms()
 	defer t.leave()
@@ -157,7 +159,7 @@ func (r *Route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	http.Error(w, refused.text, refused.status)
 }
 
-// open upgrades the connection and starts it.
+// open answers the handshake, and hands the socket to the hub.
 func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 	r.awaitHistory(v.req.Context(), v.start.ResumeFrom, &t.History)
 	c := &Connection{
@@ -166,7 +168,7 @@ func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 	}
 	if claims := v.info.Claims; claims != nil || v.within != nil {
 		c.token = &credential{subject: claims.Subject(), within: v.within}
-		if t.Handlers.Message != nil || t.Handlers.Disconnect != nil { // else they would take room for nobody
+		if t.Handlers.Message != nil || t.Handlers.Disconnect != nil { // nobody else asks for them
 			c.token.claims = claims
 		}
 	}
@@ -191,8 +193,8 @@ func (r *Route) open(w http.ResponseWriter, v *verdict, t *terms) *refusal {
 	return nil
 }
 
-// awaitHistory waits for a message from which a client resumes and which the
-// history may get yet: soon after the start, or if another node was ahead.
+// awaitHistory waits for the message from which a client resumes, if the history may yet
+// get it: soon after the start, or if another node was ahead.
 func (r *Route) awaitHistory(ctx context.Context, resumeFrom string, h *History) {
 	left := max(h.WarmUp-time.Since(r.started), h.ResumeWait)
 	if resumeFrom == "" || left <= 0 {
@@ -200,7 +202,7 @@ func (r *Route) awaitHistory(ctx context.Context, resumeFrom string, h *History)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	_ = r.hub.WaitForMessage(ctx, resumeFrom) // or else the client is told of a gap
+	_ = r.hub.WaitForMessage(ctx, resumeFrom) // if it does not come, the client is told of a gap
 }
 
 // describe implements home.
@@ -208,8 +210,8 @@ func (r *Route) describe(info *Info, id uuid.UUID) {
 	info.ID, info.Gateway, info.Path = idOf(r.node, id), r.label, r.path
 }
 
-// handle implements home: it hands a client's message to the handler, and what
-// comes back to the client.
+// handle implements home. It hands a client's message to the handler, and what the
+// handler returns to the client.
 func (r *Route) handle(c *Connection, m Message) {
 	t := r.terms()
 	defer t.leave()

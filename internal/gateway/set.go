@@ -14,11 +14,11 @@ import (
 
 // Set is the gateways of a process, by label. They may change while it runs.
 type Set struct {
-	gateways atomic.Pointer[map[string]*Gateway] // never written to
+	gateways atomic.Pointer[map[string]*Gateway] // by label; another map replaces it as a whole
 
-	ending   sync.WaitGroup  // of what changes have left behind
-	breakOff context.Context // ends it at once
-	cancel   context.CancelFunc
+	ending   sync.WaitGroup     // what changes have left behind, and what has yet to end
+	breakOff context.Context    // when it ends, all of that must end at once
+	cancel   context.CancelFunc // of breakOff
 }
 
 type setKey struct{}
@@ -39,7 +39,7 @@ func NewSet(gateways ...*Gateway) *Set {
 
 func (s *Set) all() map[string]*Gateway { return *s.gateways.Load() }
 
-// All are the gateways, sorted by label.
+// All returns the gateways, sorted by label.
 func (s *Set) All() []*Gateway {
 	gateways := s.all()
 	all := make([]*Gateway, 0, len(gateways))
@@ -49,8 +49,8 @@ func (s *Set) All() []*Gateway {
 	return all
 }
 
-// Route finds a route. The error for an unknown gateway or path lists those
-// that there are.
+// Route finds a route by its gateway's label and its path. The error for an unknown
+// gateway or path lists those that there are.
 func (s *Set) Route(label, path string) (*Route, error) {
 	if g, ok := s.all()[label]; ok {
 		if r, ok := g.Routes()[path]; ok {
@@ -64,7 +64,8 @@ func (s *Set) Route(label, path string) (*Route, error) {
 	return nil, missing(label, path, paths)
 }
 
-// missing says which route is not among the paths of the gateways, nil if it is.
+// missing returns an error if the route is not among gateways, which are paths by label.
+// It says what there is instead.
 func missing(label, path string, gateways map[string][]string) error {
 	paths, ok := gateways[label]
 	switch {
@@ -78,8 +79,8 @@ func missing(label, path string, gateways map[string][]string) error {
 	return nil
 }
 
-// MessageBytes is the size of the largest message that every route can hold for a
-// connection, 0 if there is none.
+// MessageBytes returns the size, in bytes, of the largest message that every route can
+// hold for a connection. It is 0 if there are no routes.
 func (s *Set) MessageBytes() int64 {
 	least := int64(0)
 	for _, g := range s.all() {
@@ -100,7 +101,8 @@ func quoted(names []string) string {
 	return strings.Join(q, ", ")
 }
 
-// Close closes all gateways; see [Gateway.Close]. Nothing may change them any more.
+// Close closes all gateways; see [Gateway.Close]. It waits, until ctx ends, for what
+// changes have left behind. No change may be applied any more.
 func (s *Set) Close(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, g := range s.all() {
@@ -120,7 +122,7 @@ func (s *Set) Close(ctx context.Context) {
 	}
 }
 
-// IsNode reports whether a gateway of this process has the name.
+// IsNode reports whether id is the node ID of a gateway of this process.
 func (s *Set) IsNode(id string) bool {
 	for _, g := range s.all() {
 		if g.node == id {
@@ -134,7 +136,7 @@ func (s *Set) IsNode(id string) bool {
 func (s *Set) Connection(id string) (*Connection, bool) {
 	node, own := splitID(id)
 	u, err := uuid.Parse(own)
-	if err != nil || u.String() != own { // no other spelling of it
+	if err != nil || u.String() != own { // an ID has one spelling
 		return nil, false
 	}
 	for _, g := range s.all() {
@@ -148,8 +150,8 @@ func (s *Set) Connection(id string) (*Connection, bool) {
 	return nil, false
 }
 
-// Connections are the open connections of all gateways in the order of their
-// IDs, which is that of connecting.
+// Connections returns the open connections of all gateways, sorted by their IDs, and so
+// in the order in which they connected.
 func (s *Set) Connections() []*Connection {
 	var all []*Connection
 	for _, g := range s.all() {

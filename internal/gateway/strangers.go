@@ -7,18 +7,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// strangers are the origins whose pages were refused on a route. The log names
-// each once, as whoever runs the page sees no reason, and bounded, as anyone can
-// make them up.
+// strangers are the origins whose pages were refused on a route. The log names each
+// once, since whoever runs such a page is not told the reason. How often it names one is
+// bounded, since anyone can make origins up.
 type strangers struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the rest
 	named map[string]struct{}
 	rate  *rate.Limiter
 }
 
 // isNew reports whether the log shall name the origin now.
 func (s *strangers) isNew(origin string) bool {
-	const most = 100 // and then from the beginning
+	const most = 100 // then all are forgotten, and may be named again
 	origin = origin[:min(len(origin), 200)]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,8 +19,8 @@ func refuse(t *testing.T, g *Gateway, origin string) {
 	}
 }
 
-// TestRefusedOriginsAreNamed: once each, with what to do about it, and no more of
-// them than a log bears.
+// TestRefusedOriginsAreNamed: the log names each origin once, with what to do about it,
+// and no more of them than a log can bear.
 func TestRefusedOriginsAreNamed(t *testing.T) {
 	var lines bytes.Buffer
 	cfg := Config{Label: "main", Address: "127.0.0.1:0", Routes: []RouteConfig{{Path: "/a", Limits: fanout.Limits{QueueBytes: 1 << 20}}}}

@@ -6,12 +6,12 @@ import (
 	"github.com/iotcast/iotcast/internal/fanout"
 )
 
-// terms are what holds on a route. They are never written to: when the configuration
-// changes, others take their place, and those who have begun by these end by them.
+// terms are the configuration of a route, with what is made of it. They do not change:
+// another configuration puts other terms in force. What has begun by these ends by them.
 type terms struct {
 	RouteConfig
 	guard guard
-	users sync.RWMutex // read-locked by whoever goes by the terms, locked for good by retire
+	users sync.RWMutex // read-locked by whoever goes by the terms; locked for good by retire
 }
 
 func (r *Route) newTerms(rc RouteConfig) *terms {
@@ -25,7 +25,7 @@ func (r *Route) newTerms(rc RouteConfig) *terms {
 	}
 }
 
-// hubConfig is what the hub must know of the terms.
+// hubConfig returns what the hub must know of a configuration.
 func (r *Route) hubConfig(rc *RouteConfig) fanout.Config {
 	return fanout.Config{
 		Limits:        rc.Limits,
@@ -45,24 +45,25 @@ func (r *Route) hubConfig(rc *RouteConfig) fanout.Config {
 	}
 }
 
-// configure has the route go on by other terms, and returns those before.
+// configure puts other terms in force. It returns those before, which must be retired.
 func (r *Route) configure(rc RouteConfig) (before *terms) {
 	r.admission.boundPlaces(&r.places, rc.MaxConnections)
 	r.hub.Configure(r.hubConfig(&rc))
 	return r.now.Swap(r.newTerms(rc))
 }
 
-// terms are those that hold now. Whoever gets them must leave them.
+// terms returns the terms in force. The caller must call their leave.
 func (r *Route) terms() *terms {
 	for {
-		if t := r.now.Load(); t.users.TryRLock() { // or others have just taken their place
+		if t := r.now.Load(); t.users.TryRLock() { // else others are in force by now
 			return t
 		}
 	}
 }
 
+// leave says that the caller goes by the terms no more.
 func (t *terms) leave() { t.users.RUnlock() }
 
-// retire returns when nobody goes by the terms any more. Others must have taken their
-// place.
+// retire waits until nobody goes by the terms any more. Others must be in force, or the
+// route must be closed.
 func (t *terms) retire() { t.users.Lock() }

@@ -20,11 +20,11 @@ import (
 
 // Watch lets the clients of a route choose whose messages they get.
 type Watch struct {
-	Claim    string // of the token: the device IDs and topic filters that a client may choose; empty: all
+	Claim    string // the claim that lists the device IDs and topic filters that a client may get; empty: all
 	Required bool   // a client that has not chosen gets nothing
 }
 
-// What one client may ask for.
+// The limits of what one client may ask for.
 const (
 	maxWatched   = 1000     // device IDs and topic filters
 	maxFilters   = 32 << 10 // bytes of the filters together: each of their levels takes memory
@@ -43,8 +43,8 @@ type choice struct {
 
 func (c *choice) empty() bool { return len(c.DeviceIDs)+len(c.Topics) == 0 }
 
-// check refuses what cannot be chosen. The lists are called as whoever has written them
-// calls them.
+// check returns an error if something cannot be chosen. It calls the lists deviceIDs and
+// topics, as the client does.
 func (c *choice) check(deviceIDs, topics string) error {
 	if n := len(c.DeviceIDs) + len(c.Topics); n > maxWatched {
 		return fmt.Errorf("%d device IDs and topics are asked for, and %d may be", n, maxWatched)
@@ -66,8 +66,8 @@ func (c *choice) check(deviceIDs, topics string) error {
 	return nil
 }
 
-// within returns what is left of a choice that is bounded by a token: what certainly
-// lies outside is left out, and everything is all that the token allows.
+// within returns what is left of a choice within the bounds of a token. It leaves out what
+// certainly lies outside. Of the choice of everything, all that the token allows is left.
 func (c *choice) within(bounds *fanout.Choice) choice {
 	if bounds == nil {
 		return *c
@@ -77,7 +77,7 @@ func (c *choice) within(bounds *fanout.Choice) choice {
 	}
 	left := choice{DeviceIDs: []string{}, Topics: []string{}}
 	for _, id := range c.DeviceIDs {
-		if slices.Contains(bounds.Keys, id) || len(bounds.Filters) > 0 { // which may cover a topic of the device
+		if slices.Contains(bounds.Keys, id) || len(bounds.Filters) > 0 { // a filter may cover a topic of the device
 			left.DeviceIDs = append(left.DeviceIDs, id)
 		}
 	}
@@ -95,7 +95,8 @@ func (c *choice) within(bounds *fanout.Choice) choice {
 	return left
 }
 
-// wants is a choice as the hub takes it; nil is everything.
+// wants returns a choice within the bounds of a token, as the hub takes it; nil:
+// everything.
 func (w *Watch) wants(asked choice, bounds *fanout.Choice) *fanout.Choice {
 	switch left := asked.within(bounds); {
 	case asked.empty() && w.Required:
@@ -107,18 +108,18 @@ func (w *Watch) wants(asked choice, bounds *fanout.Choice) *fanout.Choice {
 	}
 }
 
-// inForce tells a client what it gets from now on: lists of what it has chosen, nothing
-// if both are empty, or no lists, if that is everything.
+// inForce makes the answer that tells a client what it gets from now on. It has lists of
+// what the client has chosen. Two empty lists mean nothing, and no lists mean everything.
 func inForce(in *fanout.Choice) []byte {
 	text := []byte("{}")
 	if in != nil {
 		list := func(all []string) []string { return append([]string{}, all...) } // not null
-		text, _ = json.Marshal(choice{list(in.Keys), list(in.Filters)})           // of strings
+		text, _ = json.Marshal(choice{list(in.Keys), list(in.Filters)})           // strings always marshal
 	}
 	return fmt.Appendf(nil, `{"messages":[],"watch":%s}`, text)
 }
 
-// refusalOf answers a choice that is refused; what was in force stays so.
+// refusalOf makes the answer to a choice that is refused. The one before stays in force.
 func refusalOf(err error) []byte {
 	text, _ := json.Marshal(err.Error())
 	return fmt.Appendf(nil, `{"messages":[],"error":{"code":"watch","message":%s}}`, text)
@@ -131,12 +132,13 @@ var (
 	errNoEntry  = errors.New("watch has lists, and nothing in them: name devices in device_ids or topics in topics, or send {\"watch\":{}} for everything")
 )
 
-// beginsWatch is how a message begins that can be for nothing but a choice, even if it
-// is no JSON.
+// beginsWatch matches a message that can be nothing but a choice, by its beginning alone:
+// it need not be JSON.
 var beginsWatch = regexp.MustCompile(`^[ \t\r\n]*\{[ \t\r\n]*"watch"`)
 
 // watched reads a message by which a client changes its choice; ok is false for any
-// other. Where others are of no use to anybody, whatever speaks of watch is one.
+// other. A message that is no JSON object, but speaks of watch, is taken for a broken
+// choice. If others is true, somebody wants other messages, and it must begin as a choice.
 func watched(m Message, others bool) (asked choice, ok bool, err error) {
 	if !m.Text || !bytes.Contains(m.Data, []byte(`"watch"`)) {
 		return choice{}, false, nil
@@ -159,8 +161,9 @@ func watched(m Message, others bool) (asked choice, ok bool, err error) {
 	return asked, true, err
 }
 
-// readChoice reads the object that is a whole choice. Only one without lists stands for
-// everything. A list that is null is none: so programs write one that they have not set.
+// readChoice reads the object that is a whole choice. Without lists it means everything.
+// A list that is null counts as none, since programs write so what they have not set.
+// Lists with nothing in them are an error.
 func readChoice(text []byte) (asked choice, err error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil || fields == nil {
@@ -196,12 +199,12 @@ const (
 	fieldTopics    = "topics"
 )
 
-// bounds are what a claim allows: an entry with one of / + # $ is a topic filter, any
-// other a device ID. A claim that means something else than its author can have meant
-// is an error: a client that gets less than it should is told so.
+// bounds reads what a claim allows. An entry with one of / + # $ is a topic filter, any
+// other a device ID. A claim that cannot mean what its author meant is an error: the
+// client is told, and does not get less than it should without knowing.
 func bounds(claims token.Claims, name string) (*fanout.Choice, error) {
 	switch value := claims[name].(type) {
-	case string: // with white space between, as scope has it
+	case string: // entries with white space between, as those of scope
 	case []any:
 		for _, entry := range value {
 			if _, ok := entry.(string); !ok {
@@ -264,8 +267,9 @@ func (v *visitor) choose() *refusal {
 	return nil
 }
 
-// answerEvents answers a stream of events that names nothing: by no message can it do so
-// later. With latest=true it has chosen anew, and chosen everything.
+// answerEvents returns what is sent first to a client of server-sent events whose URL
+// names nothing; nil: nothing. Such a client cannot choose by a message later. With
+// latest=true it has chosen anew, and chosen everything.
 func (w *Watch) answerEvents(start *fanout.Start) []byte {
 	switch {
 	case w.Required:
@@ -276,7 +280,8 @@ func (w *Watch) answerEvents(start *fanout.Start) []byte {
 	return nil
 }
 
-// paced is a choice for a client that wants one message of a device in a time.
+// paced returns a choice for a client that gets at most one message of a device in the
+// time pace; 0: all.
 func paced(c *fanout.Choice, pace time.Duration) *fanout.Choice {
 	if pace == 0 {
 		return c
@@ -289,8 +294,8 @@ func paced(c *fanout.Choice, pace time.Duration) *fanout.Choice {
 	return &slower
 }
 
-// The parameters of the query by which a client says what it wants to get: browsers
-// can set nothing else.
+// The parameters of the query by which a client says what it wants to get. A page cannot
+// set header fields of its handshake.
 const (
 	parameterLastEventID = "last_event_id" // it goes on where it left off
 	parameterDeviceID    = "device_id"
@@ -301,17 +306,20 @@ const (
 	parameterInterval    = "interval"
 )
 
-// honoured refuses what the visitor asks for and this path cannot do, since it would
-// wait for it in vain, and what it asks for twice. Parameters of those names may be for
-// on_connect, where there is one. What clients ask for on whichever path stays harmless:
-// last_event_id, of which they are told by a gap, latest and heartbeat.
+// honoured returns an error for what the visitor asks for and this path cannot do: the
+// client would wait for it in vain. It does so, too, for what may be asked for once, and
+// is asked for twice. Where there is an on_connect, a parameter that the path does not
+// honour may be meant for that, and is let pass.
+//
+// last_event_id, latest and heartbeat may be asked for on any path. A path without a
+// history tells the client of a gap.
 func (v *visitor) honoured(query url.Values) error {
 	watches, keeps := v.guard.watch != nil, v.guard.keeps
 	for _, p := range []struct {
 		name  string
 		on    bool   // it is honoured
-		field string // of the route, without which it is not
-		once  bool
+		field string // the field of the route that it needs
+		once  bool   // it may stand there once
 	}{
 		{parameterDeviceID, watches, "watch", false},
 		{parameterTopic, watches, "watch", false},
@@ -332,6 +340,7 @@ func (v *visitor) honoured(query url.Values) error {
 	return nil
 }
 
+// readQuery reads all that the parameters of the query say.
 func (v *visitor) readQuery(query url.Values) (err error) {
 	if err := v.honoured(query); err != nil {
 		return err
@@ -375,8 +384,8 @@ func (v *visitor) readQuery(query url.Values) (err error) {
 	return nil
 }
 
-// list are the values of a parameter, which may stand there more than once, and hold
-// several with commas between.
+// list returns the values of a parameter. The parameter may stand there more than once,
+// and hold several values with commas between.
 func list(query url.Values, name string) (all []string) {
 	for _, value := range query[name] {
 		all = append(all, strings.Split(value, ",")...)
@@ -384,6 +393,7 @@ func list(query url.Values, name string) (all []string) {
 	return all
 }
 
+// duration reads a parameter that is a duration; 0: it is not there.
 func duration(query url.Values, name string, least, most time.Duration) (time.Duration, error) {
 	if !query.Has(name) {
 		return 0, nil
@@ -396,7 +406,8 @@ func duration(query url.Values, name string, least, most time.Duration) (time.Du
 	return d, nil
 }
 
-// watch lets a connection choose anew, if that is what its message is for.
+// watch lets a connection choose anew, if its message is for that. It reports whether it
+// is.
 func (r *Route) watch(t *terms, c *Connection, m Message) bool {
 	if t.Watch == nil {
 		return false
@@ -410,7 +421,7 @@ func (r *Route) watch(t *terms, c *Connection, m Message) bool {
 	}
 	r.observer.Watched(err == nil)
 	if err != nil {
-		_ = c.conn.Send(fanout.Text, refusalOf(err)) // or it has ended
+		_ = c.conn.Send(fanout.Text, refusalOf(err)) // fails if the connection has ended
 		return true
 	}
 	wants := t.Watch.wants(asked, c.within())
@@ -418,21 +429,22 @@ func (r *Route) watch(t *terms, c *Connection, m Message) bool {
 	return true
 }
 
-// wrap is what stands around the messages of an envelope.
+// wrap is what stands around and between the messages of an envelope.
 var wrap = fanout.Wrap{Open: `{"messages":[`, Between: ",", Close: "]}", CloseAt: closeAt}
 
-// closeAt tells a client that has all last values behind which message to go on.
+// closeAt ends an envelope with which a client has all last values. It tells the client
+// behind which message to go on, since those in the envelope may be older.
 func closeAt(id string) string {
-	text, _ := json.Marshal(id) // a string
+	text, _ := json.Marshal(id) // strings always marshal
 	return `],"last_event_id":` + string(text) + "}"
 }
 
-// heartbeat is what a client gets that wants a sign of life: an envelope with nothing
-// in it.
+// heartbeat is what clients get that want a sign of life: an envelope with nothing in it.
 var heartbeat = []byte(`{"messages":[]}`)
 
-// parts finds what can be chosen of an envelope. Of what is none, and of one that two
-// readers could take for two things, nothing can: only who gets everything gets it.
+// parts finds the messages of an envelope, for clients to choose from. It finds none if
+// the payload is no envelope, or one that two readers could understand differently. Such
+// a payload goes only to clients that get everything.
 func parts(payload []byte) (all []fanout.Part) {
 	err := envelope.Scan(payload, func(p envelope.Part) {
 		all = append(all, fanout.Part{ID: p.EventID, Key: p.DeviceID, Topic: p.Topic, From: p.From, To: p.To, Empty: p.Empty})

@@ -143,8 +143,8 @@ func TestWatch(t *testing.T) {
 	filter.gets("9")
 }
 
-// TestWatchWithinClaim: what the token does not allow is never sent, whatever is asked
-// for, and by whichever way.
+// TestWatchWithinClaim: what the token does not allow is never sent, whatever a client
+// asks for, in the URL or by a message.
 func TestWatchWithinClaim(t *testing.T) {
 	g, observed := start(t, func(c *Config) {
 		live(c)
@@ -244,8 +244,8 @@ func TestWatchRequired(t *testing.T) {
 	p.gets("5")
 }
 
-// TestResumeWhatIsWatched: a client goes on in the middle of an envelope, and what does
-// not concern it is passed over.
+// TestResumeWhatIsWatched: a client goes on in the middle of an envelope. What does not
+// concern it is passed over.
 func TestResumeWhatIsWatched(t *testing.T) {
 	g, _ := start(t, live)
 	r := g.Routes()["/a"]

@@ -102,7 +102,10 @@ func TestNotHonoured(t *testing.T) {
 		}
 		return res.StatusCode, string(all)
 	}
-	for query, field := range map[string]string{"device_id=boiler": "watch", "topic=a": "watch", "interval=1s": "watch", "rewind=5m": "history", "rewind=0s&device_id": "watch"} {
+	for query, field := range map[string]string{
+		"device_id=boiler": "watch", "topic=a": "watch", "interval=1s": "watch",
+		"rewind=5m": "history", "rewind=0s&device_id": "watch",
+	} {
 		name, _, _ := strings.Cut(query, "=")
 		if status, text := get("/a?" + query); status != http.StatusBadRequest || !strings.Contains(text, "route has "+field) || field == "history" && !strings.HasPrefix(text, name) {
 			t.Errorf("%s: %d %s, want the route's field %s", query, status, text, field)
@@ -120,8 +123,8 @@ func TestNotHonoured(t *testing.T) {
 	watchFrom(t, g, "/a?last_event_id=1&latest=true", "").wants(`{"messages":[],"gap":{"reason":"history"}}`)
 }
 
-// TestBrokenChoicesBesideOnMessage: what can be for nothing but a choice does not reach
-// the handler, though it is broken; what else speaks of watch does.
+// TestBrokenChoicesBesideOnMessage: a message that can be nothing but a choice does not
+// reach the handler, though it is broken. Others that speak of watch do.
 func TestBrokenChoicesBesideOnMessage(t *testing.T) {
 	g, _ := start(t, func(c *Config) {
 		live(c)

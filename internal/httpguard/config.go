@@ -65,7 +65,8 @@ func newLinter(cfg Config) *linter {
 		WithOutputs(accepted(all.WalkOutputs)...).
 		WithCaches(accepted(all.WalkCaches)...).
 		WithBuffers(accepted(all.WalkBuffers)...)
-	mappings := bloblang.GlobalEnvironment().WithoutFunctions(slices.DeleteFunc(slices.Clone(reaching), func(name string) bool { return !refused(name) })...)
+	unrefused := func(name string) bool { return !refused(name) }
+	mappings := bloblang.GlobalEnvironment().WithoutFunctions(slices.DeleteFunc(slices.Clone(reaching), unrefused)...)
 	if !slices.Contains(cfg.AllowComponents, importName) {
 		mappings = mappings.WithCustomImporter(func(string) ([]byte, error) {
 			return nil, errors.New("importing files is not accepted over HTTP")

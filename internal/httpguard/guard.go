@@ -53,7 +53,10 @@ func New(cfg Config, next http.Handler, log *slog.Logger) (http.Handler, error) 
 	if (cfg.Username == "") != (cfg.Password == "") {
 		return nil, errors.New("username and password belong together: set both or neither")
 	}
-	g := &apiGuard{cfg: cfg, pages: guard.New(cfg.Address, cfg.Username != "" || cfg.Verifier != nil), next: newStreams(cfg, next), log: log}
+	g := &apiGuard{
+		cfg: cfg, pages: guard.New(cfg.Address, cfg.Username != "" || cfg.Verifier != nil),
+		next: newStreams(cfg, next), log: log,
+	}
 	for _, origin := range cfg.TrustedOrigins {
 		if err := g.pages.Trust(origin); err != nil {
 			return nil, fmt.Errorf("cors: %w", err)

@@ -339,7 +339,8 @@ func (s *streams) call(from *http.Request, method, path, query string, body []by
 	answer := httptest.NewRecorder()
 	r := (&http.Request{
 		Method: method, URL: &url.URL{Path: path, RawQuery: query}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Authorization": from.Header["Authorization"]}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Header: http.Header{"Authorization": from.Header["Authorization"]},
+		Body:   io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}).WithContext(from.Context())
 	s.next.ServeHTTP(answer, r)
 	return answer

@@ -113,8 +113,8 @@ func TestValidateFilterRefuses(t *testing.T) {
 
 func TestValidateSubscription(t *testing.T) {
 	for _, filter := range []string{
-		"$monitoring/#", "$monitoring/+/json", "$monitoring/d/+", "$monitoring/d/#", "$monitoring/d/json", "$me/monitoring/json", "$me/monitoring/#",
-		"$me/#", "$devices/+/events", "#",
+		"$monitoring/#", "$monitoring/+/json", "$monitoring/d/+", "$monitoring/d/#", "$monitoring/d/json",
+		"$me/monitoring/json", "$me/monitoring/#", "$me/#", "$devices/+/events", "#",
 	} {
 		if err := ValidateSubscription(Device, filter); err != nil {
 			t.Error(err)

@@ -26,7 +26,10 @@ import (
 )
 
 // permissive are the licences that code of the binary may have, by their SPDX names.
-var permissive = []string{"MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-2-Clause-Views", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0", "Zlib", "BlueOak-1.0.0"}
+var permissive = []string{
+	"MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-2-Clause-Views", "BSD-3-Clause",
+	"ISC", "0BSD", "Unlicense", "CC0-1.0", "Zlib", "BlueOak-1.0.0",
+}
 
 // accepted are modules under another licence. The MPL binds those who change a file of theirs:
 // here nobody does, and the source is where the module is.
@@ -148,7 +151,8 @@ func (m *module) read(dir string) error {
 			return err
 		}
 		for _, e := range entries {
-			if licence := licenceFile.MatchString(e.Name()); e.Type().IsRegular() && filepath.Ext(e.Name()) != ".go" && (licence || noticeFile.MatchString(e.Name())) {
+			licence, notice := licenceFile.MatchString(e.Name()), noticeFile.MatchString(e.Name())
+			if e.Type().IsRegular() && filepath.Ext(e.Name()) != ".go" && (licence || notice) {
 				path, err := filepath.Rel(m.Dir, filepath.Join(dir, e.Name()))
 				if err == nil {
 					err = m.add(path, licence)

@@ -78,13 +78,16 @@ func (p *mqtt5) connect(ctx context.Context) (connected, error) {
 	})
 	switch {
 	case answer != nil && answer.ReasonCode >= errorCodes:
-		return connected{}, fmt.Errorf("refused: %s%s", describe((&packets.Connack{ReasonCode: answer.ReasonCode}).Reason(), answer.ReasonCode, answer.Properties.ReasonString), hint5(answer.ReasonCode))
+		code := (&packets.Connack{ReasonCode: answer.ReasonCode}).Reason()
+		return connected{}, fmt.Errorf("refused: %s%s",
+			describe(code, answer.ReasonCode, answer.Properties.ReasonString), hint5(answer.ReasonCode))
 	case err != nil:
 		return connected{}, fmt.Errorf("%w: if the broker does not speak MQTT 5, set protocol to 3.1.1", err)
 	}
 	p.up.Store(true)
 	c := connected{resumed: answer.SessionPresent}
-	if granted := answer.Properties.SessionExpiryInterval; granted != nil && properties.SessionExpiryInterval != nil && *granted < *properties.SessionExpiryInterval {
+	asked, granted := properties.SessionExpiryInterval, answer.Properties.SessionExpiryInterval
+	if granted != nil && asked != nil && *granted < *asked {
 		p.session.client.log.Warn("The MQTT broker keeps the session for less than was asked for: what comes while this client is away for longer is lost",
 			"kept_for", time.Duration(*granted)*time.Second)
 	}
@@ -144,7 +147,9 @@ func (p *mqtt5) subscribe(filters []string) ([]granted, error) {
 	cfg := &p.session.client.cfg
 	asked := &paho.Subscribe{}
 	for _, f := range filters {
-		asked.Subscriptions = append(asked.Subscriptions, paho.SubscribeOptions{Topic: f, QoS: cfg.QoS, RetainHandling: cfg.RetainHandling, NoLocal: cfg.NoLocal})
+		asked.Subscriptions = append(asked.Subscriptions, paho.SubscribeOptions{
+			Topic: f, QoS: cfg.QoS, RetainHandling: cfg.RetainHandling, NoLocal: cfg.NoLocal,
+		})
 	}
 	ctx, done := p.waiting()
 	defer done()

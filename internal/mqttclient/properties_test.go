@@ -35,7 +35,8 @@ func TestParseProperties(t *testing.T) {
 	}{
 		"none": {packets.Properties{}, nil},
 		"all": {packets.Properties{
-			PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)), ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
+			PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)),
+			ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
 			SubscriptionIdentifier: pointer(70000), User: []packets.User{{Key: "k", Value: "v"}, {Key: "k", Value: ""}},
 		}, &Properties{
 			UTF8: true, Expiry: pointer(time.Minute), ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
@@ -100,7 +101,8 @@ func TestExpired(t *testing.T) {
 // FuzzProperties: what comes is taken or refused, in memory that fits it, and what paho.golang takes for valid is.
 func FuzzProperties(f *testing.F) {
 	_, all := encode5(f, &packets.Publish{Topic: "t", Payload: []byte("p"), Properties: &packets.Properties{
-		PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)), ContentType: "c", ResponseTopic: "r", CorrelationData: []byte{1},
+		PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)),
+		ContentType: "c", ResponseTopic: "r", CorrelationData: []byte{1},
 		SubscriptionIdentifier: pointer(7), User: []packets.User{{Key: "k", Value: "v"}},
 	}})
 	f.Add(all)
@@ -118,7 +120,8 @@ func FuzzProperties(f *testing.F) {
 		if theirs.Topic != m.Topic || !bytes.Equal(theirs.Payload, m.Payload) {
 			t.Fatalf("%q and %q, paho has %q and %q", m.Topic, m.Payload, theirs.Topic, theirs.Payload)
 		}
-		if m.Properties != nil && (m.Properties.ContentType != theirs.Properties.ContentType || len(m.Properties.User) != len(theirs.Properties.User)) {
+		if m.Properties != nil &&
+			(m.Properties.ContentType != theirs.Properties.ContentType || len(m.Properties.User) != len(theirs.Properties.User)) {
 			t.Fatalf("%+v, paho has %+v", m.Properties, theirs.Properties)
 		}
 	})

@@ -244,7 +244,8 @@ func (s *Session) CutShort(within time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var told *disconnected
-	byPeer := errors.As(s.lost, &told) || errors.Is(s.lost, io.EOF) || errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
+	byPeer := errors.As(s.lost, &told) || errors.Is(s.lost, io.EOF) ||
+		errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
 	return byPeer && s.lostAt.Sub(s.opened) < within
 }
 

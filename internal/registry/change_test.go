@@ -206,7 +206,8 @@ func summary(d *Directory) string {
 			fmt.Fprintln(&b, " ", len(m.fleet.aliases.byName))
 		}
 	}
-	for _, f := range slices.SortedFunc(maps.Keys(d.certificates), func(a, b fingerprint) int { return strings.Compare(a.String(), b.String()) }) {
+	byText := func(a, b fingerprint) int { return strings.Compare(a.String(), b.String()) }
+	for _, f := range slices.SortedFunc(maps.Keys(d.certificates), byText) {
 		fmt.Fprintln(&b, f, d.certificates[f].ID)
 	}
 	return b.String()
@@ -365,7 +366,8 @@ func TestRemembered(t *testing.T) {
 		hashes []string
 		want   int
 	}{{[]string{hash}, 1}, {[]string{quickHash(t, "other"), hash}, 1}, {[]string{quickHash(t, "secret")}, 0}} {
-		if err := d.PutDevice("r", Device{ID: "d", Credentials: Credentials{PasswordHashes: c.hashes}}); err != nil || remembered() != c.want {
+		err := d.PutDevice("r", Device{ID: "d", Credentials: Credentials{PasswordHashes: c.hashes}})
+		if err != nil || remembered() != c.want {
 			t.Errorf("%d remembered, want %d (%v)", remembered(), c.want, err)
 		}
 	}
@@ -475,7 +477,8 @@ func FuzzChanges(f *testing.F) {
 				r.Devices = append(slices.DeleteFunc(r.Devices, func(d Device) bool { return d.ID == id }), dev)
 			case 3:
 				err = d.PutBroker(Broker{ID: id, Credentials: c})
-				want.Brokers = append(slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id }), Broker{ID: id, Credentials: c})
+				others := slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id })
+				want.Brokers = append(others, Broker{ID: id, Credentials: c})
 			case 4:
 				d.Remove(id)
 				want.Brokers = slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id })

@@ -253,7 +253,8 @@ func TestConnected(t *testing.T) {
 
 func TestNoProcess(t *testing.T) {
 	for _, address := range []string{"", "localhost:4195", "127.0.0.1:4195", "ftp://a", "http://", "http://a b", "me:secret@host"} {
-		if _, err := streamsapi.New(address, nil); err == nil || !strings.Contains(err.Error(), streamsapi.DefaultAddress) || strings.Contains(err.Error(), "secret") {
+		_, err := streamsapi.New(address, nil)
+		if err == nil || !strings.Contains(err.Error(), streamsapi.DefaultAddress) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

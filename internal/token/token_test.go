@@ -80,7 +80,9 @@ func TestForged(t *testing.T) {
 	// The public key as a shared secret, in every spelling of it.
 	content := must(os.ReadFile(public))
 	block, _ := pem.Decode(content)
-	for _, spelling := range [][]byte{content, []byte(strings.TrimSpace(string(content))), block.Bytes, x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey)} {
+	for _, spelling := range [][]byte{
+		content, []byte(strings.TrimSpace(string(content))), block.Bytes, x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey),
+	} {
 		expect(t, v, sign("HS256", "", spelling, nil), "algorithm")
 	}
 	both := verifier(t, token.Config{PublicKeyFiles: []string{public}, Secret: []byte(secret)})
@@ -230,7 +232,9 @@ func TestClaimsOf(t *testing.T) {
 	if at, ok := c.Expires(); !ok || !at.Equal(end) || c.Subject() != "sa-1" {
 		t.Errorf("%v", c)
 	}
-	for name, want := range map[string][]string{"scope": {"read", "write"}, "routes": {"/a", "/b"}, "sub": {"sa-1"}, "n": nil, "absent": nil} {
+	for name, want := range map[string][]string{
+		"scope": {"read", "write"}, "routes": {"/a", "/b"}, "sub": {"sa-1"}, "n": nil, "absent": nil,
+	} {
 		if got := c.Strings(name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q", name, got)
 		}

@@ -48,7 +48,11 @@ func TestTriggerFileOfYAML(t *testing.T) {
 created_at: 2022-10-24T15:19:15.353909857Z
 name: on
 labels: { site: 7, on: true, empty: null }
-rule: { iotMessage: { registry_id: 1e3, batch_settings: { size: 10, cutoff: 2.5s }, gateway_websocket_broadcast: { gateway_id: main, path: /x } } }
+rule:
+  iotMessage:
+    registry_id: 1e3
+    batch_settings: { size: 10, cutoff: 2.5s }
+    gateway_websocket_broadcast: { gateway_id: main, path: /x }
 `), nil)
 	if err != nil {
 		t.Fatal(err)

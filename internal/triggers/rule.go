@@ -47,7 +47,10 @@ func RuleOf(r *api.Trigger_Rule) (rule Rule, err error) {
 		action = chosen(m, "action")
 	case *api.Trigger_Rule_IotBrokerMessage:
 		m := kind.IotBrokerMessage
-		rule = Rule{Source: iotcore.Broker, BrokerID: m.BrokerId, Topic: m.MqttTopic, Batch: m.BatchSettings, Action: m.GetGatewayWebsocketBroadcast()}
+		rule = Rule{
+			Source: iotcore.Broker, BrokerID: m.BrokerId, Topic: m.MqttTopic,
+			Batch: m.BatchSettings, Action: m.GetGatewayWebsocketBroadcast(),
+		}
 		action = chosen(m, "action")
 	case nil:
 		return rule, errors.New("rule is missing: give rule.iot_message or rule.iot_broker_message")

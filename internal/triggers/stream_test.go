@@ -49,13 +49,15 @@ func device() *api.Trigger {
 }
 
 func broker() *api.Trigger {
-	return &api.Trigger{Id: "hall-alarms", Name: "hall-alarms", Rule: &api.Trigger_Rule{Rule: &api.Trigger_Rule_IotBrokerMessage{IotBrokerMessage: &api.Trigger_IoTBrokerMessage{
+	message := &api.Trigger_IoTBrokerMessage{
 		BrokerId:      "are1ab2c3d4e5f6g7h8i",
 		BatchSettings: &api.BatchSettings{Size: 1, Cutoff: durationpb.New(0)},
 		Action: &api.Trigger_IoTBrokerMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: &api.GatewayWebsocketBroadcast{
 			GatewayId: "main", Path: "/alarms",
 		}},
-	}}}}
+	}
+	rule := &api.Trigger_Rule{Rule: &api.Trigger_Rule_IotBrokerMessage{IotBrokerMessage: message}}
+	return &api.Trigger{Id: "hall-alarms", Name: "hall-alarms", Rule: rule}
 }
 
 func TestStream(t *testing.T) {

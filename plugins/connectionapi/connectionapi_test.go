@@ -173,7 +173,8 @@ func TestErrors(t *testing.T) {
 		`{ address: "192.0.2.1:1", tokens: { secret: "` + secret + `" } }`:            "connection_api: address: binding to address 192.0.2.1:1",
 		`{ address: "192.0.2.1:1", tokens: { jwks_url: "http://127.0.0.1:1/keys" } }`: "connection_api: address: binding to address 192.0.2.1:1",
 	} {
-		if _, err := connectionapi.Start(parse(t, "connection_api: "+yaml), new(readiness.Checks), false); err == nil || !strings.HasPrefix(err.Error(), want) {
+		_, err := connectionapi.Start(parse(t, "connection_api: "+yaml), new(readiness.Checks), false)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", yaml, err, want)
 		}
 	}

@@ -16,13 +16,14 @@ import (
 )
 
 func init() {
-	service.MustRegisterBatchInput("envelope_log", InputSpec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
-		in, err := newInput(conf, res)
-		if err != nil {
-			return nil, err
-		}
-		return service.AutoRetryNacksBatchedToggled(conf, in)
-	})
+	service.MustRegisterBatchInput("envelope_log", InputSpec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+			in, err := newInput(conf, res)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacksBatchedToggled(conf, in)
+		})
 }
 
 // A batch is what is there, and no more than this: each costs Benthos more than a

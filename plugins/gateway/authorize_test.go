@@ -70,7 +70,8 @@ func TestAuthorizeIsAskedLast(t *testing.T) {
 		asked.Add(1)
 		return gateway.Permit{}, nil
 	}})
-	if res, _ := get(t, http.DefaultClient, serve(t, g), http.Header{"Origin": {"https://evil.test"}}); res.StatusCode != http.StatusForbidden || asked.Load() != 0 {
+	res, _ := get(t, http.DefaultClient, serve(t, g), http.Header{"Origin": {"https://evil.test"}})
+	if res.StatusCode != http.StatusForbidden || asked.Load() != 0 {
 		t.Errorf("status %d, asked %d times", res.StatusCode, asked.Load())
 	}
 }
@@ -141,7 +142,8 @@ func TestWithinNeedsWatch(t *testing.T) {
 		Logger:    slog.New(slog.NewTextHandler(log, nil)),
 		Authorize: func(*http.Request) (gateway.Permit, error) { return gateway.Permit{Within: new(gateway.Choice)}, nil },
 	})
-	if res, _ := get(t, http.DefaultClient, serve(t, g), nil); res.StatusCode != http.StatusInternalServerError || !strings.Contains(log.String(), "Options.Watch") {
+	res, _ := get(t, http.DefaultClient, serve(t, g), nil)
+	if res.StatusCode != http.StatusInternalServerError || !strings.Contains(log.String(), "Options.Watch") {
 		t.Errorf("status %d: %s", res.StatusCode, log)
 	}
 }

@@ -126,7 +126,9 @@ func ExampleOptions_authorize() {
 
 	_, res, _ := websocket.Dial(context.Background(), server.URL, nil)
 	fmt.Println(res.Status)
-	page, _, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {"user=alice"}}})
+	page, _, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{
+		HTTPHeader: http.Header{"Cookie": {"user=alice"}},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -180,11 +180,13 @@ func TestServers(t *testing.T) {
 			return serve(t, mux) + "/api/live/telemetry", http.DefaultClient
 		},
 		"behind a middleware": func(t *testing.T, g *gateway.Gateway) (string, *http.Client) {
-			return serve(t, behind(g, func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{wrapped{unwrapping{wrapped{w}}}} })), http.DefaultClient
+			twice := func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{wrapped{unwrapping{wrapped{w}}}} }
+			return serve(t, behind(g, twice)), http.DefaultClient
 		},
 		"with timeouts": func(t *testing.T, g *gateway.Gateway) (string, *http.Client) {
 			s := httptest.NewUnstartedServer(g)
-			s.Config.ReadTimeout, s.Config.WriteTimeout, s.Config.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+			const soon = 50 * time.Millisecond
+			s.Config.ReadTimeout, s.Config.WriteTimeout, s.Config.IdleTimeout = soon, soon, soon
 			s.Start()
 			t.Cleanup(s.Close)
 			return s.URL, http.DefaultClient
@@ -434,7 +436,8 @@ func TestClose(t *testing.T) {
 	if err := g.BroadcastRaw(gateway.Frame{}); !errors.Is(err, gateway.ErrClosed) {
 		t.Errorf("a broadcast: %v", err)
 	}
-	if res, body := get(t, http.DefaultClient, url, nil); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "closed") {
+	res, body := get(t, http.DefaultClient, url, nil)
+	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "closed") {
 		t.Errorf("status %d, %q", res.StatusCode, body)
 	}
 	if s := g.Stats(); s.Connections != 0 || s.Closed["shutdown"] != 1 {
@@ -463,7 +466,8 @@ func TestLive(t *testing.T) {
 	})
 	url := serve(t, g)
 	for i, device := range []string{"boiler", "pump", "boiler", "pump"} {
-		if err := g.Broadcast(gateway.Message{EventID: fmt.Sprint(i), Topic: "$devices/" + device + "/events", Payload: fmt.Append(nil, i)}); err != nil {
+		m := gateway.Message{EventID: fmt.Sprint(i), Topic: "$devices/" + device + "/events", Payload: fmt.Append(nil, i)}
+		if err := g.Broadcast(m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -539,7 +543,8 @@ func TestOptions(t *testing.T) {
 		"from a broker":   {Format: gateway.Format{RegistryID: "a", BrokerID: "b"}},
 		"RegistryID \"xx": {Format: gateway.Format{RegistryID: strings.Repeat("x", 51)}},
 	} {
-		if g, err := gateway.New(options); g != nil || err == nil || !strings.HasPrefix(err.Error(), "gateway: ") || !strings.Contains(err.Error(), want) {
+		g, err := gateway.New(options)
+		if g != nil || err == nil || !strings.HasPrefix(err.Error(), "gateway: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}

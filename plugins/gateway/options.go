@@ -106,8 +106,11 @@ func (o *Options) config() (cfg gateway.Config, route gateway.RouteConfig, err e
 		*of.to = max(cmp.Or(of.given, *of.to), 0)
 	}
 	route = gateway.RouteConfig{
-		AllowedOrigins: slices.Clone(o.AllowedOrigins), MaxConnections: o.MaxConnections, Compression: o.Compression, Events: o.SSE, Limits: limits,
-		History: gateway.History{Bounds: fanout.History{MaxMessages: o.History.MaxMessages, MaxBytes: o.History.MaxBytes, MaxAge: o.History.MaxAge}},
+		AllowedOrigins: slices.Clone(o.AllowedOrigins), MaxConnections: o.MaxConnections,
+		Compression: o.Compression, Events: o.SSE, Limits: limits,
+		History: gateway.History{
+			Bounds: fanout.History{MaxMessages: o.History.MaxMessages, MaxBytes: o.History.MaxBytes, MaxAge: o.History.MaxAge},
+		},
 	}
 	if kept := &route.History.Bounds; *kept != (fanout.History{}) && kept.MaxBytes == 0 {
 		kept.MaxBytes = gateway.DefaultHistoryBytes

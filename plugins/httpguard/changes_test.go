@@ -56,10 +56,11 @@ func (c counted) Close(context.Context) error {
 // runs on that the API does not know.
 func TestChangesAtOnce(t *testing.T) {
 	var open atomic.Int64
-	service.MustRegisterProcessor("counted", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
+	count := func(*service.ParsedConfig, *service.Resources) (service.Processor, error) {
 		open.Add(1)
 		return counted{&open}, nil
-	})
+	}
+	service.MustRegisterProcessor("counted", service.NewConfigSpec(), count)
 	a := start(t, "")
 	// It takes a moment to end.
 	config := strings.Replace(harmless, "1h", "10ms", 1) + "pipeline: { threads: 1, processors: [ { counted: {} }, { sleep: { duration: 100ms } } ] }"

@@ -29,7 +29,10 @@ type delivery struct {
 }
 
 func newDelivery(cfg config, alone bool, metrics metrics, log *slog.Logger, tapped *tapped) *delivery {
-	d := &delivery{cfg: cfg, alone: alone, rejected: metrics.rejected, expired: metrics.expired, log: log, tapped: tapped, replays: newReplays(), idle: make(chan struct{}, 1)}
+	d := &delivery{
+		cfg: cfg, alone: alone, rejected: metrics.rejected, expired: metrics.expired, log: log, tapped: tapped,
+		replays: newReplays(), idle: make(chan struct{}, 1),
+	}
 	if cfg.strictOrder {
 		d.free = make(chan struct{}, 1)
 		d.free <- struct{}{}

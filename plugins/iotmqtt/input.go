@@ -24,16 +24,17 @@ import (
 func init() {
 	registerFilterProblem() // before Spec, whose lint rules use them
 	registerFieldProblem()
-	service.MustRegisterBatchInput("iot_mqtt", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
-		cfg, err := parse(conf)
-		if err != nil {
-			return nil, err
-		}
-		if cfg.leases.parts > 0 {
-			return newShare(cfg, res)
-		}
-		return newInput(cfg, res, newMetrics(res.Metrics()).zeroed(), logging.New(res.Logger()))
-	})
+	service.MustRegisterBatchInput("iot_mqtt", Spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
+			cfg, err := parse(conf)
+			if err != nil {
+				return nil, err
+			}
+			if cfg.leases.parts > 0 {
+				return newShare(cfg, res)
+			}
+			return newInput(cfg, res, newMetrics(res.Metrics()).zeroed(), logging.New(res.Logger()))
+		})
 }
 
 // input implements service.BatchInput. Benthos calls Connect, ReadBatch and

@@ -63,9 +63,8 @@ func measure(t *testing.T, port, fields string, consume service.MessageBatchHand
 	t.Helper()
 	exporter := gauges{new(sync.Map)}
 	env := service.NewEnvironment()
-	if err := env.RegisterMetricsExporter("gauges", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Logger) (service.MetricsExporter, error) {
-		return exporter, nil
-	}); err != nil {
+	export := func(*service.ParsedConfig, *service.Logger) (service.MetricsExporter, error) { return exporter, nil }
+	if err := env.RegisterMetricsExporter("gauges", service.NewConfigSpec(), export); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()

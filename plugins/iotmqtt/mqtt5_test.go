@@ -28,7 +28,8 @@ func publisher5(t *testing.T, port string) func(topic, payload string, propertie
 	t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}) })
 	return func(topic, payload string, properties *paho.PublishProperties) {
 		t.Helper()
-		if _, err := c.Publish(t.Context(), &paho.Publish{Topic: topic, QoS: 1, Payload: []byte(payload), Properties: properties}); err != nil {
+		_, err := c.Publish(t.Context(), &paho.Publish{Topic: topic, QoS: 1, Payload: []byte(payload), Properties: properties})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +50,8 @@ func TestProperties(t *testing.T) {
 	publish("t", "without", nil)
 	eventually(t, func() bool { return len(got.payloads()) == 2 })
 	keys := map[string]string{
-		"mqtt_payload_utf8": "true", "mqtt_message_expiry": "3600", "mqtt_content_type": "application/json", "mqtt_response_topic": "answers/1",
+		"mqtt_payload_utf8": "true", "mqtt_message_expiry": "3600",
+		"mqtt_content_type": "application/json", "mqtt_response_topic": "answers/1",
 		"mqtt_correlation_data": "\x00\xff", "mqtt_user_property_time": "2026-01-02T03:04:05Z", "mqtt_user_property_tag": "a, b", "mqtt_user_property_": "no name",
 	}
 	for key, want := range keys {
@@ -177,7 +179,8 @@ func TestOptions(t *testing.T) {
 		check  func(c *packets.Connect, s packets.SubOptions) bool
 	}{
 		"defaults": {"", func(c *packets.Connect, s packets.SubOptions) bool {
-			return c.CleanStart && c.Properties.SessionExpiryInterval == nil && *c.Properties.ReceiveMaximum == 10000 && c.Properties.TopicAliasMaximum == nil &&
+			return c.CleanStart && c.Properties.SessionExpiryInterval == nil &&
+				*c.Properties.ReceiveMaximum == 10000 && c.Properties.TopicAliasMaximum == nil &&
 				!c.UsernameFlag && !c.PasswordFlag && s.RetainHandling == 0 && !s.NoLocal
 		}},
 		"a session for ever": {"client_id: c\nclean_session: false\nmax_unacked: 100000", func(c *packets.Connect, _ packets.SubOptions) bool {

@@ -32,7 +32,9 @@ func newDirectory(t *testing.T, cfg registry.Config) *registry.Directory {
 }
 
 // knowingFrom builds a stream in a process that has a directory.
-func knowingFrom(t *testing.T, d *registry.Directory, port, yaml string, consume service.MessageBatchHandlerFunc) (s *service.Stream, logs *logBook) {
+func knowingFrom(
+	t *testing.T, d *registry.Directory, port, yaml string, consume service.MessageBatchHandlerFunc,
+) (s *service.Stream, logs *logBook) {
 	t.Helper()
 	s, logs = newStream(t, service.NewStreamBuilder(), "urls: [ \"tcp://127.0.0.1:"+port+"\" ]\n"+yaml, consume)
 	s.Resources().SetGeneric(registry.Key, d)

@@ -37,7 +37,8 @@ func TestRetainedOnce(t *testing.T) {
 			run(t, port, yaml+topics, got.add) // not by n, which cuts off the last acknowledgement
 			publisher(t, port)("old", 1, "live")
 			eventually(t, func() bool { return len(got.payloads()) >= len(want) && slices.Contains(got.payloads(), "live") })
-			if slices.ContainsFunc(got.messages, func(m *service.Message) bool { again, _ := m.MetaGet("mqtt_duplicate"); return again == "true" }) {
+			twice := func(m *service.Message) bool { again, _ := m.MetaGet("mqtt_duplicate"); return again == "true" }
+			if slices.ContainsFunc(got.messages, twice) {
 				return // the broker had not read an acknowledgement when the stream before this one ended
 			}
 			if p := got.payloads(); !slices.Equal(slices.Sorted(slices.Values(p)), slices.Sorted(slices.Values(want))) {

@@ -159,7 +159,10 @@ func (s *share) Hold(index int) {
 		if s.stopped {
 			return
 		}
-		p := &part{index: index, share: s, before: s.parts[index], log: s.log.With("part", index), quit: make(chan struct{}), finished: make(chan struct{})}
+		p := &part{
+			index: index, share: s, before: s.parts[index], log: s.log.With("part", index),
+			quit: make(chan struct{}), finished: make(chan struct{}),
+		}
 		p.reading, p.stop = context.WithCancel(context.Background())
 		s.parts[index] = p
 		go p.run()

@@ -31,7 +31,9 @@ func startBroker(t *testing.T) (b *devbroker.Broker, port string) {
 
 // newStream builds a stream of an input of the given fields that hands its batches to
 // consume.
-func newStream(t *testing.T, b *service.StreamBuilder, fields string, consume service.MessageBatchHandlerFunc) (s *service.Stream, logs *logBook) {
+func newStream(
+	t *testing.T, b *service.StreamBuilder, fields string, consume service.MessageBatchHandlerFunc,
+) (s *service.Stream, logs *logBook) {
 	t.Helper()
 	logs = newLogBook()
 	b.SetLogger(slog.New(logs))

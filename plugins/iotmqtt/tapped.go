@@ -39,7 +39,8 @@ func (t *tapped) consult(res *service.Resources) {
 
 func (t *tapped) message(m *mqttclient.Message, eventID, deviceID string) tap.Message {
 	return tap.Message{
-		EventID: eventID, Source: string(t.meta.source), BrokerID: t.meta.broker, RegistryID: t.meta.registry, DeviceID: deviceID, Topic: m.Topic,
+		EventID: eventID, Source: string(t.meta.source), BrokerID: t.meta.broker, RegistryID: t.meta.registry,
+		DeviceID: deviceID, Topic: m.Topic,
 		Payload: m.Payload, QoS: m.QoS, Retained: m.Retained, Duplicate: m.Duplicate, Stream: t.stream, ReceivedAt: m.ReceivedAt,
 	}
 }

@@ -18,9 +18,10 @@ import (
 )
 
 func init() {
-	service.MustRegisterBatchProcessor("iot_trigger", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
-		return newProcessor(conf, res)
-	})
+	service.MustRegisterBatchProcessor("iot_trigger", Spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
 }
 
 var _ service.BatchProcessor = (*processor)(nil)

@@ -23,14 +23,15 @@ import (
 )
 
 func init() {
-	service.MustRegisterBatchOutput("websocket_broadcast", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
-		inFlight, err := conf.FieldMaxInFlight()
-		if err != nil {
-			return nil, service.BatchPolicy{}, 0, err
-		}
-		out, err := newOutput(conf, res)
-		return out, service.BatchPolicy{}, inFlight, err
-	})
+	service.MustRegisterBatchOutput("websocket_broadcast", Spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+			inFlight, err := conf.FieldMaxInFlight()
+			if err != nil {
+				return nil, service.BatchPolicy{}, 0, err
+			}
+			out, err := newOutput(conf, res)
+			return out, service.BatchPolicy{}, inFlight, err
+		})
 }
 
 // output implements service.BatchOutput.

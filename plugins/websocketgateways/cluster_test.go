@@ -43,7 +43,8 @@ func TestClusterFields(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parse(root, newParts(nil, slog.New(slog.DiscardHandler))); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+		_, err = parse(root, newParts(nil, slog.New(slog.DiscardHandler)))
+		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", yaml, err, want)
 		}
 	}

@@ -102,7 +102,9 @@ func parse(root *service.ParsedConfig, p *parts) (all []gateway.Config, err erro
 }
 
 func parseGateway(conf *service.ParsedConfig, p *parts) (cfg gateway.Config, err error) {
-	for name, to := range map[string]*string{fieldLabel: &cfg.Label, fieldAddress: &cfg.Address, fieldViewer: &cfg.Viewer, fieldNodeID: &cfg.NodeID} {
+	for name, to := range map[string]*string{
+		fieldLabel: &cfg.Label, fieldAddress: &cfg.Address, fieldViewer: &cfg.Viewer, fieldNodeID: &cfg.NodeID,
+	} {
 		if *to, err = conf.FieldString(name); err != nil {
 			return cfg, err
 		}

@@ -131,7 +131,8 @@ func (ps processors) connect(ctx context.Context, req *gateway.Request) (gateway
 	}
 	var answer gateway.Answer
 	if s, ok := out[0].MetaGet(metaStatus); ok {
-		if answer.Status, err = strconv.Atoi(s); err != nil || answer.Status != http.StatusUnauthorized && answer.Status != http.StatusForbidden {
+		answer.Status, err = strconv.Atoi(s)
+		if err != nil || answer.Status != http.StatusUnauthorized && answer.Status != http.StatusForbidden {
 			return answer, fmt.Errorf("the metadata %s must be 401 or 403, not %q", metaStatus, s)
 		}
 	}

@@ -51,7 +51,8 @@ websocket_gateways:
 		t.Fatal(err)
 	}
 	plain, own := all[0].Routes[0], all[0].Routes[1]
-	if !slices.Equal(plain.AllowedOrigins, []string{"a.example.com"}) || !plain.Compression || plain.Limits.SlowConsumer != fanout.DropOldest ||
+	if !slices.Equal(plain.AllowedOrigins, []string{"a.example.com"}) ||
+		!plain.Compression || plain.Limits.SlowConsumer != fanout.DropOldest ||
 		plain.Limits.QueueBytes != 20000 || plain.Limits.IdleTimeout != time.Minute || plain.Limits.MaxMessageBytes != 128<<10 ||
 		plain.Tokens == nil || plain.Tokens.QueryParameter != "q" || plain.History.Bounds != (fanout.History{}) ||
 		plain.Handlers.Connect != nil || plain.Handlers.Message != nil || plain.Handlers.Disconnect != nil {
@@ -60,7 +61,8 @@ websocket_gateways:
 	if !slices.Equal(own.AllowedOrigins, []string{"b.example.com"}) || own.Compression || own.Limits.SlowConsumer != fanout.Disconnect ||
 		own.Limits.QueueBytes != 30000 || own.Limits.MaxFrameBytes != 100 || own.Limits.IdleTimeout != 0 || own.MaxConnections != 7 ||
 		own.Tokens == nil || !own.Tokens.Optional || own.Tokens.QueryParameter != "" ||
-		own.History.Bounds != (fanout.History{MaxMessages: 3, MaxBytes: 4, MaxAge: 5 * time.Second}) || own.History.WarmUp != 6*time.Second ||
+		own.History.Bounds != (fanout.History{MaxMessages: 3, MaxBytes: 4, MaxAge: 5 * time.Second}) ||
+		own.History.WarmUp != 6*time.Second ||
 		own.Handlers.Message == nil || own.Handlers.Connect != nil {
 		t.Errorf("%+v", own)
 	}
@@ -117,7 +119,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := all[0].Routes[0]
-	if r.Limits != gateway.DefaultLimits() || r.Latest.MaxKeys != gateway.DefaultLatestKeys || r.Latest.MaxBytes != gateway.DefaultLatestBytes ||
+	if r.Limits != gateway.DefaultLimits() ||
+		r.Latest.MaxKeys != gateway.DefaultLatestKeys || r.Latest.MaxBytes != gateway.DefaultLatestBytes ||
 		r.History.Bounds.MaxBytes != gateway.DefaultHistoryBytes || all[0].Admission.HandshakeTimeout != gateway.DefaultHandshakeTimeout ||
 		!all[0].AccessLog || all[0].Shutdown != (gateway.Shutdown{}) {
 		t.Errorf("%+v", all[0])

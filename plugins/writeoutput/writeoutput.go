@@ -22,9 +22,10 @@ const errNoResource = "resource must not be empty: it is the label of one of the
 var errTimeout = errors.New("no answer from the output in time: it may still accept the message later")
 
 func init() {
-	service.MustRegisterBatchProcessor("write_output", Spec(), func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
-		return newProcessor(conf, res)
-	})
+	service.MustRegisterBatchProcessor("write_output", Spec(),
+		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
+			return newProcessor(conf, res)
+		})
 }
 
 // Spec describes the processor's configuration.

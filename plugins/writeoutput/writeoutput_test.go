@@ -53,9 +53,10 @@ func (s *sink) written() []string {
 func stream(t *testing.T, s *sink, processors string, messages ...string) (out []string) {
 	t.Helper()
 	env := service.NewEnvironment()
-	if err := env.RegisterBatchOutput("sink", service.NewConfigSpec(), func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+	open := func(*service.ParsedConfig, *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 		return s, service.BatchPolicy{}, 1, nil
-	}); err != nil {
+	}
+	if err := env.RegisterBatchOutput("sink", service.NewConfigSpec(), open); err != nil {
 		t.Fatal(err)
 	}
 	b := env.NewStreamBuilder()

@@ -220,13 +220,15 @@ func (l *eventLine) cut() { _ = l.res.Body.Close() }
 
 // narrow are connections that hold little, so that a client that does not read is slow
 // soon.
-var narrow = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+var narrow = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialNarrow}}
+
+func dialNarrow(ctx context.Context, network, address string) (net.Conn, error) {
 	nc, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err == nil {
 		err = nc.(*net.TCPConn).SetReadBuffer(8 << 10)
 	}
 	return nc, err
-}}}
+}
 
 func (v *viewer) dial(ctx context.Context, query url.Values) (line, error) {
 	header := http.Header{}

@@ -1,5 +1,5 @@
-// Package client is the browser's end: an ES module for pages that show what a
-// route sends. The folder is an npm package as it stands.
+// Package client serves the browser's end of a route: ES modules for pages that show what
+// the route sends. Its folder is an npm package as it stands.
 package client
 
 import (
@@ -9,9 +9,9 @@ import (
 	"github.com/iotcast/iotcast/internal/staticfile"
 )
 
-// File is the name of the module that pages import. It imports EventsFile from beside it where
-// a network breaks WebSockets. A page whose tabs share a connection imports SharedFile, too,
-// which starts WorkerFile from beside it.
+// The files of the modules. Pages import File. That imports EventsFile, which must stand
+// beside it, where a network breaks WebSockets. A page whose tabs share a connection
+// imports SharedFile, too. That starts WorkerFile, which must stand beside it.
 const (
 	File       = "iotcast.js"
 	EventsFile = "events.js"
@@ -22,7 +22,7 @@ const (
 //go:embed iotcast.js events.js shared.js sharedworker.js
 var files embed.FS
 
-// Source is the module that pages import.
+// Source is the text of the module that pages import.
 var Source = read(File)
 
 func read(name string) string {
@@ -33,7 +33,7 @@ func read(name string) string {
 	return string(source)
 }
 
-// Handlers serve the modules, by the names of their files.
+// Handlers returns what serves the modules, by the names of their files.
 func Handlers() map[string]http.Handler {
 	handlers := map[string]http.Handler{}
 	for _, name := range []string{File, EventsFile, SharedFile, WorkerFile} {
@@ -42,8 +42,8 @@ func Handlers() map[string]http.Handler {
 	return handlers
 }
 
-// handler serves a module. Pages of any origin may import it: it is the same
-// for everyone, and holds no secret.
+// handler serves a module. Pages of any origin may import it, since it is the same for
+// everyone, and holds no secret.
 func handler(source string) http.Handler {
 	return staticfile.Handler(source, map[string]string{
 		"Content-Type":                 "text/javascript; charset=utf-8",

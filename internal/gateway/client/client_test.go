@@ -69,7 +69,8 @@ func TestHandler(t *testing.T) {
 	if res, body := serve(t, http.MethodHead, nil); res.StatusCode != http.StatusOK || body != "" {
 		t.Errorf("HEAD answered %d with %d bytes, want 200 with none", res.StatusCode, len(body))
 	}
-	if again, _ := serve(t, http.MethodGet, http.Header{"If-None-Match": {res.Header.Get("ETag")}}); again.StatusCode != http.StatusNotModified {
+	again, _ := serve(t, http.MethodGet, http.Header{"If-None-Match": {res.Header.Get("ETag")}})
+	if again.StatusCode != http.StatusNotModified {
 		t.Errorf("GET with the module's ETag answered %d, want 304", again.StatusCode)
 	}
 	if res, _ := serve(t, http.MethodPost, nil); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {

@@ -1,5 +1,6 @@
-// Package viewer serves the live viewer: one self-contained page that connects to the routes of the gateway that serves it and
-// draws what arrives. Its document is made of the folder page, see internal/page/bundle.
+// Package viewer serves the live viewer: one self-contained page that connects to the
+// routes of its gateway, and draws what arrives. The page is viewer.html, which
+// internal/page/bundle makes from the folder page.
 package viewer
 
 import (
@@ -16,8 +17,8 @@ import (
 	"github.com/iotcast/iotcast/internal/page"
 )
 
-// These pieces of the page are what render replaces; viewer_test.go asserts that
-// each occurs exactly once.
+// The pieces of the page that render replaces. viewer_test.go asserts that each occurs
+// exactly once.
 const (
 	titleSlot  = `<title>iotcast</title>`
 	configSlot = `{"title":"iotcast","at":"/","routes":["/telemetry"],"access":{},"publish":"mosquitto_pub"}`
@@ -29,16 +30,15 @@ var source string
 // Route is what the page must know of a route to follow it.
 type Route struct {
 	Path    string `json:"-"`
-	History bool   `json:"history,omitempty"` // to begin with
-	Tokens  bool   `json:"tokens,omitempty"`  // connections may need one
-	// Where the route takes a token from a page, empty: not there.
+	History bool   `json:"history,omitempty"` // the page can begin with messages that were sent before
+	Tokens  bool   `json:"tokens,omitempty"`  // connections may need a token
+	// Where the route takes a token from a page; empty: not from there.
 	QueryParameter    string `json:"queryParameter"`
 	SubprotocolPrefix string `json:"subprotocolPrefix"`
 }
 
-// Pages are what a gateway serves for its viewer, by their paths: the page at
-// the path that the gateway is configured with, and beside it, where the page
-// would find it by a relative import, the client for pages of the users' own.
+// Pages returns what a gateway serves for its viewer, by path. The page stands at the path
+// at. The modules of package client stand beside it, for pages of the users' own.
 func Pages(at, title string, routes []Route, broker string) map[string]http.Handler {
 	pages := map[string]http.Handler{}
 	for name, module := range client.Handlers() {
@@ -48,9 +48,9 @@ func Pages(at, title string, routes []Route, broker string) map[string]http.Hand
 	return pages
 }
 
-// Handler serves the page, which the gateway has at a path; a proxy may have it
-// below another. Broker is the address of an MQTT broker at which the page says to
-// publish, or empty.
+// Handler serves the page. The gateway has it at the path at; a proxy may have it below
+// another path. broker is the address of the MQTT broker at which the page says to
+// publish; empty: mosquitto_pub's default.
 //
 // The page is rendered here, once: a request costs a write, or a 304.
 func Handler(at, title string, routes []Route, broker string) http.Handler {
@@ -60,9 +60,9 @@ func Handler(at, title string, routes []Route, broker string) http.Handler {
 	return page.Handler(render(at, title, routes, broker))
 }
 
-// render puts title and routes into the page. The routes travel as JSON in a
-// data block, in which encoding/json escapes <, > and &: nothing in a route or
-// a title can end the block or start an element.
+// render puts title and routes into the page. They travel as JSON in a data block, in
+// which encoding/json escapes <, > and &. So nothing in a route or a title can end the
+// block or start an element.
 func render(at, title string, routes []Route, broker string) string {
 	paths, access := []string{}, map[string]Route{}
 	for _, route := range routes {
@@ -87,8 +87,8 @@ func render(at, title string, routes []Route, broker string) string {
 	).Replace(source)
 }
 
-// publish is the command to publish at a broker with, without what it does anyway:
-// it takes localhost and port 1883.
+// publish returns the command that publishes at a broker. It leaves out what the command
+// takes by default: localhost and port 1883.
 func publish(broker string) string {
 	command := "mosquitto_pub"
 	host, port, err := net.SplitHostPort(broker)

@@ -88,7 +88,9 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	for at, module := range map[string]string{"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js"} {
+	for at, module := range map[string]string{
+		"/": "/iotcast.js", "/live/": "/live/iotcast.js", "/live": "/iotcast.js", "/a/b": "/a/iotcast.js",
+	} {
 		pages := Pages(at, "main", paths("/telemetry"), "")
 		want := []string{at}
 		for _, name := range []string{client.File, client.EventsFile, client.SharedFile, client.WorkerFile} {
@@ -99,7 +101,8 @@ func TestPages(t *testing.T) {
 			t.Errorf("a viewer at %s serves %v, want %v", at, got, want)
 			continue
 		}
-		if res, body := serve(t, pages[at], http.MethodGet, nil); res.StatusCode != http.StatusOK || !strings.Contains(body, "new EventSource(") {
+		res, body := serve(t, pages[at], http.MethodGet, nil)
+		if res.StatusCode != http.StatusOK || !strings.Contains(body, "new EventSource(") {
 			t.Errorf("a viewer at %s: %d, a page without the client", at, res.StatusCode)
 		}
 		if _, body := serve(t, pages[module], http.MethodGet, nil); body != client.Source {

@@ -81,7 +81,9 @@ func Security() []*service.ConfigField {
 		).
 			Description("How to log in to NATS: by one of these, or none.").
 			LintRule(fmt.Sprintf(`
-let ways = [ this.nkey_file, this.nkey, this.user_credentials_file, this.user_jwt, this.user, this.token ].filter(way -> way.or("") != "").length()
+let ways = [
+	this.nkey_file, this.nkey, this.user_credentials_file, this.user_jwt, this.user, this.token,
+].filter(way -> way.or("") != "").length()
 root = if (this.user_jwt.or("") == "") != (this.user_nkey_seed.or("") == "") || this.user.or("") == "" && this.password.or("") != "" {
   [ %q ]
 } else if $ways > 1 {

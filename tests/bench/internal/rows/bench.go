@@ -116,7 +116,10 @@ func (b *Bench) measure(k report.Key, repetition int, do func() (report.Values, 
 
 func describe(v report.Values) string {
 	var parts []string
-	for _, name := range []string{"cpu", "rate", "p50", "p99", "rss", "rss_pinged", "seconds", "closed", "dropped", "late_max", "growth", "few", "trigger", "nats", "gateway"} {
+	for _, name := range []string{
+		"cpu", "rate", "p50", "p99", "rss", "rss_pinged", "seconds", "closed", "dropped", "late_max", "growth", "few",
+		"trigger", "nats", "gateway",
+	} {
 		if value, ok := v[name]; ok {
 			parts = append(parts, fmt.Sprintf("%s=%.4g", name, value))
 		}

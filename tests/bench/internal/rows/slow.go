@@ -32,8 +32,9 @@ func slow(b *Bench) error {
 				}
 				l := load{
 					readers: n, payload: payload, devices: devices, lossy: true,
-					watch:    swarm.Watch{Parameter: "device_id", Pattern: deviceID, Each: devices, Devices: devices},
-					warm:     publisher.Order{Rate: rate, For: 2 * time.Second, Patience: rest}, // the slow one's socket is full then, in a short run, too
+					watch: swarm.Watch{Parameter: "device_id", Pattern: deviceID, Each: devices, Devices: devices},
+					// In a short run, too, the slow one's socket is full after it.
+					warm:     publisher.Order{Rate: rate, For: 2 * time.Second, Patience: rest},
 					measured: publisher.Order{Rate: rate, For: max(b.phase(10*time.Second), time.Second), Patience: rest},
 				}
 				if name == one {
