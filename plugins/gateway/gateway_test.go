@@ -207,6 +207,11 @@ func TestServers(t *testing.T) {
 			}
 			defer events.Body.Close()
 			lines := bufio.NewScanner(events.Body)
+			for _, want := range []string{":", ""} { // a comment comes at once, so that no proxy holds the header back
+				if !lines.Scan() || lines.Text() != want {
+					t.Fatalf("the stream begins with %q, want %q", lines.Text(), want)
+				}
+			}
 			eventually(t, "two connections", func() bool { return g.Connections() == 2 })
 			if name == "with timeouts" {
 				time.Sleep(100 * time.Millisecond) // they are over then
