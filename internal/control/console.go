@@ -27,7 +27,7 @@ const accountMethod = "/iotcast.ConsoleService/GetAccount"
 
 // consoleRoutes are what the console needs beside the services.
 func consoleRoutes(k *keeper, cfg Config) []plainRoute {
-	s := consoleService{tokens: cfg.Verifier != nil, grants: cfg.Grants}
+	s := consoleService{tokens: cfg.Verifier != nil, grants: cfg.Grants, lookers: make(chan struct{}, maxLookers)}
 	if k != nil {
 		s.overview = &k.overview
 	}
@@ -41,6 +41,7 @@ type consoleService struct {
 	tokens   bool
 	grants   access.Grants
 	overview **overview.Overview // which is there after the routes
+	lookers  chan struct{}       // one in it for each that follows the overview
 }
 
 // account tells the caller who they are, and what they may.

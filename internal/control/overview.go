@@ -17,6 +17,9 @@ import (
 // overviewMethod shows what flows and what is wrong.
 const overviewMethod = "/iotcast.ConsoleService/GetOverview"
 
+// maxLookers bounds how many follow the overview at a time: the samples of an hour are kept for each until they are read.
+const maxLookers = 64
+
 // newOverview looks at this process for the console. It must be closed.
 func newOverview(cfg Config, k *keeper) *overview.Overview {
 	return overview.Start(overview.Config{Metrics: cfg.Metrics, Facts: func(ctx context.Context) overview.Facts {
@@ -68,6 +71,12 @@ var started = time.Now()
 func (s consoleService) getOverview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	if s.overview == nil || *s.overview == nil {
 		return status.Error(codes.NotFound, "what flows is looked at for the console only: set management_api.console")
+	}
+	select {
+	case s.lookers <- struct{}{}:
+		defer func() { <-s.lookers }()
+	default:
+		return status.Errorf(codes.ResourceExhausted, "too many look already: at most %d can at a time: close another tab of the console first", maxLookers)
 	}
 	from := -1 // what there is
 	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {
