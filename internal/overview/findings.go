@@ -201,7 +201,7 @@ func (f *findings) gateways(now *reading, r recent) {
 
 func (f *findings) routes(r recent) {
 	for at, n := range r.of("slow") {
-		f.add(Warning, "slow "+at, fmt.Sprintf("%s on %s closed for being slow in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
+		f.add(Warning, "slow "+at, fmt.Sprintf("%s closed for being slow on %s in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
 			"Raise queue_bytes, or send less, by watch or min_interval; with slow_consumer: drop_oldest they stay and are told of the gap.", connectionsOf(at))
 	}
 	for at, n := range r.of("left out") {

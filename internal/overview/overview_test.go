@@ -162,7 +162,7 @@ func TestFindings(t *testing.T) {
 		"session telemetry":                    {exposed("iot_mqtt_session_lost{stream=\"telemetry\"} 1\n"), calm(), "session"},
 		"nobody telemetry":                     {exposed("websocket_broadcast_no_connections{stream=\"telemetry\"} 4\n"), calm(), "No connection"},
 		"accept main":                          {exposed("websocket_accept_failed{gateway=\"main\"} 4\n"), calm(), "4 times"},
-		"slow main\n/telemetry":                {exposed("websocket_closed{gateway=\"main\",path=\"/telemetry\",reason=\"slow_consumer\"} 2\n"), calm(), "2 connections"},
+		"slow main\n/telemetry":                {exposed("websocket_closed{gateway=\"main\",path=\"/telemetry\",reason=\"slow_consumer\"} 2\n"), calm(), "2 connections were closed for being slow on main /telemetry"},
 		"left out main\n/telemetry":            {exposed("websocket_dropped{gateway=\"main\",path=\"/telemetry\"} 2\n"), calm(), "2 messages"},
 		"refused main\n/telemetry\norigin":     {exposed("websocket_handshakes{gateway=\"main\",path=\"/telemetry\",status=\"403\",reason=\"origin\"} 2\n"), calm(), "allowed_origins"},
 		"refused main\n\npath":                 {exposed("# TYPE websocket_handshakes counter\nwebsocket_handshakes{gateway=\"main\",path=\"\",status=\"404\",reason=\"path\"} 1\n"), calm(), "no such route"},
