@@ -10,6 +10,9 @@ import (
 
 var errClosed = errors.New("the state is closed: the process ends")
 
+// ErrNotWritten is that of a disk that is full, or does not take what is written for another reason.
+var ErrNotWritten = errors.New("the state cannot be written")
+
 // committer writes changes. Those that come while the disk is busy are written together, so that many callers at once wait
 // for few syncs, and one caller waits for no other.
 type committer struct {
@@ -110,6 +113,9 @@ func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
 	})
 	if again && !errors.Is(err, errPanicked) {
 		return left, true
+	}
+	if err != nil && !errors.Is(err, errPanicked) {
+		err = fmt.Errorf("%w: %w", ErrNotWritten, err)
 	}
 	for _, one := range batch {
 		if one != nil {
