@@ -167,8 +167,12 @@ func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
 			"The log has each error. Does the gateway with the path still exist?", f.viewOf(stream))
 	}
 	for stream, n := range r.of("given up") {
+		mend, view := "The messages stand at the trigger, each with its reason. A dead-letter topic in the template of triggers keeps them.", f.viewOf(stream)
+		if !f.facts.Triggers[stream] {
+			mend, view = "The messages stand below Message, each with its reason. A dead-letter topic in the stream keeps them.", "#/message"
+		}
 		f.add(Error, "given up "+stream, fmt.Sprintf("%s has given up %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They failed in the pipeline, or can never be sent.",
-			"The messages stand at the trigger, each with its reason. A dead-letter topic in the template of triggers keeps them.", f.viewOf(stream))
+			mend, view)
 	}
 	for stream, n := range r.of("dropped") {
 		f.add(Warning, "dropped "+stream, fmt.Sprintf("%s has dropped %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They came faster than they could be sent.",

@@ -127,6 +127,25 @@ func TestCounters(t *testing.T) {
 	})
 }
 
+// What a stream of a file has given up stands elsewhere than what a trigger has.
+func TestGivenUpByStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		facts := calm()
+		facts.Triggers = nil
+		p, o := watched(exposed(""), facts)
+		defer o.Close()
+		for _, more := range []string{"", "iot_mqtt_rejected{stream=\"telemetry\"} 2\n"} {
+			p.set(exposed(more), facts)
+			time.Sleep(Period)
+			synctest.Wait()
+		}
+		_, findings, _, err := o.Next(t.Context(), -1)
+		if err != nil || len(findings) != 1 || findings[0].View != "#/message" || !strings.Contains(findings[0].Mend, "below Message") {
+			t.Errorf("%v %+v", err, findings)
+		}
+	})
+}
+
 // Each finding is there while something is wrong, has since when, and goes when it is mended.
 func TestFindings(t *testing.T) {
 	with := func(change func(*Facts)) Facts {
