@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// TestStateOnFullDisk: a change that cannot be kept is refused with what is wrong, nothing of it is there, and it can be made as soon
-// as there is room.
+// TestStateOnFullDisk: a change that cannot be kept is refused with what is wrong, as the overview says too. Nothing of it is there,
+// and it can be made as soon as there is room.
 func TestStateOnFullDisk(t *testing.T) {
 	t.Parallel()
 	m := newManaged(t)
 	m.dir = smallDisk(t)
-	m.launch("streams", "-o", writeFile(t, m.root()))
+	m.launch("streams", "-o", writeFile(t, m.root("console: true")))
 	m.waitReady()
 	ballast := filepath.Join(m.dir, "ballast")
 	fill(t, ballast)
@@ -33,8 +33,10 @@ func TestStateOnFullDisk(t *testing.T) {
 	if status, answer := m.rest(http.MethodGet, fmt.Sprintf("/iot-devices/v1/registries/home-%d", made), ""); status != http.StatusNotFound {
 		t.Errorf("the one that was refused: %d %s", status, answer)
 	}
+	m.followOverview("a full disk", func(o overview) bool { return o.finding("unwritten") })
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	m.post("/iot-devices/v1/registries", fmt.Sprintf(`{"name": "home-%d"}`, made))
+	m.followOverview("a disk with room", func(o overview) bool { return !o.finding("unwritten") })
 }

@@ -216,10 +216,18 @@ func (c *calls) translated(method string, err error) error {
 		return err
 	}
 	c.log.Error(c.name+" failed", "method", short(method), "error", err)
-	if why := syscall.Errno(0); errors.Is(err, state.ErrNotWritten) && errors.As(err, &why) { // without the path
-		return status.Errorf(codes.Internal, "nothing is changed, since %v: %v. See to the disk of management_api.state_dir, and try again", state.ErrNotWritten, why)
+	if why := unwritten(err); why != "" {
+		return status.Errorf(codes.Internal, "nothing is changed, since %v: %s. See to the disk of management_api.state_dir, and try again", state.ErrNotWritten, why)
 	}
 	return status.Error(codes.Internal, "the request failed, the log says why")
+}
+
+// unwritten is what the system says to a state that it does not write, without the path; empty: it is another error.
+func unwritten(err error) string {
+	if why := syscall.Errno(0); errors.Is(err, state.ErrNotWritten) && errors.As(err, &why) {
+		return why.Error()
+	}
+	return ""
 }
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,

@@ -128,6 +128,10 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 		f.add(Notice, "unkept", "Registries, devices and triggers are lost when this process ends.", "",
 			"Set management_api.state_dir to a directory that stays.", "")
 	}
+	if facts.Unwritten != "" {
+		f.add(Error, "unwritten", "Registries, devices and triggers cannot be changed.", fmt.Sprintf("The last change could not be written: %s.", facts.Unwritten),
+			"See to the disk of management_api.state_dir, and make the change again. What runs is not touched.", "")
+	}
 	if facts.Open != "" {
 		f.add(Warning, "open", "Tokens and passwords can be read on the way to the management API.",
 			fmt.Sprintf("It listens on %s without TLS.", facts.Open),

@@ -169,6 +169,7 @@ func TestFindings(t *testing.T) {
 		"start alarms":                         {exposed(""), with(func(f *Facts) { f.Failed = map[string]string{"alarms": "no such path"} }), "no such path"},
 		"broker telemetry":                     {exposed(""), with(func(f *Facts) { f.Disconnected["telemetry"] = "not Authorized" }), "not Authorized"},
 		"unkept":                               {exposed(""), with(func(f *Facts) { f.Unkept = true }), "state_dir"},
+		"unwritten":                            {exposed(""), with(func(f *Facts) { f.Unwritten = "no space left on device" }), "no space left"},
 		"open":                                 {exposed(""), with(func(f *Facts) { f.Open = "0.0.0.0:1" }), "0.0.0.0:1"},
 		"node b":                               {exposed(""), with(func(f *Facts) { f.Unreachable = []string{"b"} }), "does not answer"},
 		"gateway main":                         {exposed(""), gateway(func(g *Gateway) { g.Failed = "stopped listening" }), "stopped listening"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 )
@@ -21,6 +22,7 @@ type committer struct {
 	waiting []*change // guarded by mu
 	closed  bool      // guarded by mu
 	ended   chan struct{}
+	failure atomic.Pointer[error] // of the last write that was tried; nil: it is on disk
 }
 
 // change is one call of Write.
@@ -39,7 +41,7 @@ func (c *committer) start(db *bbolt.DB) {
 			if batch == nil {
 				return
 			}
-			commit(db, batch)
+			c.commit(db, batch)
 		}
 	}()
 }
@@ -79,12 +81,20 @@ func (c *committer) Write(f func(*Tx) error) error {
 	return <-one.done
 }
 
+// Unwritten is why the last change could not be written: ErrNotWritten with what the system said; nil if it could.
+func (c *committer) Unwritten() error {
+	if err := c.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // commit writes a batch. A change that fails after it has written something takes all others back with it: they are made
 // again without it.
-func commit(db *bbolt.DB, batch []*change) {
+func (c *committer) commit(db *bbolt.DB, batch []*change) {
 	for len(batch) > 0 {
 		var again bool
-		batch, again = attempt(db, batch)
+		batch, again = c.attempt(db, batch)
 		if !again {
 			return
 		}
@@ -92,7 +102,7 @@ func commit(db *bbolt.DB, batch []*change) {
 }
 
 // attempt writes a batch, and returns those that are to be tried again.
-func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
+func (c *committer) attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
 	err := update(db, func(tx *bbolt.Tx) error {
 		for i, one := range batch {
 			t := &Tx{tx: tx}
@@ -116,6 +126,9 @@ func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
 	}
 	if err != nil && !errors.Is(err, errPanicked) {
 		err = fmt.Errorf("%w: %w", ErrNotWritten, err)
+		c.failure.Store(&err)
+	} else if len(left) > 0 {
+		c.failure.Store(nil)
 	}
 	for _, one := range batch {
 		if one != nil {
