@@ -209,6 +209,21 @@ func TestConsoleViewsOfWhoMayOnlyLook(t *testing.T) {
 	}
 }
 
+// Who may something on some resources only is told what is missing, offered nothing that is refused, and waits for nothing.
+func TestConsoleViewsOfWhoMayLittle(t *testing.T) {
+	t.Parallel()
+	m := runConsole(t)
+	c := openConsole(t, "consoleviews.mjs", m)
+	newcomer := tokenOf(t, "newcomer", time.Hour)
+	for _, address := range []string{"#/connections", "#/devices/other"} {
+		c.do("open", args{"token": newcomer, "address": address})
+		c.see("Nothing to show.")
+		if text := c.text(); strings.Contains(text, "Broadcast") || !strings.Contains(text, "access_bindings") {
+			t.Errorf("%s says %s", address, text)
+		}
+	}
+}
+
 func TestConsoleTailAndMessage(t *testing.T) {
 	t.Parallel()
 	m := runManaged(t, "console: true")

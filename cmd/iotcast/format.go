@@ -158,7 +158,7 @@ func writeTable(w io.Writer, columns []column, all []proto.Message) error {
 	}
 	row(func(c column) string { return c.title })
 	for _, m := range all {
-		row(func(c column) string { return c.value(m) })
+		row(func(c column) string { return harmless(c.value(m)) })
 	}
 	return tw.Flush()
 }

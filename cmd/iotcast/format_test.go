@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	triggers "github.com/yandex-cloud/go-genproto/yandex/cloud/serverless/triggers/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/iotcast/iotcast/internal/triggerfile"
@@ -72,5 +73,21 @@ func TestTriggerForms(t *testing.T) {
 		if again := decoded(t, b.Bytes()); len(again) == 0 || !proto.Equal(again[0], all[0]) {
 			t.Errorf("%s: read again %v, want %v", name, again, all[0])
 		}
+	}
+}
+
+// Whoever may change a trigger writes its topic, and an administrator lists it.
+func TestTableOfAnybody(t *testing.T) {
+	var b bytes.Buffer
+	one := &triggers.Trigger{Id: "telemetry", Name: "telemetry", Rule: &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotMessage{
+		IotMessage: &triggers.Trigger_IoTMessage{RegistryId: "home", MqttTopic: "t/\x1b[2J\n\u009b\u202e", Action: &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{
+			GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/t"},
+		}},
+	}}}
+	if err := textFormat.writeList(&b, triggerKind.columns, []proto.Message{one}); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.ContainsAny(text, "\x1b\u009b\u202e") || strings.Count(text, "\n") != 2 || !strings.Contains(text, `t/\x1b[2J\n\u009b\u202e`) {
+		t.Errorf("%q", text)
 	}
 }

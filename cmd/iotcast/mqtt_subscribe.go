@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -41,9 +42,10 @@ func subscribe(c *cli.Context) error {
 	ctx, stop := interrupted(c.Context)
 	defer stop()
 	printed := make(chan error)
+	out, details, obeyed := c.App.Writer, c.Bool(flagDetails), isTerminal(c.App.Writer)
 	link, err := connectMQTT(c, func(_ mqtt.Client, m mqtt.Message) {
 		select {
-		case printed <- printMessage(c.App.Writer, m, c.Bool(flagDetails)):
+		case printed <- printMessage(out, m, details, obeyed):
 		case <-ctx.Done():
 		}
 	})
@@ -90,11 +92,28 @@ func granted(token *mqtt.SubscribeToken) error {
 	return nil
 }
 
-func printMessage(w io.Writer, m mqtt.Message, details bool) error {
-	if !details {
-		_, err := fmt.Fprintf(w, "%s\n", m.Payload())
-		return err
+// printMessage prints a payload as it is, or a line with it. Where a terminal would obey what a device sent, it is shown instead.
+func printMessage(w io.Writer, m mqtt.Message, details, obeyed bool) error {
+	text := string(m.Payload())
+	if details {
+		var err error
+		if text, err = detailsOf(m); err != nil {
+			return err
+		}
 	}
+	if obeyed {
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			lines[i] = harmless(strings.TrimSuffix(line, "\r"))
+		}
+		text = strings.Join(lines, "\n")
+	}
+	_, err := io.WriteString(w, text+"\n")
+	return err
+}
+
+// detailsOf is a message as a line of JSON.
+func detailsOf(m mqtt.Message) (string, error) {
 	line := struct {
 		Topic    string `json:"topic"`
 		QoS      byte   `json:"qos"`
@@ -108,7 +127,9 @@ func printMessage(w io.Writer, m mqtt.Message, details bool) error {
 	} else {
 		line.Base64 = base64.StdEncoding.EncodeToString(m.Payload())
 	}
-	e := json.NewEncoder(w)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	return e.Encode(line)
+	err := e.Encode(line)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }

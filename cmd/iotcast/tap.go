@@ -206,11 +206,16 @@ type tapPrinter struct {
 
 func newTapPrinter(c *cli.Context) *tapPrinter {
 	p := &tapPrinter{out: c.App.Writer, log: c.App.ErrWriter, json: c.String(flagOutput) == outputJSON, left: c.Int(flagCount)}
-	file, ok := c.App.Writer.(*os.File)
-	if ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+	if isTerminal(c.App.Writer) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
 		p.colours = terminalColours
 	}
 	return p
+}
+
+// isTerminal reports whether what is written is seen by somebody at once, and obeyed.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // event prints what one has.

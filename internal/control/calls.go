@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,6 +22,7 @@ import (
 	"github.com/iotcast/iotcast/internal/access"
 	"github.com/iotcast/iotcast/internal/guard"
 	"github.com/iotcast/iotcast/internal/registry"
+	"github.com/iotcast/iotcast/internal/state"
 	"github.com/iotcast/iotcast/internal/token"
 )
 
@@ -214,7 +216,18 @@ func (c *calls) translated(method string, err error) error {
 		return err
 	}
 	c.log.Error(c.name+" failed", "method", short(method), "error", err)
+	if why := unwritten(err); why != "" {
+		return status.Errorf(codes.Internal, "nothing is changed, since %v: %s. See to the disk of management_api.state_dir, and try again", state.ErrNotWritten, why)
+	}
 	return status.Error(codes.Internal, "the request failed, the log says why")
+}
+
+// unwritten is what the system says to a state that it does not write, without the path; empty: it is another error.
+func unwritten(err error) string {
+	if why := syscall.Errno(0); errors.Is(err, state.ErrNotWritten) && errors.As(err, &why) {
+		return why.Error()
+	}
+	return ""
 }
 
 // record is the audit log: a line for each change, and for each try that was refused, and, where debugging is wished for,

@@ -20,7 +20,7 @@ const overviewMethod = "/iotcast.ConsoleService/GetOverview"
 // newOverview looks at this process for the console. It must be closed.
 func newOverview(cfg Config, k *keeper) *overview.Overview {
 	return overview.Start(overview.Config{Metrics: cfg.Metrics, Facts: func(ctx context.Context) overview.Facts {
-		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary, Unreachable: cfg.Connections.Silent()}
+		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary, Unreachable: cfg.Connections.Silent(), Unwritten: unwritten(k.state.Unwritten())}
 		if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 			facts.Open = cfg.Address
 		}
@@ -74,7 +74,7 @@ func (s *consoleService) getOverview(ctx context.Context, w http.ResponseWriter,
 	}
 	defer s.followers.Add(-1)
 	if s.followers.Add(1) > maxOverviews {
-		return status.Errorf(codes.ResourceExhausted, "too many follow already: at most %d can at a time: end another first", maxOverviews)
+		return status.Errorf(codes.ResourceExhausted, "too many look already: at most %d can at a time: close another tab of the console first", maxOverviews)
 	}
 	from := -1 // what there is
 	serveEvents(ctx, w, r, eventHeartbeat, func(ctx context.Context) (any, error) {

@@ -131,6 +131,10 @@ func find(now *reading, err error, connected map[string]bool, r recent, facts Fa
 		f.add(Notice, "unkept", "Registries, devices and triggers are lost when this process ends.", "",
 			"Set management_api.state_dir to a directory that stays.", "")
 	}
+	if facts.Unwritten != "" {
+		f.add(Error, "unwritten", "Registries, devices and triggers cannot be changed.", fmt.Sprintf("The last change could not be written: %s.", facts.Unwritten),
+			"See to the disk of management_api.state_dir, and make the change again. What runs is not touched.", "")
+	}
 	if facts.Open != "" {
 		f.add(Warning, "open", "Tokens and passwords can be read on the way to the management API.",
 			fmt.Sprintf("It listens on %s without TLS.", facts.Open),
@@ -170,8 +174,12 @@ func (f *findings) triggers(now *reading, connected map[string]bool, r recent) {
 			"The log has each error. Does the gateway with the path still exist?", f.viewOf(stream))
 	}
 	for stream, n := range r.of("given up") {
+		mend, view := "The messages stand at the trigger, each with its reason. A dead-letter topic in the template of triggers keeps them.", f.viewOf(stream)
+		if !f.facts.Triggers[stream] {
+			mend, view = "The messages stand below Message, each with its reason. A dead-letter topic in the stream keeps them.", "#/message"
+		}
 		f.add(Error, "given up "+stream, fmt.Sprintf("%s has given up %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They failed in the pipeline, or can never be sent.",
-			"The messages stand at the trigger, each with its reason. A dead-letter topic in the template of triggers keeps them.", f.viewOf(stream))
+			mend, view)
 	}
 	for stream, n := range r.of("dropped") {
 		f.add(Warning, "dropped "+stream, fmt.Sprintf("%s has dropped %s in the last 5 minutes.", f.whoIs(stream), several(n, "message")), "They came faster than they could be sent.",
@@ -204,7 +212,7 @@ func (f *findings) gateways(now *reading, r recent) {
 
 func (f *findings) routes(r recent) {
 	for at, n := range r.of("slow") {
-		f.add(Warning, "slow "+at, fmt.Sprintf("%s on %s closed for being slow in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
+		f.add(Warning, "slow "+at, fmt.Sprintf("%s closed for being slow on %s in the last 5 minutes.", were(n, "connection"), nameOf(at)), "More than queue_bytes waited for each.",
 			"Raise queue_bytes, or send less, by watch or min_interval; with slow_consumer: drop_oldest they stay and are told of the gap.", connectionsOf(at))
 	}
 	told := r.of("gap slow_consumer") // each before the next message that its client reads

@@ -22,6 +22,7 @@ type Facts struct {
 	Running     map[string]bool   // IDs of streams
 	Failed      map[string]string // triggers whose stream cannot be made, and why
 	Unkept      bool              // what the management API makes is lost with the process
+	Unwritten   string            // why the last change of the management API could not be written to disk
 	Open        string            // the address of the management API, where it is reached by other machines and without TLS
 	Unreachable []string          // nodes of the cluster that were asked for their connections, and did not answer
 

@@ -127,6 +127,25 @@ func TestCounters(t *testing.T) {
 	})
 }
 
+// What a stream of a file has given up stands elsewhere than what a trigger has.
+func TestGivenUpByStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		facts := calm()
+		facts.Triggers = nil
+		p, o := watched(exposed(""), facts)
+		defer o.Close()
+		for _, more := range []string{"", "iot_mqtt_rejected{stream=\"telemetry\"} 2\n"} {
+			p.set(exposed(more), facts)
+			time.Sleep(Period)
+			synctest.Wait()
+		}
+		_, findings, _, err := o.Next(t.Context(), -1)
+		if err != nil || len(findings) != 1 || findings[0].View != "#/message" || !strings.Contains(findings[0].Mend, "below Message") {
+			t.Errorf("%v %+v", err, findings)
+		}
+	})
+}
+
 // Each finding is there while something is wrong, has since when, and goes when it is mended.
 func TestFindings(t *testing.T) {
 	with := func(change func(*Facts)) Facts {
@@ -150,6 +169,7 @@ func TestFindings(t *testing.T) {
 		"start alarms":                         {exposed(""), with(func(f *Facts) { f.Failed = map[string]string{"alarms": "no such path"} }), "no such path"},
 		"broker telemetry":                     {exposed(""), with(func(f *Facts) { f.Disconnected["telemetry"] = "not Authorized" }), "not Authorized"},
 		"unkept":                               {exposed(""), with(func(f *Facts) { f.Unkept = true }), "state_dir"},
+		"unwritten":                            {exposed(""), with(func(f *Facts) { f.Unwritten = "no space left on device" }), "no space left"},
 		"open":                                 {exposed(""), with(func(f *Facts) { f.Open = "0.0.0.0:1" }), "0.0.0.0:1"},
 		"node b":                               {exposed(""), with(func(f *Facts) { f.Unreachable = []string{"b"} }), "does not answer"},
 		"gateway main":                         {exposed(""), gateway(func(g *Gateway) { g.Failed = "stopped listening" }), "stopped listening"},
@@ -162,7 +182,7 @@ func TestFindings(t *testing.T) {
 		"session telemetry":                    {exposed("iot_mqtt_session_lost{stream=\"telemetry\"} 1\n"), calm(), "session"},
 		"nobody telemetry":                     {exposed("websocket_broadcast_no_connections{stream=\"telemetry\"} 4\n"), calm(), "No connection"},
 		"accept main":                          {exposed("websocket_accept_failed{gateway=\"main\"} 4\n"), calm(), "4 times"},
-		"slow main\n/telemetry":                {exposed("websocket_closed{gateway=\"main\",path=\"/telemetry\",reason=\"slow_consumer\"} 2\n"), calm(), "2 connections"},
+		"slow main\n/telemetry":                {exposed("websocket_closed{gateway=\"main\",path=\"/telemetry\",reason=\"slow_consumer\"} 2\n"), calm(), "2 connections were closed for being slow on main /telemetry"},
 		"left out main\n/telemetry":            {exposed("websocket_dropped{gateway=\"main\",path=\"/telemetry\"} 2\nwebsocket_gaps{gateway=\"main\",path=\"/telemetry\",reason=\"slow_consumer\"} 1\n"), calm(), "told of one gap"},
 		"gap main\n/telemetry":                 {exposed("websocket_gaps{gateway=\"main\",path=\"/telemetry\",reason=\"history\"} 3\n"), calm(), "3 gaps"},
 		"refused main\n/telemetry\norigin":     {exposed("websocket_handshakes{gateway=\"main\",path=\"/telemetry\",status=\"403\",reason=\"origin\"} 2\n"), calm(), "allowed_origins"},

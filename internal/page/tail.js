@@ -68,9 +68,9 @@ class Row {
 const plain = ({ message: { event_metadata, details, stream }, text }) => ({ event_metadata, details, stream, text });
 export const jsonLines = rows => rows.map(row => JSON.stringify(plain(row)) + '\n').join('');
 
-// A cell that begins like a formula is none for a spreadsheet behind an apostrophe.
+// What begins like a formula is none for a spreadsheet behind an apostrophe. Where semicolons are what separates, it splits cells at them.
 const cell = v => {
-  const text = /^[=+\-@\t\r]/.test(v) && !/^[-+]?[\d.]+(e[-+]?\d+)?$/i.test(v) ? `'${v}` : v;
+  const text = /^[-+]?[\d.]+(e[-+]?\d+)?$/i.test(v) ? v : v.replace(/(^|[;\t\r\n])(?=[=+\-@])/g, "$1'").replace(/^[\t\r\n]/, "'$&");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 export const csv = rows => 'created_at,device_id,mqtt_topic,event_id,payload\r\n' + rows.map(({ message: m, text }) =>

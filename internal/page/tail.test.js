@@ -35,7 +35,9 @@ test('what is taken away', () => {
   const tail = new Tail();
   tail.add(message(1, '=1+"a"'), 1);
   tail.add(message(2, '-5.5'), 1);
+  tail.add(message(3, 'a;=1+1;-b\n@c'), 1);
   assert.equal(csv(tail.rows), 'created_at,device_id,mqtt_topic,event_id,payload\r\n' +
-    `2026-01-01T00:00:00Z,d,t,1,"'=1+""a"""\r\n2026-01-01T00:00:00Z,d,t,2,-5.5\r\n`);
-  assert.deepEqual(jsonLines(tail.rows).trim().split('\n').map(line => JSON.parse(line).text), ['=1+"a"', '-5.5']);
+    `2026-01-01T00:00:00Z,d,t,1,"'=1+""a"""\r\n2026-01-01T00:00:00Z,d,t,2,-5.5\r\n` +
+    `2026-01-01T00:00:00Z,d,t,3,"a;'=1+1;'-b\n'@c"\r\n`);
+  assert.deepEqual(jsonLines(tail.rows).trim().split('\n').map(line => JSON.parse(line).text), ['=1+"a"', '-5.5', 'a;=1+1;-b\n@c']);
 });

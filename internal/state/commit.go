@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 )
 
 var errClosed = errors.New("the state is closed: the process ends")
+
+// ErrNotWritten is that of a disk that is full, or does not take what is written for another reason.
+var ErrNotWritten = errors.New("the state cannot be written")
 
 // committer writes changes. Those that come while the disk is busy are written together, so that many callers at once wait
 // for few syncs, and one caller waits for no other.
@@ -18,6 +22,7 @@ type committer struct {
 	waiting []*change // guarded by mu
 	closed  bool      // guarded by mu
 	ended   chan struct{}
+	failure atomic.Pointer[error] // of the last write that was tried; nil: it is on disk
 }
 
 // change is one call of Write.
@@ -36,7 +41,7 @@ func (c *committer) start(db *bbolt.DB) {
 			if batch == nil {
 				return
 			}
-			commit(db, batch)
+			c.commit(db, batch)
 		}
 	}()
 }
@@ -76,12 +81,20 @@ func (c *committer) Write(f func(*Tx) error) error {
 	return <-one.done
 }
 
+// Unwritten is why the last change could not be written: ErrNotWritten with what the system said; nil if it could.
+func (c *committer) Unwritten() error {
+	if err := c.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // commit writes a batch. A change that fails after it has written something takes all others back with it: they are made
 // again without it.
-func commit(db *bbolt.DB, batch []*change) {
+func (c *committer) commit(db *bbolt.DB, batch []*change) {
 	for len(batch) > 0 {
 		var again bool
-		batch, again = attempt(db, batch)
+		batch, again = c.attempt(db, batch)
 		if !again {
 			return
 		}
@@ -89,7 +102,7 @@ func commit(db *bbolt.DB, batch []*change) {
 }
 
 // attempt writes a batch, and returns those that are to be tried again.
-func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
+func (c *committer) attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
 	err := update(db, func(tx *bbolt.Tx) error {
 		for i, one := range batch {
 			t := &Tx{tx: tx}
@@ -110,6 +123,12 @@ func attempt(db *bbolt.DB, batch []*change) (left []*change, again bool) {
 	})
 	if again && !errors.Is(err, errPanicked) {
 		return left, true
+	}
+	if err != nil && !errors.Is(err, errPanicked) {
+		err = fmt.Errorf("%w: %w", ErrNotWritten, err)
+		c.failure.Store(&err)
+	} else if len(left) > 0 {
+		c.failure.Store(nil)
 	}
 	for _, one := range batch {
 		if one != nil {

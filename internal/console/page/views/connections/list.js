@@ -86,7 +86,11 @@ export function list(view, { query, account, go, signal }) {
     leave = new AbortController();
     const until = AbortSignal.any([signal, leave.signal]);
     const mine = store = new Connections(Object.fromEntries(filters.map(([name, of]) => [of, filter[name]])), until);
-    const onPage = () => { if (!until.aborted && store === mine) draw(); };
+    const onPage = () => {
+      if (until.aborted || store !== mine) return;
+      for (const act of acts) act.hidden = false;
+      draw();
+    };
     let turn = 0;
     each(REFRESH, until, async () => {
       try {
@@ -108,6 +112,8 @@ export function list(view, { query, account, go, signal }) {
       const done = await broadcast({ gatewayId: filter.gateway || first.gatewayId, path: filter.path || first.path });
       if (done) said.say(done);
     }));
+    // A role on some resources only may be on no gateway: whose connections can be seen, it is on one.
+    acts[0].hidden = !account.may('api-gateway.websocketBroadcaster');
   }
   view.append(card('Connections', [total, ...acts], form, said.element, rows.element));
   restart();

@@ -21,14 +21,17 @@ const columns = [
 function part(kind, title, empty, { account, go, signal }) {
   const said = notice();
   const rows = table({ label: title, columns, key: one => one.id, open: one => go(kind.address(one)), empty: 'Loading…' });
+  const none = rows.element.querySelector('.none');
   each(10_000, signal, async () => {
     try {
       const found = await allOf(kind.path, kind.list, account, { signal });
-      rows.element.querySelector('.none').textContent = empty;
+      none.textContent = empty;
       rows.update(found);
       said.well();
     } catch (error) {
-      if (!signal.aborted) said.fail(trouble(error));
+      if (signal.aborted) return;
+      if (!rows.items.length) none.textContent = 'Nothing to show.';
+      said.fail(trouble(error));
     }
   });
   const make = kind !== kinds.device && account.may('editor') && button(`New ${kind.noun}…`, async () => {

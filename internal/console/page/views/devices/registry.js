@@ -67,7 +67,9 @@ export function registry(view, context, id) {
       said.well();
       await latest();
     } catch (error) {
-      if (!signal.aborted) said.fail(trouble(error));
+      if (signal.aborted) return;
+      if (!loaded) set(none, 'Nothing to show.');
+      said.fail(trouble(error));
     }
   }
 

@@ -32,10 +32,10 @@ export const figures = [
   { id: 'in', label: 'Messages in', unit: '/s', help: 'from devices and brokers', of: s => sum(s.triggers, t => t.received ?? 0) },
   { id: 'envelopes', label: 'Envelopes', unit: '/s', help: 'batches of messages that triggers send', of: s => sum(s.triggers, t => t.envelopes ?? 0) },
   { id: 'deliveries', label: 'Deliveries', unit: '/s', help: 'envelopes times the connections that got them', of: s => sum(s.routes, r => r.deliveries ?? 0) },
-  { id: 'latency', label: 'Latency', unit: 'ms', help: 'from the broadcast to the socket, on average', of: latency },
+  { id: 'latency', label: 'Latency', unit: 'ms', help: 'from the receipt of a message, of a batch of its first one, until all connections were offered it, on average', of: latency },
   { id: 'connections', label: 'Connections', unit: '', help: 'open now', of: s => sum(s.routes, r => r.connections ?? 0) },
   { id: 'lag', label: 'Lag', unit: 's', help: 'of the trigger that is furthest behind', of: s => most(s.triggers, t => t.lag_seconds ?? 0) },
-  { id: 'lost', label: 'Dropped', unit: '/s', help: 'messages given up or rejected, and envelopes that slow connections missed',
+  { id: 'lost', label: 'Dropped', unit: '/s', help: 'messages that were given up, failed or had no room, and envelopes that met nobody, or that slow connections missed',
     of: s => (sum(s.triggers, lostByTrigger) ?? 0) + (sum(s.routes, r => r.dropped ?? 0) ?? 0), bad: true },
   { id: 'gaps', label: 'Gaps', unit: '/s', help: 'that clients were told of: they were slow, or came back and the history had not all', of: s => sum(s.routes, r => r.gaps ?? 0), bad: true },
 ];
