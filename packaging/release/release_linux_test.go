@@ -152,7 +152,7 @@ func checkArchive(t *testing.T, archive []byte) {
 	for name, mode := range map[string]int64{
 		"iotcast": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "config/quickstart/root.yaml": 0o644,
 		"resources/grafana-dashboard.json": 0o644, "licences/sbom.cdx.json": 0o644, "completions/iotcast.zsh": 0o644, "man/iotcast.1": 0o644,
-		"man/iotcast-trigger.1": 0o644, "config/": 0o755,
+		"man/iotcast-trigger.1": 0o644, "config/": 0o755, "config/examples/kafka/main.go": 0o644,
 	} {
 		if modes[name] != mode {
 			t.Errorf("the archive has %s with mode %o, want %o", name, modes[name], mode)

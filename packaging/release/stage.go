@@ -109,14 +109,14 @@ func (r *release) stage(dir string, p platform, common string) error {
 	return r.settle(dir, binary)
 }
 
-// withoutGo is a tree without its Go files: they are not for users of the binary.
+// withoutGo is a tree without its Go files, which are not for users of the binary. A main.go is an example's, and its program.
 type withoutGo struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.
 func (w withoutGo) ReadDir(name string) (kept []fs.DirEntry, err error) {
 	all, err := fs.ReadDir(w.FS, name)
 	for _, e := range all {
-		if path.Ext(e.Name()) != ".go" {
+		if path.Ext(e.Name()) != ".go" || e.Name() == "main.go" {
 			kept = append(kept, e)
 		}
 	}

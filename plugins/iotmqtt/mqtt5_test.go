@@ -212,7 +212,7 @@ func TestProtocolLint(t *testing.T) {
 		"protocol: 5, no_local: true, share_group: g":                         "no_local cannot be set",
 		"protocol: 5, no_local: true, topics: [ $share/g/a ]":                 "no_local cannot be set",
 		"protocol: 5, retain_handling: never":                                 "never",
-		"protocol: 5, session_expiry: 0s, clean_session: false, client_id: c": "session_expiry",
+		"protocol: 5, session_expiry: 0s, clean_session: false, client_id: c": "longer than 0s",
 		"protocol: 5":                                                         "", "protocol: '5'": "", "protocol: 3.1.1": "",
 	} {
 		for _, lint := range []bool{true, false} {
@@ -221,6 +221,9 @@ func TestProtocolLint(t *testing.T) {
 				b.DisableLinting()
 			}
 			err := b.AddInputYAML("iot_mqtt: { urls: [ tcp://127.0.0.1:1 ], broker_id: b, " + fields + " }")
+			if lint && want != "" && err == nil {
+				t.Errorf("%s: lint passes it", fields)
+			}
 			if err == nil {
 				_ = b.AddOutputYAML("drop: {}")
 				var s *service.Stream

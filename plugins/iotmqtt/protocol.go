@@ -59,6 +59,7 @@ const (
 	errVersion  = "protocol must be 3.1.1 or 5"
 	errProtocol = "session_expiry, retain_handling and no_local need protocol: 5"
 	errExpiry   = "session_expiry needs clean_session: false: else the broker keeps no session"
+	errNoExpiry = "session_expiry must be longer than 0s: leave it empty for a session that does not expire"
 	errNoLocal  = "no_local cannot be set for a share_group or a topic that begins with $share/: MQTT 5 does not allow it"
 )
 
@@ -66,6 +67,7 @@ const (
 const protocolLint = `
   this.protocol.or("3.1.1").string() != "5" && (this.session_expiry.or("") != "" || this.retain_handling.or("send") != "send" || this.no_local.or(false) == true) => [ "` + errProtocol + `" ],
   this.session_expiry.or("") != "" && this.clean_session.or(true) == true => [ "` + errExpiry + `" ],
+  this.session_expiry.or("").string().re_match("^[^1-9]*0[^1-9]*$") => [ "` + errNoExpiry + `" ],
   this.no_local.or(false) == true && (this.share_group.or("") != "" || $shared) => [ "` + errNoLocal + `" ],`
 
 func parseProtocol(conf *service.ParsedConfig, m *mqttclient.Config) error {
@@ -81,8 +83,8 @@ func parseProtocol(conf *service.ParsedConfig, m *mqttclient.Config) error {
 		if m.SessionExpiry, err = duration.Parse(fieldSessionExpiry, expiry); err != nil {
 			return err
 		}
-		if m.SessionExpiry <= 0 {
-			return fmt.Errorf("%s must be positive, not %v: leave it empty for a session that does not expire", fieldSessionExpiry, m.SessionExpiry)
+		if m.SessionExpiry == 0 {
+			return errors.New(errNoExpiry)
 		}
 	}
 	i := slices.Index(retainHandling, retained)
