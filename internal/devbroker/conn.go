@@ -9,6 +9,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/iotcast/iotcast/internal/registry"
 )
@@ -41,19 +42,21 @@ type conn struct {
 	window  int    // how many deliveries the client may still be sent; negative after more of them were resent
 
 	// What the hook keeps about the client.
-	principal registry.Principal // who it is, if there are registries; set before the session is established
-	proof     registry.Proof     // by what that is known
-	activity  *Activity          // of the device, from its announcement on; what is in it is the monitor's
-	in        inbound            // of the goroutine that reads
-	refusals  atomic.Int32       // what it was not allowed to do
-	dismissed atomic.Bool        // the broker has ended it, since it is not to be there any more
-	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
-	resumed   chan struct{}      // closed when new messages may be written: what the session held is out
-	resume    func()             // closes resumed
-	sync      func() error       // returns when all changes so far are on disk; nil if nothing is kept there
-	unsynced  atomic.Bool        // what is written next may acknowledge a message that is not on disk yet
-	unlock    func()             // releases hook.takeover; nil unless this connection takes over a session
-	ended     chan struct{}      // closed when mochi has let go of the connection
+	connect   *packets.ConnectParams // as they came
+	principal registry.Principal     // who it is, if there are registries; set before the session is established
+	proof     registry.Proof         // by what that is known
+	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's
+	in        inbound                // of the goroutine that reads
+	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
+	refusals  atomic.Int32           // what it was not allowed to do
+	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
+	injecting atomic.Bool            // a message of this client is being handed out, under hook.takeover
+	resumed   chan struct{}          // closed when new messages may be written: what the session held is out
+	resume    func()                 // closes resumed
+	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
+	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet
+	unlock    func()                 // releases hook.takeover; nil unless this connection takes over a session
+	ended     chan struct{}          // closed when mochi has let go of the connection
 }
 
 func newConn(nc net.Conn) *conn {

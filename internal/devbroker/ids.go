@@ -26,6 +26,8 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	c := connOf(cl)
 	c.in = inbound{id: pk.PacketID, qos: pk.FixedHeader.Qos}
 	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		return c.admit(pk)
 	case packets.Publish:
 		if pk.TopicName != "" { // else there is an alias, which mochi resolves later
 			c.in.route, c.in.refused = h.route(c, pk.TopicName)

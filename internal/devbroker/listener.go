@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -69,7 +70,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			defer l.remove(c)
 			err := establish(l.ID(), c) // closes c
 			c.end()
-			l.report(c, err)
+			l.report(c, cmp.Or(c.why, err))
 		}()
 	}
 }

@@ -1,0 +1,186 @@
+package devbroker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// conformance is a passage of a standard, and a talk that shows it. In the talk, each line is a packet of one of the clients,
+// which are called by letters, and connect as they are named first:
+//
+//	a> 10 "MQTT" 04 02 003c "c"   it sends this: the first byte, then the remaining length is counted, then bytes in
+//	                              hexadecimal, and texts in quotes, which have their length in two bytes before them
+//	a< 20 00 00                   it receives this; ... are any bytes up to the end of the packet
+//	a< end                        its connection is closed by the broker, with nothing more to read
+//	a. end                        it closes its connection without a word
+type conformance struct {
+	section, name, talk string
+}
+
+// conform has talks with the broker at an address, which lets anyone connect.
+func conform(t *testing.T, address string, all []conformance) {
+	for _, c := range all {
+		t.Run(c.section+" "+c.name, func(t *testing.T) {
+			clients := map[string]*talker{}
+			for line := range strings.Lines(c.talk) {
+				line = strings.TrimSpace(line)
+				if line == "" {
+					continue
+				}
+				who, packet := line[:1], line[2:]
+				if clients[who] == nil {
+					nc, err := net.Dial("tcp", address)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { _ = nc.Close() })
+					clients[who] = &talker{nc}
+				}
+				if err := clients[who].do(line[1], strings.TrimSpace(packet)); err != nil {
+					t.Fatalf("%.120s: %v", line, err)
+				}
+			}
+		})
+	}
+}
+
+// talker is a client of a talk.
+type talker struct{ nc net.Conn }
+
+func (c *talker) do(what byte, packet string) error {
+	switch {
+	case what == '>':
+		_, err := c.nc.Write(encode(packet))
+		return err
+	case what == '.':
+		return c.nc.Close()
+	case packet == "end":
+		got, err := c.read()
+		if err == nil {
+			return fmt.Errorf("got %x", got)
+		}
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return errors.New("the connection stays open")
+		}
+		return nil
+	}
+	got, err := c.read()
+	if err != nil {
+		return err
+	}
+	packet, open := strings.CutSuffix(packet, "...")
+	want := encode(packet)
+	if bytes.Equal(got, want) {
+		return nil
+	}
+	if begin := body(want); open && want[0] == got[0] && bytes.HasPrefix(body(got), begin) {
+		return nil
+	}
+	return fmt.Errorf("got %.200x", got)
+}
+
+// read reads a packet.
+func (c *talker) read() ([]byte, error) {
+	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
+	packet := make([]byte, 1)
+	if _, err := io.ReadFull(c.nc, packet); err != nil {
+		return nil, err
+	}
+	length, err := binary.ReadUvarint(byteReader{io.TeeReader(c.nc, (*appender)(&packet))})
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, length)
+	_, err = io.ReadFull(c.nc, body)
+	return append(packet, body...), err
+}
+
+type appender []byte
+
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
+}
+
+// body is what comes after the length of a packet.
+func body(packet []byte) []byte {
+	_, n := binary.Uvarint(packet[1:])
+	return packet[1+n:]
+}
+
+func encode(packet string) []byte {
+	var raw []byte
+	for field := range strings.FieldsSeq(packet) {
+		if text, ok := strings.CutPrefix(field, `"`); ok {
+			text = strings.TrimSuffix(text, `"`)
+			raw = append(binary.BigEndian.AppendUint16(raw, uint16(len(text))), text...)
+			continue
+		}
+		b, err := hex.DecodeString(field)
+		if err != nil {
+			panic(fmt.Sprintf("%s: %v", field, err))
+		}
+		raw = append(raw, b...)
+	}
+	return append(binary.AppendUvarint(raw[:1:1], uint64(len(raw)-1)), raw[1:]...)
+}
+
+// refusals are answers to a CONNECT.
+var refusals = []conformance{
+	{"3.1.1 [MQTT-3.1.2-2]", "unknown level", `
+		a> 10 "MQTT" 06 02 003c "c"
+		a< 20 00 01
+		a< end`},
+	{"3.1.1 [MQTT-3.1.2-2]", "level of the other name", `
+		a> 10 "MQTT" 03 02 003c "c"
+		a< 20 00 01
+		a< end
+		b> 10 "MQIsdp" 04 02 003c "c"
+		b< 20 00 01
+		b< end`},
+	{"3.1.1 [MQTT-3.1.3-8]", "persistent session without client ID", `
+		a> 10 "MQTT" 04 00 003c ""
+		a< 20 00 02
+		a< end`},
+	{"3.1 3.1", "no client ID", `
+		a> 10 "MQIsdp" 03 02 003c ""
+		a< 20 00 02
+		a< end`},
+	{"3.1.1 [MQTT-3.1.4-1]", "malformed: reserved flag", `
+		a> 10 "MQTT" 04 03 003c "c"
+		a< end`},
+	{"3.1.1 [MQTT-3.1.4-1]", "malformed: will of QoS 3", `
+		a> 10 "MQTT" 04 1e 003c "c" "will" "x"
+		a< end`},
+	{"3.1.1 [MQTT-3.1.4-1]", "malformed: flag of a will without will", `
+		a> 10 "MQTT" 04 22 003c "c"
+		a< end`},
+	{"5.0 3.1.2.2", "malformed: reserved flag", `
+		a> 10 "MQTT" 05 03 003c 00 "c"
+		a< 20 00 82 ...
+		a< end`},
+	{"3.1.1 [MQTT-3.1.0-2]", "a second CONNECT", `
+		a> 10 "MQTT" 04 02 003c "c"
+		a< 20 00 00
+		a> 10 "MQTT" 06 02 003c "c"
+		a< end`},
+	{"3.1.1 [MQTT-3.1.3-6]", "no client ID", `
+		a> 10 "MQTT" 04 02 003c ""
+		a< 20 00 00
+		a> c0
+		a< d0`},
+}
+
+func TestConformance(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	conform(t, b.Addr().String(), refusals)
+}

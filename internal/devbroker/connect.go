@@ -1,0 +1,46 @@
+package devbroker
+
+import (
+	"fmt"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// The return codes of a CONNACK of MQTT 3.1 and 3.1.1 that are given before anyone has logged in.
+const (
+	refusedLevel    = 1
+	refusedClientID = 2
+)
+
+// admit looks at a CONNECT before mochi does, which v2.7.9 answers to a client of MQTT 3.1.1 with reason codes of MQTT 5, where
+// it is to have a return code, or no answer at all if its packet is malformed [MQTT-3.1.4-1].
+func (c *conn) admit(pk packets.Packet) (packets.Packet, error) {
+	if c.connect != nil {
+		return pk, nil // a second one, for which mochi ends the connection
+	}
+	c.connect = &pk.Connect
+	if pk.ProtocolVersion == 5 {
+		return pk, nil // mochi's answers are for this one
+	}
+	switch code := pk.ConnectValidate(); {
+	case code == packets.ErrProtocolViolationProtocolVersion:
+		return pk, c.refuse(refusedLevel, code)
+	case code != packets.CodeSuccess:
+		return pk, c.abandon(code)
+	case pk.Connect.ClientIdentifier == "" && (pk.ProtocolVersion == 3 || !pk.Connect.Clean): // [MQTT-3.1.3-8]
+		return pk, c.refuse(refusedClientID, packets.ErrClientIdentifierNotValid)
+	}
+	return pk, nil
+}
+
+// refuse answers a CONNECT of MQTT 3.1 or 3.1.1.
+func (c *conn) refuse(code byte, why error) error {
+	_, _ = c.Write([]byte{packets.Connack << 4, 2, 0, code})
+	return c.abandon(fmt.Errorf("CONNACK %d: %w", code, why))
+}
+
+// abandon has mochi end the connection, and the log tell why. Only the goroutine that reads may call it.
+func (c *conn) abandon(why error) error {
+	c.why = why
+	return packets.ErrRejectPacket // the only error that mochi takes from OnPacketRead
+}
