@@ -259,6 +259,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if !pk.SessionPresent {
 			h.received.forget(cl.ID)
 		}
+		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag
 	case packets.Publish:
 		queued := !pk.FixedHeader.Dup
 		if queued {
