@@ -19,6 +19,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if h.store != nil {
 		connOf(cl).sync = h.store.sync
 	}
+	pk.Connect = *connOf(cl).connect
+	cl.Properties.Will.Payload = pk.Connect.WillPayload
 	err := h.identify(cl, pk)
 	if err == nil {
 		err = h.routeWill(cl)

@@ -180,7 +180,75 @@ var refusals = []conformance{
 		a< d0`},
 }
 
+// connects are what a CONNECT may hold.
+var connects = []conformance{
+	{"3.1 3.2", "no session present", `
+		a> 10 "MQIsdp" 03 00 003c "sp31"
+		a< 20 00 00
+		a> e0
+		a< end
+		b> 10 "MQIsdp" 03 00 003c "sp31"
+		b< 20 00 00`},
+	{"3.1.1 [MQTT-3.2.2-2]", "session present", `
+		a> 10 "MQTT" 04 00 003c "sp311"
+		a< 20 00 00
+		a> e0
+		a< end
+		b> 10 "MQTT" 04 00 003c "sp311"
+		b< 20 01 00`},
+	{"3.1.1 3.1.3.3", "empty will payload", `
+		a> 10 "MQTT" 04 02 003c "heir"
+		a< 20 00 00
+		a> 82 0001 "empty/will" 01
+		a< 90 0001 01
+		b> 10 "MQTT" 04 0e 003c "c" "empty/will" ""
+		b< 20 00 00
+		b. end
+		a< 32 "empty/will" 0001`},
+	{"5.0 3.1.3.4", "empty will payload", `
+		a> 10 "MQTT" 04 02 003c "heir5"
+		a< 20 00 00
+		a> 82 0001 "empty/will5" 00
+		a< 90 0001 00
+		b> 10 "MQTT" 05 06 003c 00 "c5" 00 "empty/will5" ""
+		b< 20 00 00 ...
+		b. end
+		a< 30 "empty/will5"`},
+	{"3.1.1 3.1.3.5", "user name and empty password", `
+		a> 10 "MQTT" 04 c2 003c "c" "user" ""
+		a< 20 00 00`},
+	{"5.0 3.1.3.6", "user name and empty password", `
+		a> 10 "MQTT" 05 c2 003c 00 "c" "user" ""
+		a< 20 00 00 ...`},
+	{"5.0 3.1.2.9", "password alone", `
+		a> 10 "MQTT" 05 42 003c 00 "c" "pass"
+		a< 20 00 00 ...`},
+}
+
+// logins fail where nobody has an empty password.
+var logins = []conformance{
+	{"3.1.1 3.2.2.3", "empty password", `
+		a> 10 "MQTT" 04 c2 003c "c" "d1" ""
+		a< 20 00 05
+		a< end`},
+	{"3.1 3.2", "empty password", `
+		a> 10 "MQIsdp" 03 c2 003c "c" "d1" ""
+		a< 20 00 05
+		a< end`},
+	{"5.0 3.2.2.2", "empty password", `
+		a> 10 "MQTT" 05 c2 003c 00 "c" "d1" ""
+		a< 20 00 86 ...
+		a< end`},
+}
+
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	conform(t, b.Addr().String(), refusals)
+	for _, all := range [][]conformance{refusals, connects} {
+		conform(t, b.Addr().String(), all)
+	}
+}
+
+func TestConformanceOfLogins(t *testing.T) {
+	conform(t, startLab(t).Addr().String(), logins)
+	conform(t, startBroker(t, Config{Users: map[string]string{"d1": password}}, nil).Addr().String(), logins)
 }

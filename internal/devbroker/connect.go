@@ -18,7 +18,15 @@ func (c *conn) admit(pk packets.Packet) (packets.Packet, error) {
 	if c.connect != nil {
 		return pk, nil // a second one, for which mochi ends the connection
 	}
-	c.connect = &pk.Connect
+	came := pk.Connect
+	c.connect = &came
+	// mochi v2.7.9 takes both of these for malformed, so OnConnectAuthenticate puts them back.
+	if pk.Connect.WillFlag && len(pk.Connect.WillPayload) == 0 {
+		pk.Connect.WillPayload = []byte("empty")
+	}
+	if len(pk.Connect.Password) == 0 {
+		pk.Connect.PasswordFlag = false
+	}
 	if pk.ProtocolVersion == 5 {
 		return pk, nil // mochi's answers are for this one
 	}
