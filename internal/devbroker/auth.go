@@ -10,6 +10,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -76,14 +77,18 @@ func (h *hook) routeWill(cl *mqtt.Client) error {
 	if will.Flag == 0 {
 		return nil
 	}
-	if !mqtt.IsValidFilter(will.TopicName, true) || will.TopicName == "" {
+	if will.TopicName == "" || iotcore.HasWildcard(will.TopicName) {
 		return errors.New("its will has no valid topic")
 	}
-	r, err := h.route(connOf(cl), will.TopicName)
-	if err != nil {
+	r, err := h.route(cl, will.TopicName)
+	switch {
+	case err != nil:
 		return fmt.Errorf("its will: %w", err)
+	case len(r.topics) == 0:
+		will.TopicName, will.Retain = nowhere, false
+	default:
+		will.TopicName = r.topics[0]
 	}
-	will.TopicName = r.topics[0]
 	return nil
 }
 

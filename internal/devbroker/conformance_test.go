@@ -225,6 +225,67 @@ var connects = []conformance{
 		a< 20 00 00 ...`},
 }
 
+// bridges are what Mosquitto does for its bridges, which no standard tells.
+var bridges = []conformance{
+	{"Mosquitto", "level of a bridge", `
+		a> 10 "MQTT" 84 2e 003c "b" "$SYS/broker/connection/x/state" "0"
+		a< 20 00 00
+		b> 10 "MQIsdp" 83 02 003c "b2"
+		b< 20 00 00`},
+	{"Mosquitto", "state of a bridge", `
+		a> 10 "MQTT" 84 2e 003c "b" "$SYS/broker/connection/y/state" "0"
+		a< 20 00 00
+		a> 33 "$SYS/broker/connection/y/state" 0001 31
+		a< 40 0001
+		a> 35 "$SYS/broker/connection/y/state" 0002 31
+		a< 50 0002
+		a> 62 0002
+		a< 70 0002
+		b> 10 "MQTT" 04 02 003c "c"
+		b< 20 00 00
+		b> 82 0001 "$SYS/broker/connection/y/#" 00
+		b< 90 0001 00
+		b< 31 "$SYS/broker/connection/y/state" 31
+		a. end
+		b< 30 "$SYS/broker/connection/y/state" 30`},
+	{"Mosquitto", "no echo, and the retain flag as it came", `
+		a> 10 "MQTT" 84 02 003c "b"
+		a< 20 00 00
+		a> 82 0001 "bridge/#" 00
+		a< 90 0001 00
+		a> 32 "bridge/a" 0001 31
+		a< 40 0001
+		b> 10 "MQTT" 04 02 003c "c"
+		b< 20 00 00
+		b> 33 "bridge/b" 0001 32
+		b< 40 0001
+		a< 31 "bridge/b" 32`},
+	{"3.1.1 [MQTT-3.3.5-2]", "system topics are acknowledged", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "$SYS/mine/#" 00
+		a< 90 0001 00
+		a> 33 "$SYS/mine/a" 0001 31
+		a< 40 0001
+		a> 33 "$share/mine/a" 0002 31
+		a< 40 0002
+		a> c0
+		a< d0`},
+	{"5.0 3.4", "system topics by an alias", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		b> 10 "MQTT" 05 02 003c 00 "b"
+		b< 20 00 00 ...
+		b> 82 0001 00 "$SYS/broker/connection/z/#" 00
+		b< 90 0001 00 00
+		a> 33 "$SYS/broker/connection/z/state" 0001 03 230001 31
+		a< 40 0001
+		a> 32 "" 0002 03 230001 32
+		a< 40 0002
+		b< 30 "$SYS/broker/connection/z/state" 00 31
+		b< 30 "$SYS/broker/connection/z/state" 00 32`},
+}
+
 // logins fail where nobody has an empty password.
 var logins = []conformance{
 	{"3.1.1 3.2.2.3", "empty password", `
@@ -243,7 +304,7 @@ var logins = []conformance{
 
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	for _, all := range [][]conformance{refusals, connects} {
+	for _, all := range [][]conformance{refusals, connects, bridges} {
 		conform(t, b.Addr().String(), all)
 	}
 }

@@ -43,6 +43,7 @@ type conn struct {
 
 	// What the hook keeps about the client.
 	connect   *packets.ConnectParams // as they came
+	bridge    bool                   // it says that it is one of Mosquitto's
 	principal registry.Principal     // who it is, if there are registries; set before the session is established
 	proof     registry.Proof         // by what that is known
 	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's

@@ -12,11 +12,20 @@ const (
 	refusedClientID = 2
 )
 
+// bridgeFlag is in the protocol level by which Mosquitto says that its client is a bridge, unless it speaks MQTT 5. A bridge takes
+// its subscriptions with the options of MQTT 5 that bridges need: No Local, or what it brings comes back to it, and Retain
+// As Published.
+const bridgeFlag = 0x80
+
 // admit looks at a CONNECT before mochi does, which v2.7.9 answers to a client of MQTT 3.1.1 with reason codes of MQTT 5, where
 // it is to have a return code, or no answer at all if its packet is malformed [MQTT-3.1.4-1].
 func (c *conn) admit(pk packets.Packet) (packets.Packet, error) {
 	if c.connect != nil {
 		return pk, nil // a second one, for which mochi ends the connection
+	}
+	if level := pk.ProtocolVersion &^ bridgeFlag; level == 3 || level == 4 {
+		c.bridge = pk.ProtocolVersion != level
+		pk.ProtocolVersion = level
 	}
 	came := pk.Connect
 	c.connect = &came

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,13 +90,17 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	r := c.in.route
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
 		var err error
-		if r, err = h.route(c, pk.TopicName); err != nil {
+		if r, err = h.route(cl, strings.TrimPrefix(pk.TopicName, plainMark)); err != nil {
 			h.reportRefusal(cl, "refused an MQTT message", err)
 			acknowledge(cl, pk, packets.ErrNotAuthorized)
 			return pk, packets.ErrRejectPacket
 		}
 	}
 	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) {
+		acknowledge(cl, pk, packets.CodeSuccess)
+		return pk, packets.ErrRejectPacket
+	}
+	if len(r.topics) == 0 {
 		acknowledge(cl, pk, packets.CodeSuccess)
 		return pk, packets.ErrRejectPacket
 	}

@@ -30,7 +30,8 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		return c.admit(pk)
 	case packets.Publish:
 		if pk.TopicName != "" { // else there is an alias, which mochi resolves later
-			c.in.route, c.in.refused = h.route(c, pk.TopicName)
+			c.in.route, c.in.refused = h.route(cl, pk.TopicName)
+			pk.TopicName = plainMark + pk.TopicName // or mochi would swallow $SYS and $share, without an acknowledgement
 		}
 		if c.in.refused != nil {
 			return pk, nil // mochi answers, and does not look at its table

@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -19,6 +20,10 @@ import (
 const (
 	plainMark  = "_/"
 	dollarMark = "$/"
+
+	// systemTopics are the broker's own, but for those by which a bridge of Mosquitto tells whether it is there.
+	systemTopics = "$SYS/"
+	bridgeState  = "$SYS/broker/connection/+/state"
 
 	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
 	refusedFilter = "!"
@@ -65,14 +70,24 @@ func outsideTree(topic string) string {
 
 // route is where a message goes.
 type route struct {
-	topics    []string // inside
+	topics    []string // inside; none: it is dropped
 	permanent bool
 }
 
 // route says where a message goes that a client publishes to a topic, and tells why it may not.
-func (h *hook) route(c *conn, topic string) (route, error) {
+func (h *hook) route(cl *mqtt.Client, topic string) (route, error) {
 	if topic == "" {
 		return route{}, errors.New("the topic alias stands for no topic")
+	}
+	c := connOf(cl)
+	if strings.HasPrefix(topic, systemTopics) {
+		switch ofBridge := iotcore.Match(bridgeState, topic); {
+		case h.directory == nil && !ofBridge:
+			h.reportRefusal(cl, "dropped an MQTT message", fmt.Errorf("topic %q: only the broker itself publishes to %s", topic, systemTopics))
+			fallthrough
+		case h.directory != nil && ofBridge: // nobody reads it, but a bridge must be able to say it
+			return route{topics: []string{}}, nil
+		}
 	}
 	if h.directory == nil {
 		return route{topics: []string{insideOpen(topic)}}, nil
@@ -128,6 +143,10 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		h.reportRefusal(cl, "refused an MQTT subscription", err)
 		if h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
 			sub.RetainHandling = 2 // kept messages are for who asks for exactly this topic
+		}
+		if share, _ := cutShare(sub.Filter); connOf(cl).bridge && share == "" {
+			sub.NoLocal = true
+			sub.FwdRetainedFlag = true // RetainAsPublished is for MQTT 5 alone
 		}
 		sub.Filter = filter
 		subs[i] = sub
