@@ -259,7 +259,9 @@ var bridges = []conformance{
 		b< 20 00 00
 		b> 33 "bridge/b" 0001 32
 		b< 40 0001
-		a< 31 "bridge/b" 32`},
+		a< 31 "bridge/b" 32
+		b> 33 "bridge/b" 0002
+		b< 40 0002`},
 	{"3.1.1 [MQTT-3.3.5-2]", "system topics are acknowledged", `
 		a> 10 "MQTT" 04 02 003c "a"
 		a< 20 00 00
@@ -286,6 +288,98 @@ var bridges = []conformance{
 		b< 30 "$SYS/broker/connection/z/state" 00 32`},
 }
 
+// wildcards are which topics filters cover: a is subscribed, and b publishes.
+var wildcards = []conformance{
+	{"3.1.1 4.7.1.2", "a/+/# covers a/b", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "w1/+/#" 00
+		a< 90 0001 00
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 30 "w1" 31
+		b> 30 "w1/b" 32
+		b> 30 "w1/" 33
+		b> 30 "w1/b/c/d" 34
+		a< 30 "w1/b" 32
+		a< 30 "w1/" 33
+		a< 30 "w1/b/c/d" 34`},
+	{"3.1.1 4.7.1.2", "+/# covers the first level, and no $ topic", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "+/#" 00
+		a< 90 0001 00
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 30 "$w2" 31
+		b> 30 "$w2/b" 31
+		b> 30 "w2" 32
+		b> 30 "/" 33
+		b> 30 "w2/b" 34
+		a< 30 "w2" 32
+		a< 30 "/" 33
+		a< 30 "w2/b" 34`},
+	{"3.1.1 4.7.1.2", "a/# and a/+/# bring what a and a/b retain", `
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 33 "w3" 0001 31
+		b< 40 0001
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "w3/#" 00
+		a< 90 0001 00
+		a< 31 "w3" 31
+		b> 31 "w3" 
+		a< 30 "w3"
+		b> 33 "w3/b" 0001 31
+		b< 40 0001
+		a< 30 "w3/b" 31
+		a> 82 0001 "w3/+/#" 00
+		a< 90 0001 00
+		a< 31 "w3/b" 31
+		a> 82 0002 "w3/+" 00
+		a< 90 0002 00
+		a< 31 "w3/b" 31`},
+	{"3.1.1 4.7.1.2", "a/b is covered once, and by what is left", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "w4/+/#" 00 "w4/+" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 30 "w4/b" 31
+		a< 30 "w4/b" 31
+		a> a2 0002 "w4/+"
+		a< b0 0002
+		b> 30 "w4/b" 32
+		a< 30 "w4/b" 32
+		a> a2 0002 "w4/+/#"
+		a< b0 0002
+		b> 32 "w4/b" 0001 33
+		b< 40 0001
+		a> c0
+		a< d0`},
+	{"5.0 4.8.2", "a shared a/+/# covers a/b", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "$share/g/w5/+/#" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 30 "w5/b" 31
+		a< 30 "w5/b" 00 31`},
+	{"3.1.1 [MQTT-4.7.1-2] [MQTT-4.7.1-3]", "wildcards beside others are refused", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "a#" 00 "a+/b" 00 "a/#/b" 00 "a/b" 00
+		a< 90 0001 80 80 80 00`},
+	{"5.0 3.9.3", "wildcards beside others are refused", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "a#" 00 "$share/g/a+" 00 "$share/g/" 00 "a" 00
+		a< 90 0001 00 8f 8f 8f 00`},
+}
+
 // logins fail where nobody has an empty password.
 var logins = []conformance{
 	{"3.1.1 3.2.2.3", "empty password", `
@@ -304,7 +398,7 @@ var logins = []conformance{
 
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	for _, all := range [][]conformance{refusals, connects, bridges} {
+	for _, all := range [][]conformance{refusals, connects, bridges, wildcards} {
 		conform(t, b.Addr().String(), all)
 	}
 }

@@ -17,9 +17,14 @@ import (
 // before it, so that a wildcard at the top never meets a $ topic; on its own, mochi v2.7.9 sends the retained ones of these
 // to a subscriber of #, against [MQTT-4.7.2-1]. With registries, every topic is in the tree of an audience: of those who
 // may read it. It begins with <audience>/$/ if it begins with $, and else with <audience>/_/.
+//
+// A topic ends with another level, which no client can write. So a/# and a/+/# meet a and a/b as what is below them: mochi on
+// its own takes the latter for uncovered, and does not find what is retained of the former. Only what mochi publishes by itself,
+// $SYS, has no such level.
 const (
 	plainMark  = "_/"
 	dollarMark = "$/"
+	endMark    = "/\x00"
 
 	// systemTopics are the broker's own, but for those by which a bridge of Mosquitto tells whether it is there.
 	systemTopics = "$SYS/"
@@ -27,6 +32,9 @@ const (
 
 	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
 	refusedFilter = "!"
+
+	// invalidFilter stands for one that is none, which mochi finds by itself.
+	invalidFilter = ""
 
 	// nowhere is a topic that nobody subscribes to.
 	nowhere = "!"
@@ -38,21 +46,32 @@ func inside(n registry.Name) string {
 	if strings.HasPrefix(n.Topic, "$") {
 		mark = dollarMark
 	}
-	return string(n.Audience) + "/" + mark + n.Topic
+	return ended(string(n.Audience) + "/" + mark + n.Topic)
 }
+
+// ended is a topic or filter with its last level.
+func ended(name string) string {
+	if name == "#" || strings.HasSuffix(name, "/#") || strings.HasPrefix(name, systemTopics) {
+		return name
+	}
+	return name + endMark
+}
+
+// unended is the reverse of ended.
+func unended(name string) string { return strings.TrimSuffix(name, endMark) }
 
 // insideOpen is the name inside of a topic or filter, where there are no registries.
 func insideOpen(topic string) string {
 	if strings.HasPrefix(topic, "$") {
-		return topic
+		return ended(topic)
 	}
-	return plainMark + topic
+	return ended(plainMark + topic)
 }
 
 // outside is the name by which clients know what is called topic inside.
 func (h *hook) outside(topic string) string {
 	if h.directory == nil {
-		return strings.TrimPrefix(topic, plainMark)
+		return strings.TrimPrefix(unended(topic), plainMark)
 	}
 	return outsideTree(topic)
 }
@@ -62,7 +81,7 @@ func outsideTree(topic string) string {
 	// An audience is an ID, or one and the word devices: the first mark after it is not part of the topic.
 	for _, rest, more := strings.Cut(topic, "/"); more; _, rest, more = strings.Cut(rest, "/") {
 		if strings.HasPrefix(rest, plainMark) || strings.HasPrefix(rest, dollarMark) {
-			return rest[len(plainMark):]
+			return unended(rest[len(plainMark):])
 		}
 	}
 	return topic
@@ -169,12 +188,12 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	return pk
 }
 
-// filter is the name inside of a filter of a client. It is refusedFilter where there is an error.
+// filter is the name inside of a filter of a client. Where there is an error, it is refusedFilter or invalidFilter.
 func (h *hook) filter(c *conn, filter string) (string, error) {
 	share, filter := cutShare(filter)
 	if h.directory == nil {
-		if filter == "" {
-			return share, nil // mochi says what is wrong with it
+		if err := iotcore.ValidateSyntax(filter); err != nil {
+			return invalidFilter, err
 		}
 		return share + insideOpen(filter), nil
 	}
