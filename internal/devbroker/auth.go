@@ -80,7 +80,11 @@ func (h *hook) routeWill(cl *mqtt.Client) error {
 	if will.TopicName == "" || iotcore.HasWildcard(will.TopicName) {
 		return errors.New("its will has no valid topic")
 	}
-	r, err := h.route(cl, will.TopicName)
+	err := iotcore.ValidateLevels(will.TopicName)
+	var r route
+	if err == nil {
+		r, err = h.route(cl, will.TopicName)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("its will: %w", err)

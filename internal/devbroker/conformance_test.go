@@ -380,6 +380,59 @@ var wildcards = []conformance{
 		a< 90 0001 00 8f 8f 8f 00`},
 }
 
+// depths are topics and filters of many levels: 200 is what Mosquitto takes, too.
+var depths = []conformance{
+	{"200 levels", "200 levels pass", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "` + levels(199) + `/#" 00
+		a< 90 0001 00
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 32 "` + levels(200) + `" 0001 31
+		b< 40 0001
+		a< 30 "` + levels(200) + `" 31`},
+	{"3.1.1 3.9.3", "a filter of 201 levels", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "` + levels(201) + `" 00
+		a< 90 0001 80
+		a> a2 0002 "` + levels(201) + `"
+		a< b0 0002`},
+	{"3.1.1 3.9.3", "a filter of 32,768 levels", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "` + strings.Repeat("/", 32767) + `" 00 "` + strings.Repeat("/", 65534) + `#" 01
+		a< 90 0001 80 80`},
+	{"5.0 3.9.3", "a filter of 201 levels", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "` + levels(201) + `" 00 "$share/g/` + levels(201) + `" 00
+		a< 90 0001 00 8f 8f`},
+	{"3.1.1 3.3.5", "a topic of 201 levels", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 32 "` + levels(201) + `" 0001 31
+		a< end`},
+	{"3.1.1 3.3.5", "a topic of 65,536 levels, QoS 0 and retained", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 31 "` + strings.Repeat("/", 65535) + `" 31
+		a< end`},
+	{"5.0 3.14.2.1", "a topic of 201 levels", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 32 "` + levels(201) + `" 0001 00 31
+		a< e0 90 ...
+		a< end`},
+	{"3.1.1 3.1.4", "a will to a topic of 201 levels", `
+		a> 10 "MQTT" 04 06 003c "a" "` + levels(201) + `" "x"
+		a< 20 00 05
+		a< end`},
+}
+
+func levels(n int) string { return strings.Repeat("a/", n-1) + "a" }
+
 // logins fail where nobody has an empty password.
 var logins = []conformance{
 	{"3.1.1 3.2.2.3", "empty password", `
@@ -398,7 +451,7 @@ var logins = []conformance{
 
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	for _, all := range [][]conformance{refusals, connects, bridges, wildcards} {
+	for _, all := range [][]conformance{refusals, connects, bridges, wildcards, depths} {
 		conform(t, b.Addr().String(), all)
 	}
 }

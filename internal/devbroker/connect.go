@@ -3,6 +3,7 @@ package devbroker
 import (
 	"fmt"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -54,6 +55,17 @@ func (c *conn) admit(pk packets.Packet) (packets.Packet, error) {
 func (c *conn) refuse(code byte, why error) error {
 	_, _ = c.Write([]byte{packets.Connack << 4, 2, 0, code})
 	return c.abandon(fmt.Errorf("CONNACK %d: %w", code, why))
+}
+
+// sayGoodbye tells a client why its connection ends, if it speaks MQTT 5: others know no DISCONNECT from a server.
+func sayGoodbye(cl *mqtt.Client, why packets.Code) {
+	if cl.Properties.ProtocolVersion < 5 {
+		return
+	}
+	_ = cl.WritePacket(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: why.Code,
+		Properties: packets.Properties{ReasonString: why.Reason},
+	})
 }
 
 // abandon has mochi end the connection, and the log tell why. Only the goroutine that reads may call it.

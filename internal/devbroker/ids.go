@@ -5,6 +5,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Client and server number their packets each on its own [MQTT-2.3.1]: an ID of one says nothing about the same ID of the
@@ -29,6 +31,10 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	case packets.Connect:
 		return c.admit(pk)
 	case packets.Publish:
+		if err := iotcore.ValidateLevels(pk.TopicName); err != nil {
+			sayGoodbye(cl, packets.ErrTopicNameInvalid)
+			return pk, c.abandon(err)
+		}
 		if pk.TopicName != "" { // else there is an alias, which mochi resolves later
 			c.in.route, c.in.refused = h.route(cl, pk.TopicName)
 			pk.TopicName = plainMark + pk.TopicName // or mochi would swallow $SYS and $share, without an acknowledgement

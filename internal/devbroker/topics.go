@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -192,7 +193,7 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 func (h *hook) filter(c *conn, filter string) (string, error) {
 	share, filter := cutShare(filter)
 	if h.directory == nil {
-		if err := iotcore.ValidateSyntax(filter); err != nil {
+		if err := cmp.Or(iotcore.ValidateSyntax(filter), iotcore.ValidateLevels(filter)); err != nil {
 			return invalidFilter, err
 		}
 		return share + insideOpen(filter), nil
