@@ -31,6 +31,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	connOf(cl).bound(cl.Properties.Props.ReceiveMaximum)
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
+	// An alias counts for one connection, and mochi keeps what waits in a session with the alias instead of the topic.
+	cl.Properties.Props.TopicAliasMaximum = 0
 	if err != nil {
 		h.logAt(slog.LevelWarn, "refused an MQTT client", cl, err)
 	}

@@ -225,6 +225,25 @@ var connects = []conformance{
 		a< 20 00 00 ...`},
 }
 
+// keepAlives are those that a counter of 16 bits cannot multiply.
+var keepAlives = []conformance{
+	{"3.1.1 [MQTT-3.1.2-24]", "of twelve hours, and of none", `
+		a> 10 "MQTT" 04 02 aaab "a"
+		a< 20 00 00
+		b> 10 "MQTT" 04 02 0000 "b"
+		b< 20 00 00
+		a> c0
+		a< d0
+		b> c0
+		b< d0`},
+	{"3.1.1 [MQTT-3.1.2-24]", "of a second", `
+		a> 10 "MQTT" 04 02 0001 "a"
+		a< 20 00 00
+		a> c0
+		a< d0
+		a< end`},
+}
+
 // bridges are what Mosquitto does for its bridges, which no standard tells.
 var bridges = []conformance{
 	{"Mosquitto", "level of a bridge", `
@@ -431,6 +450,35 @@ var depths = []conformance{
 		a< end`},
 }
 
+// limits are what the CONNACK of MQTT 5 tells of this broker.
+var limits = []conformance{
+	{"5.0 3.2.2.3", "Receive Maximum, Topic Alias Maximum, Maximum Packet Size", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 0b 21ffff 2203e8 2700400000
+		a> 30 "l/a" 03 2303e8 31
+		a> c0
+		a< d0
+		a> 30 "l/a" 03 2303e9 31
+		a< e0 94 ...
+		a< end`},
+	{"5.0 [MQTT-3.3.2-7]", "what is sent again has its topic, though the client takes aliases", `
+		a> 10 "MQTT" 05 00 003c 08 1100000e10 220005 "alias"
+		a< 20 00 00 ...
+		a> 82 0001 00 "l/b" 01
+		a< 90 0001 00 01
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 32 "l/b" 0001 31
+		b> 32 "l/b" 0002 32
+		a< 32 "l/b" 0001 00 31
+		a< 32 "l/b" 0002 00 32
+		a. end
+		c> 10 "MQTT" 05 00 003c 08 1100000e10 220005 "alias"
+		c< 20 01 00 ...
+		c< 3a "l/b" 0001 00 31
+		c< 3a "l/b" 0002 00 32`},
+}
+
 func levels(n int) string { return strings.Repeat("a/", n-1) + "a" }
 
 // logins fail where nobody has an empty password.
@@ -451,9 +499,10 @@ var logins = []conformance{
 
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	for _, all := range [][]conformance{refusals, connects, bridges, wildcards, depths} {
+	for _, all := range [][]conformance{refusals, connects, bridges, keepAlives, wildcards, depths} {
 		conform(t, b.Addr().String(), all)
 	}
+	conform(t, b.Addr().String(), limits)
 }
 
 func TestConformanceOfLogins(t *testing.T) {

@@ -189,12 +189,16 @@ func (c *conn) Close() error {
 }
 
 // SetDeadline is what mochi calls for the keepalive, which is about what the client sends. A client that reads slowly is
-// none of its business, and what Close has set stays.
+// none of its business, and what Close has set stays. mochi v2.7.9 counts in 16 bits: beyond twelve hours, it comes to nearly
+// nothing, and of a second, to a second.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return net.ErrClosed
+	}
+	if !t.IsZero() {
+		t = time.Now().Add(time.Duration(c.connect.Keepalive) * time.Second * 3 / 2) // [MQTT-3.1.2-24]
 	}
 	return c.SetReadDeadline(t)
 }

@@ -264,6 +264,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if !pk.SessionPresent {
 			h.received.forget(cl.ID)
 		}
+		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag
 	case packets.Publish:
 		queued := !pk.FixedHeader.Dup
