@@ -450,6 +450,162 @@ var depths = []conformance{
 		a< end`},
 }
 
+// flows are what comes to a client of MQTT 5 that takes little at once.
+var flows = []conformance{
+	{"5.0 [MQTT-3.3.1-1]", "no DUP on what has waited for room", `
+		a> 10 "MQTT" 05 00 003c 08 1100000e10 210001 "dup"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/a" 01
+		a< 90 0001 00 01
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 32 "f/a" 0001 31
+		b< 40 0001
+		b> 32 "f/a" 0002 32
+		b< 40 0002
+		b> 32 "f/a" 0003 33
+		b< 40 0003
+		a< 32 "f/a" 0001 00 31
+		a. end
+		c> 10 "MQTT" 05 00 003c 08 1100000e10 210001 "dup"
+		c< 20 01 00 ...
+		c< 3a "f/a" 0001 00 31
+		c> c0
+		c< d0
+		c> 40 0001
+		c< 32 "f/a" 0002 00 32
+		c. end
+		d> 10 "MQTT" 05 00 003c 08 1100000e10 210002 "dup"
+		d< 20 01 00 ...
+		d< 3a "f/a" 0002 00 32
+		d< 32 "f/a" 0003 00 33
+		b> 32 "f/a" 0004 34
+		b< 40 0004
+		d> c0
+		d< d0
+		d> 40 0003
+		d< 32 "f/a" 0001 00 34`},
+	{"5.0 4.9", "more PUBREL than room", `
+		a> 10 "MQTT" 05 00 003c 05 1100000e10 "rel"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/r" 02
+		a< 90 0001 00 02
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 34 "f/r" 0001 31
+		b< 50 0001
+		b> 34 "f/r" 0002 32
+		b< 50 0002
+		a< 34 "f/r" 0001 00 31
+		a< 34 "f/r" 0002 00 32
+		a> 50 0001
+		a< 62 0001
+		a> 50 0002
+		a< 62 0002
+		a. end
+		b> 34 "f/r" 0003 33
+		b< 50 0003
+		c> 10 "MQTT" 05 00 003c 08 1100000e10 210001 "rel"
+		c< 20 01 00 ...
+		c< 62 ...
+		c< 62 ...
+		c> 70 0001
+		c> c0
+		c< d0
+		c> 70 0002
+		c< 34 "f/r" ...`},
+	{"5.0 [MQTT-3.1.2-25]", "above Maximum Packet Size", `
+		a> 10 "MQTT" 05 00 003c 0d 1100000e10 270000001e 210001 "size"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/s" 01
+		a< 90 0001 00 01
+		b> 10 "MQTT" 05 02 003c 00 "b"
+		b< 20 00 00 ...
+		b> 32 "f/s" 0001 00 000102030405060708090a0b0c0d0e0f101112131415
+		b< 40 0001
+		b> 32 "f/s" 0002 00 000102030405060708090a0b0c0d0e0f10111213
+		b< 40 0002
+		b> 32 "f/s" 0003 17 26 "key" "a-longer-value-1" 31
+		b< 40 0003
+		b> 32 "f/s" 0004 00 32
+		b< 40 0004
+		a< 32 "f/s" 0002 00 000102030405060708090a0b0c0d0e0f10111213
+		a> c0
+		a< d0
+		a> 40 0002
+		a< 32 "f/s" 0004 00 32
+		a. end`},
+	{"5.0 [MQTT-3.1.2-25]", "above Maximum Packet Size in a session", `
+		a> 10 "MQTT" 05 00 003c 05 1100000e10 "size2"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/t" 01
+		a< 90 0001 00 01
+		a. end
+		b> 10 "MQTT" 05 02 003c 00 "b"
+		b< 20 00 00 ...
+		b> 32 "f/t" 0001 00 000102030405060708090a0b0c0d0e0f101112131415
+		b< 40 0001
+		b> 32 "f/t" 0002 00 32
+		b< 40 0002
+		c> 10 "MQTT" 05 00 003c 0a 1100000e10 270000001e "size2"
+		c< 20 01 00 ...
+		c< 32 "f/t" 0002 00 32
+		c. end
+		d> 10 "MQTT" 05 00 003c 05 1100000e10 "size2"
+		d< 20 01 00 ...
+		d< 3a "f/t" 0002 00 32
+		d> c0
+		d< d0`},
+	{"5.0 [MQTT-3.1.2-29]", "user properties, though no problem information is wanted", `
+		a> 10 "MQTT" 05 02 003c 02 1700 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/u" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 02 003c 00 "b"
+		b< 20 00 00 ...
+		b> 30 "f/u" 07 26 "k" "v" 31
+		a< 30 "f/u" 07 26 "k" "v" 31`},
+	{"5.0 4.9", "a resumed session, QoS 2", `
+		a> 10 "MQTT" 05 00 003c 05 1100000e10 "rm2"
+		a< 20 00 00 ...
+		a> 82 0001 00 "f/b" 02
+		a< 90 0001 00 02
+		a. end
+		b> 10 "MQTT" 04 02 003c "b"
+		b< 20 00 00
+		b> 34 "f/b" 0001 31
+		b< 50 0001
+		b> 62 0001
+		b< 70 0001
+		b> 34 "f/b" 0001 32
+		b< 50 0001
+		b> 62 0001
+		b< 70 0001
+		b> 34 "f/b" 0001 33
+		b< 50 0001
+		c> 10 "MQTT" 05 00 003c 08 1100000e10 210001 "rm2"
+		c< 20 01 00 ...
+		c< 34 "f/b" 0001 00 31
+		c> 50 0001
+		c< 62 0001
+		c> c0
+		c< d0
+		c. end
+		d> 10 "MQTT" 05 00 003c 08 1100000e10 210001 "rm2"
+		d< 20 01 00 ...
+		d< 62 0001
+		d> c0
+		d< d0
+		d> 70 0001
+		d< 34 "f/b" 0002 00 32
+		d> c0
+		d< d0
+		d> 50 0002
+		d< 62 0002
+		d> 70 0002
+		d< 34 "f/b" 0003 00 33`},
+}
+
 // limits are what the CONNACK of MQTT 5 tells of this broker.
 var limits = []conformance{
 	{"5.0 3.2.2.3", "Receive Maximum, Topic Alias Maximum, Maximum Packet Size", `
@@ -503,6 +659,7 @@ func TestConformance(t *testing.T) {
 		conform(t, b.Addr().String(), all)
 	}
 	conform(t, b.Addr().String(), limits)
+	conform(t, b.Addr().String(), flows)
 }
 
 func TestConformanceOfLogins(t *testing.T) {

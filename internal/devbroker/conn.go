@@ -38,8 +38,8 @@ type conn struct {
 	closed  bool
 	over    bool   // mochi has let go of the connection
 	last    func() // to be done then; nil: nothing
-	bounded bool   // MQTT 5: with a Receive Maximum
-	window  int    // how many deliveries the client may still be sent; negative after more of them were resent
+	most    int    // MQTT 5: the Receive Maximum; 0: none
+	window  int    // how many deliveries the client may still be sent
 
 	// What the hook keeps about the client.
 	connect   *packets.ConnectParams // as they came
@@ -57,6 +57,7 @@ type conn struct {
 	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
 	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet
 	unlock    func()                 // releases hook.takeover; nil unless this connection takes over a session
+	held      []packets.Packet       // of the session, for which the client has no room yet
 	ended     chan struct{}          // closed when mochi has let go of the connection
 }
 
@@ -90,7 +91,7 @@ func (c *conn) certificate() *x509.Certificate {
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.broken {
+	if c.gone() {
 		return 0, net.ErrClosed
 	}
 	c.queue = append(c.queue, p...)
@@ -102,7 +103,7 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) waitForRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) >= queueBytes && !c.closed && !c.broken {
+	for len(c.queue) >= queueBytes && !c.gone() {
 		c.changed.Wait()
 	}
 }
@@ -111,26 +112,50 @@ func (c *conn) waitForRoom() {
 func (c *conn) bound(most uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bounded, c.window = most > 0, int(most)
+	c.most, c.window = int(most), int(most)
 }
 
-// narrow counts a delivery. If it may wait, it does so until the client has room for it.
-func (c *conn) narrow(wait bool) {
+// narrow waits until the client has room for a delivery, and counts it.
+func (c *conn) narrow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for wait && c.bounded && c.window <= 0 && !c.closed && !c.broken {
+	for c.most > 0 && c.window <= 0 && !c.gone() {
 		c.changed.Wait()
 	}
 	c.window--
 }
 
-// widen counts the end of a delivery.
+// narrowAtOnce counts a delivery of an earlier connection.
+func (c *conn) narrowAtOnce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window--
+}
+
+// room is how many deliveries the client may still be sent, if that is bounded.
+func (c *conn) room() (n int, bounded bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.window, 0), c.most > 0
+}
+
+// widen counts the end of a delivery. It may be one of an earlier connection.
 func (c *conn) widen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.window++
+	c.window = min(c.window+1, c.most)
 	c.changed.Broadcast()
 }
+
+// writable reports whether what is written now has a chance to be sent.
+func (c *conn) writable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.gone()
+}
+
+// gone reports whether nothing can be sent any more. The caller must hold mu.
+func (c *conn) gone() bool { return c.closed || c.broken }
 
 // flush writes what is queued, until the connection is closed and the queue empty.
 func (c *conn) flush() {

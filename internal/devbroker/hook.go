@@ -25,9 +25,8 @@ import (
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
 //   - resends the messages of one second in random order ([MQTT-4.6.0-1]).
 //
-// A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. Two
-// of mochi's faults are out of a hook's reach: a will that is published in the instant of a takeover may be lost, and an
-// MQTT 5 client that comes back is resent all that it has not acknowledged, even if that is more than its Receive Maximum.
+// A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. What an
+// MQTT 5 client is sent at once, and how much of it, is in room.go.
 type hook struct {
 	mqtt.HookBase
 	server    *mqtt.Server
@@ -183,7 +182,7 @@ func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 }
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
-func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	for {
 		old, ok := h.server.Clients.Get(cl.ID)
 		if !ok {
@@ -203,8 +202,12 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		}
 		h.takeover.Lock()
 		if now, _ := h.server.Clients.Get(cl.ID); now == old {
-			connOf(cl).unlock = sync.OnceFunc(h.takeover.Unlock)
 			renumber(old.State.Inflight)
+			giveBack := func() {}
+			if !pk.Connect.Clean && (old.Properties.ProtocolVersion >= 5 || !old.Properties.Clean) { // the session lives on
+				giveBack = h.holdBack(cl, old)
+			}
+			connOf(cl).unlock = sync.OnceFunc(func() { giveBack(); h.takeover.Unlock() })
 			return
 		}
 		h.takeover.Unlock() // a third connection was faster, or the session was not one to keep
@@ -225,10 +228,14 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	connOf(cl).release()
 }
 
-// OnSessionEstablished comes when all that the session held has been resent.
+// OnSessionEstablished comes when what the session held has been resent, as far as the client has room for it.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
-	connOf(cl).resume()
+	if len(connOf(cl).held) > 0 {
+		go sendHeld(cl)
+	} else {
+		connOf(cl).resume()
+	}
 	if h.directory == nil {
 		return
 	}
@@ -274,10 +281,17 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if pk.TopicName != "" { // there is a topic alias instead
 			pk.TopicName = h.outside(pk.TopicName)
 		}
+		if why := tooLarge(cl, &pk); why != nil {
+			h.reportRefusal(cl, "an MQTT message was not delivered", why)
+			h.discard(cl, pk)
+			return pk
+		}
 		if pk.FixedHeader.Qos > 0 {
-			c.narrow(queued)
+			c.narrow()
 			c.waitForRoom()
-			pk.FixedHeader.Dup = markSent(cl, pk.PacketID)
+			if c.writable() {
+				pk.FixedHeader.Dup = markSent(cl, pk.PacketID)
+			}
 			return pk
 		}
 	}
