@@ -3,14 +3,12 @@ package devbroker
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/iotcast/iotcast/internal/iotcore"
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
@@ -21,10 +19,9 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		connOf(cl).sync = h.store.sync
 	}
 	pk.Connect = *connOf(cl).connect
-	cl.Properties.Will.Payload = pk.Connect.WillPayload
 	err := h.identify(cl, pk)
 	if err == nil {
-		err = h.routeWill(cl)
+		err = h.takeWill(cl)
 	}
 	// mochi forgets what it has sent after the client's Receive Maximum was reached, and then waits for its acknowledgement
 	// for ever. So mochi knows of no maximum, and the connection makes it wait.
@@ -70,32 +67,6 @@ func (h *hook) checkUser(pk packets.Packet) error {
 		return nil
 	}
 	return fmt.Errorf("unknown user or wrong password, user %q", user)
-}
-
-// routeWill gives the topic of a will its name inside. A will that could not be published later is refused now: the client
-// can be told.
-func (h *hook) routeWill(cl *mqtt.Client) error {
-	will := &cl.Properties.Will
-	if will.Flag == 0 {
-		return nil
-	}
-	if will.TopicName == "" || iotcore.HasWildcard(will.TopicName) {
-		return errors.New("its will has no valid topic")
-	}
-	err := iotcore.ValidateLevels(will.TopicName)
-	var r route
-	if err == nil {
-		r, err = h.route(cl, will.TopicName)
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("its will: %w", err)
-	case len(r.topics) == 0:
-		will.TopicName, will.Retain = nowhere, false
-	default:
-		will.TopicName = r.topics[0]
-	}
-	return nil
 }
 
 func (h *hook) logAt(level slog.Level, what string, cl *mqtt.Client, why error) {

@@ -606,6 +606,84 @@ var flows = []conformance{
 		d< 34 "f/b" 0003 00 33`},
 }
 
+// wills are what others receive of a client of MQTT 5 that is gone.
+var wills = []conformance{
+	{"5.0 3.1.3.2", "a will has its properties", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/a" 01
+		a< 90 0001 00 01
+		b> 10 "MQTT" 05 0e 003c 00 "b" 22 0101 03 "text/plain" 08 "re" 09 "data" 26 "k" "v" "will/a" "bye"
+		b< 20 00 00 ...
+		b. end
+		a< 32 "will/a" 0001 22 0101 03 "text/plain" 08 "re" 09 "data" 26 "k" "v" 627965`},
+	{"5.0 3.1.3.2.4", "a will expires, retained too", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/b" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 26 003c 00 "b" 05 0200010000 "will/b" "bye"
+		b< 20 00 00 ...
+		b. end
+		a< 30 "will/b" 05 0200 ...
+		a> 82 0001 00 "will/b" 00
+		a< 90 0001 00 00
+		a< 31 "will/b" 05 0200 ...`},
+	{"5.0 3.1.3.2.2", "a delayed will, retained, without an expiry", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/c" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 26 003c 05 1100000e10 "b" 05 1800000001 "will/c" "bye"
+		b< 20 00 00 ...
+		b. end
+		a< 30 "will/c" 00 627965
+		a> 82 0001 00 "will/c" 00
+		a< 90 0001 00 00
+		a< 31 "will/c" 00 627965`},
+	{"5.0 3.1.3.2.2", "a delay ends with the session", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/d" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 06 003c 00 "b" 05 1800000e10 "will/d" "1"
+		b< 20 00 00 ...
+		b. end
+		a< 30 "will/d" 00 31
+		c> 10 "MQTT" 05 06 003c 05 1100000e10 "b" 05 1800000e10 "will/d" "2"
+		c< 20 00 00 ...
+		d> 10 "MQTT" 05 02 003c 00 "b"
+		d< 20 00 00 ...
+		a< 30 "will/d" 00 32`},
+	{"5.0 [MQTT-3.1.3-9]", "a will is not published if its client comes back", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/e" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 06 003c 05 1100000e10 "back" 05 1800000001 "will/e" "no"
+		b< 20 00 00 ...
+		b. end
+		c> 10 "MQTT" 05 00 003c 05 1100000e10 "back"
+		c< 20 01 00 ...
+		d> 10 "MQTT" 05 06 003c 05 1100000002 "late" 05 1800000002 "will/e" "later"
+		d< 20 00 00 ...
+		d. end
+		a< 30 "will/e" 00 6c61746572`},
+	{"5.0 3.14.2.1", "DISCONNECT with the will", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "will/f" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 06 003c 00 "b" 00 "will/f" "no"
+		b< 20 00 00 ...
+		b> e0
+		b< end
+		c> 10 "MQTT" 05 06 003c 00 "c" 00 "will/f" "yes"
+		c< 20 00 00 ...
+		c> e0 04
+		a< 30 "will/f" 00 796573`},
+}
+
 // limits are what the CONNACK of MQTT 5 tells of this broker.
 var limits = []conformance{
 	{"5.0 3.2.2.3", "Receive Maximum, Topic Alias Maximum, Maximum Packet Size", `
@@ -660,6 +738,7 @@ func TestConformance(t *testing.T) {
 	}
 	conform(t, b.Addr().String(), limits)
 	conform(t, b.Addr().String(), flows)
+	conform(t, b.Addr().String(), wills)
 }
 
 func TestConformanceOfLogins(t *testing.T) {

@@ -44,10 +44,13 @@ type conn struct {
 	// What the hook keeps about the client.
 	connect   *packets.ConnectParams // as they came
 	bridge    bool                   // it says that it is one of Mosquitto's
+	will      *packets.Packet        // nil: none; by its name outside
+	willDue   atomic.Bool            // it is to be published, maybe after its delay
 	principal registry.Principal     // who it is, if there are registries; set before the session is established
 	proof     registry.Proof         // by what that is known
 	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's
 	in        inbound                // of the goroutine that reads
+	lastRead  byte                   // of the same goroutine
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
 	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
@@ -85,6 +88,15 @@ func (c *conn) certificate() *x509.Certificate {
 		return nil
 	}
 	return state.PeerCertificates[0]
+}
+
+// Read keeps the last byte that was read.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.lastRead = p[n-1]
+	}
+	return n, err
 }
 
 // Write queues p for flush.

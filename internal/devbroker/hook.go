@@ -104,10 +104,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	if r.permanent || pk.FixedHeader.Retain && h.directory != nil && c.principal.Role != registry.BrokerRole {
-		h.keep(cl.ID, r.topics[0], pk)
-		pk.FixedHeader.Retain = false
-	}
+	h.keepIfAsked(cl, r, &pk)
 	if h.directory != nil {
 		h.monitor.published(c.activity)
 	}
@@ -137,7 +134,7 @@ func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error
 	}
 	c.injecting.Store(true)
 	defer c.injecting.Store(false)
-	cl.Net.Inline = true // only the goroutine that reads from the client, this one, looks at it
+	cl.Net.Inline = true // only the goroutine that reads from the client, which is this one, or has ended, looks at it
 	defer func() { cl.Net.Inline = false }()
 
 	for _, topic := range topics {
@@ -145,40 +142,10 @@ func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error
 		if err := h.server.InjectPacket(cl, pk); err != nil {
 			return err
 		}
-		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read
+		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read, if it is no will
 		atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
 	}
 	return nil
-}
-
-// OnWill comes before mochi publishes a will. One of somebody who may not publish it any more goes nowhere.
-func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	if h.directory == nil {
-		return will, nil
-	}
-	if _, err := h.directory.Publish(connOf(cl).principal, h.outside(will.TopicName)); err != nil {
-		will.TopicName, will.Retain = nowhere, false
-	}
-	return will, nil
-}
-
-// OnWillSent comes when mochi has published a will by the first of its names.
-func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	if h.directory == nil || pk.TopicName == nowhere {
-		return
-	}
-	p, _ := h.directory.Principal(string(cl.Properties.Username))
-	m, err := h.directory.Publish(p, h.outside(pk.TopicName))
-	if err != nil { // it was removed meanwhile
-		h.logAt(slog.LevelDebug, "refused a will", cl, err)
-		return
-	}
-	topics := topicsOf(m)
-	if m.Permanent || pk.FixedHeader.Retain && p.Role != registry.BrokerRole {
-		h.keep(cl.ID, topics[0], pk)
-		pk.FixedHeader.Retain = false
-	}
-	h.publishOrLog(topics[1:], pk)
 }
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
@@ -197,6 +164,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 			}
 		}
 
+		if pk.Connect.Clean {
+			h.publishWill(old) // a delay ends with the session
+		}
 		if h.directory != nil && !h.sessions.has(cl.ID, connOf(cl).principal) {
 			h.dissolve(old) // it is of one who had this ID before
 		}
@@ -247,11 +217,15 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // OnClientExpired comes when a session has ended some time after its connection.
-func (h *hook) OnClientExpired(cl *mqtt.Client) { h.ended(cl) }
+func (h *hook) OnClientExpired(cl *mqtt.Client) {
+	h.publishWill(cl)
+	h.ended(cl)
+}
 
 // OnDisconnect comes when a connection has ended whose session was established.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	if expire && !cl.IsTakenOver() {
+		h.publishWill(cl)
 		h.ended(cl)
 	}
 	if h.directory != nil {

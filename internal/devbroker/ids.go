@@ -42,6 +42,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		if c.in.refused != nil {
 			return pk, nil // mochi answers, and does not look at its table
 		}
+	case packets.Disconnect:
+		if cl.Properties.ProtocolVersion >= 5 && pk.FixedHeader.Remaining == 1 {
+			pk.ReasonCode = c.lastRead // mochi v2.7.9 overlooks it; nothing comes after a DISCONNECT [MQTT-3.14.4-2]
+		}
+		return pk, nil
 	case packets.Pubrel:
 		c.in.released = h.release(cl, pk.PacketID)
 	case packets.Subscribe, packets.Unsubscribe:
