@@ -67,8 +67,7 @@ func (c *talker) do(what byte, packet string) error {
 		if err == nil {
 			return fmt.Errorf("got %x", got)
 		}
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
+		if isTimeout(err) {
 			return errors.New("the connection stays open")
 		}
 		return nil
@@ -86,6 +85,11 @@ func (c *talker) do(what byte, packet string) error {
 		return nil
 	}
 	return fmt.Errorf("got %.200x", got)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // read reads a packet.
@@ -241,6 +245,27 @@ var keepAlives = []conformance{
 		a< 20 00 00
 		a> c0
 		a< d0
+		a< end`},
+}
+
+// malformed are packets that end the connection, and nothing else: the will is published.
+var malformed = []conformance{
+	{"5.0 3.8.3", "SUBSCRIBE without options", `
+		a> 10 "MQTT" 05 02 003c 00 "a"
+		a< 20 00 00 ...
+		a> 82 0001 00 "m/will" 00
+		a< 90 0001 00 00
+		b> 10 "MQTT" 05 06 003c 00 "b" 00 "m/will" "bye"
+		b< 20 00 00 ...
+		b> 82 0001 00 "m/a"
+		b< end
+		a< 30 "m/will" 00 627965
+		c> 10 "MQTT" 05 00 003c 00 "b"
+		c< 20 00 00 ...`},
+	{"3.1.1 3.8.3", "SUBSCRIBE without QoS", `
+		a> 10 "MQTT" 04 02 003c "a"
+		a< 20 00 00
+		a> 82 0001 "m/a"
 		a< end`},
 }
 
@@ -733,7 +758,7 @@ var logins = []conformance{
 
 func TestConformance(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
-	for _, all := range [][]conformance{refusals, connects, bridges, keepAlives, wildcards, depths} {
+	for _, all := range [][]conformance{refusals, connects, bridges, keepAlives, malformed, wildcards, depths} {
 		conform(t, b.Addr().String(), all)
 	}
 	conform(t, b.Addr().String(), limits)

@@ -62,6 +62,7 @@ type conn struct {
 	unlock    func()                 // releases hook.takeover; nil unless this connection takes over a session
 	held      []packets.Packet       // of the session, for which the client has no room yet
 	ended     chan struct{}          // closed when mochi has let go of the connection
+	crashed   func(error)            // does what mochi does at the end of a connection, if it panics; nil before the session is established
 }
 
 func newConn(nc net.Conn) *conn {

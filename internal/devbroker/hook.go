@@ -201,6 +201,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 // OnSessionEstablished comes when what the session held has been resent, as far as the client has room for it.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
+	connOf(cl).crashed = func(why error) { h.crashed(cl, why) }
 	if len(connOf(cl).held) > 0 {
 		go sendHeld(cl)
 	} else {
@@ -230,6 +231,20 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	}
 	if h.directory != nil {
 		h.announceDisconnected(cl)
+	}
+}
+
+// crashed ends a connection at which mochi has panicked, as mochi would: there is a will, and a session to keep or to forget.
+func (h *hook) crashed(cl *mqtt.Client, why error) {
+	connOf(cl).willDue.Store(true)
+	h.publishWill(cl)
+	expire := !persistent(cl)
+	if h.store != nil {
+		h.store.OnDisconnect(cl, why, expire)
+	}
+	h.OnDisconnect(cl, why, expire)
+	if expire && !cl.IsTakenOver() {
+		h.dissolve(cl)
 	}
 }
 
