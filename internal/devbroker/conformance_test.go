@@ -531,7 +531,8 @@ var flows = []conformance{
 		a< 62 0001
 		a> 50 0002
 		a< 62 0002
-		a. end
+		a> e0
+		a< end
 		b> 34 "f/r" 0003 33
 		b< 50 0003
 		b> 62 0003
@@ -571,7 +572,8 @@ var flows = []conformance{
 		a< 20 00 00 ...
 		a> 82 0001 00 "f/t" 01
 		a< 90 0001 00 01
-		a. end
+		a> e0
+		a< end
 		b> 10 "MQTT" 05 02 003c 00 "b"
 		b< 20 00 00 ...
 		b> 32 "f/t" 0001 00 000102030405060708090a0b0c0d0e0f101112131415
@@ -601,7 +603,8 @@ var flows = []conformance{
 		a< 20 00 00 ...
 		a> 82 0001 00 "f/b" 02
 		a< 90 0001 00 02
-		a. end
+		a> e0
+		a< end
 		b> 10 "MQTT" 04 02 003c "b"
 		b< 20 00 00
 		b> 34 "f/b" 0001 31
