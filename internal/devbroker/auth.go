@@ -3,7 +3,6 @@ package devbroker
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -19,15 +18,18 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if h.store != nil {
 		connOf(cl).sync = h.store.sync
 	}
+	pk.Connect = *connOf(cl).connect
 	err := h.identify(cl, pk)
 	if err == nil {
-		err = h.routeWill(cl)
+		err = h.takeWill(cl)
 	}
 	// mochi forgets what it has sent after the client's Receive Maximum was reached, and then waits for its acknowledgement
 	// for ever. So mochi knows of no maximum, and the connection makes it wait.
 	connOf(cl).bound(cl.Properties.Props.ReceiveMaximum)
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
+	// An alias counts for one connection, and mochi keeps what waits in a session with the alias instead of the topic.
+	cl.Properties.Props.TopicAliasMaximum = 0
 	if err != nil {
 		h.logAt(slog.LevelWarn, "refused an MQTT client", cl, err)
 	}
@@ -65,24 +67,6 @@ func (h *hook) checkUser(pk packets.Packet) error {
 		return nil
 	}
 	return fmt.Errorf("unknown user or wrong password, user %q", user)
-}
-
-// routeWill gives the topic of a will its name inside. A will that could not be published later is refused now: the client
-// can be told.
-func (h *hook) routeWill(cl *mqtt.Client) error {
-	will := &cl.Properties.Will
-	if will.Flag == 0 {
-		return nil
-	}
-	if !mqtt.IsValidFilter(will.TopicName, true) || will.TopicName == "" {
-		return errors.New("its will has no valid topic")
-	}
-	r, err := h.route(connOf(cl), will.TopicName)
-	if err != nil {
-		return fmt.Errorf("its will: %w", err)
-	}
-	will.TopicName = r.topics[0]
-	return nil
 }
 
 func (h *hook) logAt(level slog.Level, what string, cl *mqtt.Client, why error) {

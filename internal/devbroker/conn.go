@@ -9,6 +9,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/iotcast/iotcast/internal/registry"
 )
@@ -37,23 +38,31 @@ type conn struct {
 	closed  bool
 	over    bool   // mochi has let go of the connection
 	last    func() // to be done then; nil: nothing
-	bounded bool   // MQTT 5: with a Receive Maximum
-	window  int    // how many deliveries the client may still be sent; negative after more of them were resent
+	most    int    // MQTT 5: the Receive Maximum; 0: none
+	window  int    // how many deliveries the client may still be sent
 
 	// What the hook keeps about the client.
-	principal registry.Principal // who it is, if there are registries; set before the session is established
-	proof     registry.Proof     // by what that is known
-	activity  *Activity          // of the device, from its announcement on; what is in it is the monitor's
-	in        inbound            // of the goroutine that reads
-	refusals  atomic.Int32       // what it was not allowed to do
-	dismissed atomic.Bool        // the broker has ended it, since it is not to be there any more
-	injecting atomic.Bool        // a message of this client is being handed out, under hook.takeover
-	resumed   chan struct{}      // closed when new messages may be written: what the session held is out
-	resume    func()             // closes resumed
-	sync      func() error       // returns when all changes so far are on disk; nil if nothing is kept there
-	unsynced  atomic.Bool        // what is written next may acknowledge a message that is not on disk yet
-	unlock    func()             // releases hook.takeover; nil unless this connection takes over a session
-	ended     chan struct{}      // closed when mochi has let go of the connection
+	connect   *packets.ConnectParams // as they came
+	bridge    bool                   // it says that it is one of Mosquitto's
+	will      *packets.Packet        // nil: none; by its name outside
+	willDue   atomic.Bool            // it is to be published, maybe after its delay
+	principal registry.Principal     // who it is, if there are registries; set before the session is established
+	proof     registry.Proof         // by what that is known
+	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's
+	in        inbound                // of the goroutine that reads
+	lastRead  byte                   // of the same goroutine
+	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
+	refusals  atomic.Int32           // what it was not allowed to do
+	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
+	injecting atomic.Bool            // a message of this client is being handed out, under hook.takeover
+	resumed   chan struct{}          // closed when new messages may be written: what the session held is out
+	resume    func()                 // closes resumed
+	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
+	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet
+	unlock    func()                 // releases hook.takeover; nil unless this connection takes over a session
+	held      []packets.Packet       // of the session, for which the client has no room yet
+	ended     chan struct{}          // closed when mochi has let go of the connection
+	crashed   func(error)            // does what mochi does at the end of a connection, if it panics; nil before the session is established
 }
 
 func newConn(nc net.Conn) *conn {
@@ -82,11 +91,20 @@ func (c *conn) certificate() *x509.Certificate {
 	return state.PeerCertificates[0]
 }
 
+// Read keeps the last byte that was read.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.lastRead = p[n-1]
+	}
+	return n, err
+}
+
 // Write queues p for flush.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.broken {
+	if c.gone() {
 		return 0, net.ErrClosed
 	}
 	c.queue = append(c.queue, p...)
@@ -98,7 +116,7 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) waitForRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) >= queueBytes && !c.closed && !c.broken {
+	for len(c.queue) >= queueBytes && !c.gone() {
 		c.changed.Wait()
 	}
 }
@@ -107,26 +125,50 @@ func (c *conn) waitForRoom() {
 func (c *conn) bound(most uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bounded, c.window = most > 0, int(most)
+	c.most, c.window = int(most), int(most)
 }
 
-// narrow counts a delivery. If it may wait, it does so until the client has room for it.
-func (c *conn) narrow(wait bool) {
+// narrow waits until the client has room for a delivery, and counts it.
+func (c *conn) narrow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for wait && c.bounded && c.window <= 0 && !c.closed && !c.broken {
+	for c.most > 0 && c.window <= 0 && !c.gone() {
 		c.changed.Wait()
 	}
 	c.window--
 }
 
-// widen counts the end of a delivery.
+// narrowAtOnce counts a delivery of an earlier connection.
+func (c *conn) narrowAtOnce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window--
+}
+
+// room is how many deliveries the client may still be sent, if that is bounded.
+func (c *conn) room() (n int, bounded bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.window, 0), c.most > 0
+}
+
+// widen counts the end of a delivery. It may be one of an earlier connection.
 func (c *conn) widen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.window++
+	c.window = min(c.window+1, c.most)
 	c.changed.Broadcast()
 }
+
+// writable reports whether what is written now has a chance to be sent.
+func (c *conn) writable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.gone()
+}
+
+// gone reports whether nothing can be sent any more. The caller must hold mu.
+func (c *conn) gone() bool { return c.closed || c.broken }
 
 // flush writes what is queued, until the connection is closed and the queue empty.
 func (c *conn) flush() {
@@ -185,12 +227,16 @@ func (c *conn) Close() error {
 }
 
 // SetDeadline is what mochi calls for the keepalive, which is about what the client sends. A client that reads slowly is
-// none of its business, and what Close has set stays.
+// none of its business, and what Close has set stays. mochi v2.7.9 counts in 16 bits: beyond twelve hours, it comes to nearly
+// nothing, and of a second, to a second.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return net.ErrClosed
+	}
+	if !t.IsZero() {
+		t = time.Now().Add(time.Duration(c.connect.Keepalive) * time.Second * 3 / 2) // [MQTT-3.1.2-24]
 	}
 	return c.SetReadDeadline(t)
 }

@@ -35,6 +35,10 @@ const (
 	// allocate before it has said who it is.
 	maxPacketBytes = 4 << 20
 
+	// maxTopicAlias is how many topics an MQTT 5 client may give a number. A topic has up to 64 KB, and this many are kept for
+	// each connection.
+	maxTopicAlias = 1000
+
 	// sysTopicSeconds is the period of $SYS messages and of the warning about drops. Each round stops the world for
 	// runtime.ReadMemStats: mochi's own one second is too often for a process that has other work.
 	sysTopicSeconds = 10
@@ -239,6 +243,7 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 	c.MaximumMessageExpiryInterval = 0
 
 	c.MaximumPacketSize = maxPacketBytes
+	c.TopicAliasMaximum = maxTopicAlias
 
 	// By default an acknowledgement repeats the user properties of its message, which nobody asks for and some clients
 	// take for a malformed packet.

@@ -95,12 +95,7 @@ func (h *hook) review(cl *mqtt.Client, there bool) {
 	if errors.Is(why, registry.ErrNotFound) || errors.Is(why, registry.ErrForbidden) {
 		code = packets.ErrAdministrativeAction
 	}
-	if cl.Properties.ProtocolVersion >= 5 { // others know no DISCONNECT from a server
-		_ = cl.WritePacket(packets.Packet{
-			FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: code.Code,
-			Properties: packets.Properties{ReasonString: code.Reason},
-		})
-	}
+	sayGoodbye(cl, code)
 	// mochi is left to find that the connection has ended: where it ends one by itself while it handles a packet, it forgets
 	// the will.
 	_ = c.Close()

@@ -244,7 +244,7 @@ func keptOf(b *Broker, trees ...string) string {
 	for _, tree := range trees {
 		for topic, pk := range b.server.Topics.Retained.GetAll() {
 			if strings.HasPrefix(topic, tree+"/") {
-				list = append(list, topic+"="+string(pk.Payload))
+				list = append(list, unended(topic)+"="+string(pk.Payload))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +25,8 @@ import (
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
 //   - resends the messages of one second in random order ([MQTT-4.6.0-1]).
 //
-// A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. Two
-// of mochi's faults are out of a hook's reach: a will that is published in the instant of a takeover may be lost, and an
-// MQTT 5 client that comes back is resent all that it has not acknowledged, even if that is more than its Receive Maximum.
+// A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. What an
+// MQTT 5 client is sent at once, and how much of it, is in room.go.
 type hook struct {
 	mqtt.HookBase
 	server    *mqtt.Server
@@ -89,7 +89,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	r := c.in.route
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
 		var err error
-		if r, err = h.route(c, pk.TopicName); err != nil {
+		if r, err = h.route(cl, strings.TrimPrefix(pk.TopicName, plainMark)); err != nil {
 			h.reportRefusal(cl, "refused an MQTT message", err)
 			acknowledge(cl, pk, packets.ErrNotAuthorized)
 			return pk, packets.ErrRejectPacket
@@ -99,11 +99,12 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		acknowledge(cl, pk, packets.CodeSuccess)
 		return pk, packets.ErrRejectPacket
 	}
-	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	if r.permanent || pk.FixedHeader.Retain && h.directory != nil && c.principal.Role != registry.BrokerRole {
-		h.keep(cl.ID, r.topics[0], pk)
-		pk.FixedHeader.Retain = false
+	if len(r.topics) == 0 {
+		acknowledge(cl, pk, packets.CodeSuccess)
+		return pk, packets.ErrRejectPacket
 	}
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
+	h.keepIfAsked(cl, r, &pk)
 	if h.directory != nil {
 		h.monitor.published(c.activity)
 	}
@@ -133,7 +134,7 @@ func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error
 	}
 	c.injecting.Store(true)
 	defer c.injecting.Store(false)
-	cl.Net.Inline = true // only the goroutine that reads from the client, this one, looks at it
+	cl.Net.Inline = true // only the goroutine that reads from the client, which is this one, or has ended, looks at it
 	defer func() { cl.Net.Inline = false }()
 
 	for _, topic := range topics {
@@ -141,44 +142,14 @@ func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error
 		if err := h.server.InjectPacket(cl, pk); err != nil {
 			return err
 		}
-		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read
+		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read, if it is no will
 		atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
 	}
 	return nil
 }
 
-// OnWill comes before mochi publishes a will. One of somebody who may not publish it any more goes nowhere.
-func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	if h.directory == nil {
-		return will, nil
-	}
-	if _, err := h.directory.Publish(connOf(cl).principal, h.outside(will.TopicName)); err != nil {
-		will.TopicName, will.Retain = nowhere, false
-	}
-	return will, nil
-}
-
-// OnWillSent comes when mochi has published a will by the first of its names.
-func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	if h.directory == nil || pk.TopicName == nowhere {
-		return
-	}
-	p, _ := h.directory.Principal(string(cl.Properties.Username))
-	m, err := h.directory.Publish(p, h.outside(pk.TopicName))
-	if err != nil { // it was removed meanwhile
-		h.logAt(slog.LevelDebug, "refused a will", cl, err)
-		return
-	}
-	topics := topicsOf(m)
-	if m.Permanent || pk.FixedHeader.Retain && p.Role != registry.BrokerRole {
-		h.keep(cl.ID, topics[0], pk)
-		pk.FixedHeader.Retain = false
-	}
-	h.publishOrLog(topics[1:], pk)
-}
-
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
-func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	for {
 		old, ok := h.server.Clients.Get(cl.ID)
 		if !ok {
@@ -193,13 +164,20 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 			}
 		}
 
+		if pk.Connect.Clean {
+			h.publishWill(old) // a delay ends with the session
+		}
 		if h.directory != nil && !h.sessions.has(cl.ID, connOf(cl).principal) {
 			h.dissolve(old) // it is of one who had this ID before
 		}
 		h.takeover.Lock()
 		if now, _ := h.server.Clients.Get(cl.ID); now == old {
-			connOf(cl).unlock = sync.OnceFunc(h.takeover.Unlock)
 			renumber(old.State.Inflight)
+			giveBack := func() {}
+			if !pk.Connect.Clean && (old.Properties.ProtocolVersion >= 5 || !old.Properties.Clean) { // the session lives on
+				giveBack = h.holdBack(cl, old)
+			}
+			connOf(cl).unlock = sync.OnceFunc(func() { giveBack(); h.takeover.Unlock() })
 			return
 		}
 		h.takeover.Unlock() // a third connection was faster, or the session was not one to keep
@@ -220,10 +198,15 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	connOf(cl).release()
 }
 
-// OnSessionEstablished comes when all that the session held has been resent.
+// OnSessionEstablished comes when what the session held has been resent, as far as the client has room for it.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
-	connOf(cl).resume()
+	connOf(cl).crashed = func(why error) { h.crashed(cl, why) }
+	if len(connOf(cl).held) > 0 {
+		go sendHeld(cl)
+	} else {
+		connOf(cl).resume()
+	}
 	if h.directory == nil {
 		return
 	}
@@ -235,15 +218,33 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // OnClientExpired comes when a session has ended some time after its connection.
-func (h *hook) OnClientExpired(cl *mqtt.Client) { h.ended(cl) }
+func (h *hook) OnClientExpired(cl *mqtt.Client) {
+	h.publishWill(cl)
+	h.ended(cl)
+}
 
 // OnDisconnect comes when a connection has ended whose session was established.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	if expire && !cl.IsTakenOver() {
+		h.publishWill(cl)
 		h.ended(cl)
 	}
 	if h.directory != nil {
 		h.announceDisconnected(cl)
+	}
+}
+
+// crashed ends a connection at which mochi has panicked, as mochi would: there is a will, and a session to keep or to forget.
+func (h *hook) crashed(cl *mqtt.Client, why error) {
+	connOf(cl).willDue.Store(true)
+	h.publishWill(cl)
+	expire := !persistent(cl)
+	if h.store != nil {
+		h.store.OnDisconnect(cl, why, expire)
+	}
+	h.OnDisconnect(cl, why, expire)
+	if expire && !cl.IsTakenOver() {
+		h.dissolve(cl)
 	}
 }
 
@@ -259,6 +260,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if !pk.SessionPresent {
 			h.received.forget(cl.ID)
 		}
+		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
+		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag
 	case packets.Publish:
 		queued := !pk.FixedHeader.Dup
 		if queued {
@@ -267,10 +270,17 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if pk.TopicName != "" { // there is a topic alias instead
 			pk.TopicName = h.outside(pk.TopicName)
 		}
+		if why := tooLarge(cl, &pk); why != nil {
+			h.reportRefusal(cl, "an MQTT message was not delivered", why)
+			h.discard(cl, pk)
+			return pk
+		}
 		if pk.FixedHeader.Qos > 0 {
-			c.narrow(queued)
+			c.narrow()
 			c.waitForRoom()
-			pk.FixedHeader.Dup = markSent(cl, pk.PacketID)
+			if c.writable() {
+				pk.FixedHeader.Dup = markSent(cl, pk.PacketID)
+			}
 			return pk
 		}
 	}

@@ -5,6 +5,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/iotcast/iotcast/internal/iotcore"
 )
 
 // Client and server number their packets each on its own [MQTT-2.3.1]: an ID of one says nothing about the same ID of the
@@ -26,13 +28,25 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	c := connOf(cl)
 	c.in = inbound{id: pk.PacketID, qos: pk.FixedHeader.Qos}
 	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		return c.admit(pk)
 	case packets.Publish:
+		if err := iotcore.ValidateLevels(pk.TopicName); err != nil {
+			sayGoodbye(cl, packets.ErrTopicNameInvalid)
+			return pk, c.abandon(err)
+		}
 		if pk.TopicName != "" { // else there is an alias, which mochi resolves later
-			c.in.route, c.in.refused = h.route(c, pk.TopicName)
+			c.in.route, c.in.refused = h.route(cl, pk.TopicName)
+			pk.TopicName = plainMark + pk.TopicName // or mochi would swallow $SYS and $share, without an acknowledgement
 		}
 		if c.in.refused != nil {
 			return pk, nil // mochi answers, and does not look at its table
 		}
+	case packets.Disconnect:
+		if cl.Properties.ProtocolVersion >= 5 && pk.FixedHeader.Remaining == 1 {
+			pk.ReasonCode = c.lastRead // mochi v2.7.9 overlooks it; nothing comes after a DISCONNECT [MQTT-3.14.4-2]
+		}
+		return pk, nil
 	case packets.Pubrel:
 		c.in.released = h.release(cl, pk.PacketID)
 	case packets.Subscribe, packets.Unsubscribe:

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,13 @@ func (i *inbox) take(t testing.TB, last string) string {
 		return false
 	})
 	return strings.Join(before, ", ")
+}
+
+// has reports whether something has come.
+func (i *inbox) has(text string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Contains(i.list, text)
 }
 
 // subscriber connects somebody who subscribes to filters.

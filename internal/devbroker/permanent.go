@@ -7,6 +7,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/iotcast/iotcast/internal/registry"
 )
 
 // kept is by which names there are kept messages, to know them when a name goes: each is a retained message of its own to
@@ -31,6 +33,14 @@ func (k *kept) set(id, first string, names []string) {
 		k.names[id] = map[string][]string{}
 	}
 	k.names[id][first] = names
+}
+
+// keepIfAsked keeps a message that is to be kept by other means than mochi's.
+func (h *hook) keepIfAsked(cl *mqtt.Client, r route, pk *packets.Packet) {
+	if r.permanent || pk.FixedHeader.Retain && h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole {
+		h.keep(cl.ID, r.topics[0], *pk)
+		pk.FixedHeader.Retain = false
+	}
 }
 
 // keep makes a message the last of its topic, by all the names that it has now. It is a retained message to mochi, but on a

@@ -61,7 +61,7 @@ func newStoredMessage(pk packets.Packet, order uint64) storedMessage {
 	p := &pk.Properties
 	m := storedMessage{
 		Order: order, Type: pk.FixedHeader.Type, ID: pk.PacketID, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
-		Version: pk.ProtocolVersion, Topic: pk.TopicName, Payload: pk.Payload, Origin: pk.Origin, Created: pk.Created, Expiry: pk.Expiry,
+		Version: pk.ProtocolVersion, Topic: unended(pk.TopicName), Payload: pk.Payload, Origin: pk.Origin, Created: pk.Created, Expiry: pk.Expiry,
 		MIME: p.ContentType, Response: p.ResponseTopic, Data: p.CorrelationData, User: p.User, SubIDs: p.SubscriptionIdentifier,
 	}
 	if p.PayloadFormatFlag {
@@ -73,7 +73,7 @@ func newStoredMessage(pk packets.Packet, order uint64) storedMessage {
 func (m *storedMessage) packet() packets.Packet {
 	pk := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: m.Type, Qos: m.QoS, Retain: m.Retain},
-		ProtocolVersion: m.Version, PacketID: m.ID, TopicName: m.Topic, Payload: m.Payload, Origin: m.Origin, Created: m.Created, Expiry: m.Expiry,
+		ProtocolVersion: m.Version, PacketID: m.ID, TopicName: ended(m.Topic), Payload: m.Payload, Origin: m.Origin, Created: m.Created, Expiry: m.Expiry,
 		Properties: packets.Properties{
 			ContentType: m.MIME, ResponseTopic: m.Response, CorrelationData: m.Data, User: m.User, SubscriptionIdentifier: m.SubIDs,
 		},
@@ -159,9 +159,11 @@ func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, tr
 		if err := json.Unmarshal(value, &sub); err != nil {
 			return fmt.Errorf("subscription of %q: %w", cl.ID, err)
 		}
-		if _, filter := cutShare(sub.Filter); !within(trees, filter) {
+		share, filter := cutShare(sub.Filter)
+		if !within(trees, filter) {
 			return nil
 		}
+		sub.Filter = share + ended(filter)
 		server.Topics.Subscribe(cl.ID, sub)
 		cl.State.Subscriptions.Add(sub.Filter, sub)
 		return nil

@@ -252,8 +252,14 @@ func (s *store) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 	for _, sub := range cl.State.Subscriptions.GetAll() { // of a session that was not persistent and has been taken over
-		s.put(change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(sub.Filter)...), value: record(sub)})
+		s.put(subscription(cl, sub))
 	}
+}
+
+// subscription is the change that keeps a subscription.
+func subscription(cl *mqtt.Client, sub packets.Subscription) change {
+	sub.Filter = unended(sub.Filter)
+	return change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(sub.Filter)...), value: record(sub)}
 }
 
 // OnDisconnect implements mqtt.Hook.
@@ -289,7 +295,7 @@ func (s *store) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasonCodes []b
 	}
 	for i, sub := range pk.Filters {
 		if reasonCodes[i] < packets.ErrUnspecifiedError.Code {
-			s.put(change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(sub.Filter)...), value: record(sub)})
+			s.put(subscription(cl, sub))
 		}
 	}
 }
@@ -297,7 +303,7 @@ func (s *store) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasonCodes []b
 // OnUnsubscribed implements mqtt.Hook.
 func (s *store) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 	for _, sub := range pk.Filters {
-		s.put(change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(sub.Filter)...)})
+		s.put(change{bucket: bucketSubscriptions, key: join(cl.ID, []byte(unended(sub.Filter))...)})
 	}
 }
 
@@ -342,7 +348,7 @@ func (s *store) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 
 // OnRetainMessage implements mqtt.Hook.
 func (s *store) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
-	c := change{bucket: bucketRetained, key: []byte(pk.TopicName)}
+	c := change{bucket: bucketRetained, key: []byte(unended(pk.TopicName))}
 	if len(pk.Payload) > 0 {
 		c.value = record(newStoredMessage(pk, 0))
 	}
@@ -351,5 +357,5 @@ func (s *store) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 
 // OnRetainedExpired implements mqtt.Hook.
 func (s *store) OnRetainedExpired(topic string) {
-	s.put(change{bucket: bucketRetained, key: []byte(topic)})
+	s.put(change{bucket: bucketRetained, key: []byte(unended(topic))})
 }

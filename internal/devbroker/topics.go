@@ -1,7 +1,9 @@
 package devbroker
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -16,12 +18,24 @@ import (
 // before it, so that a wildcard at the top never meets a $ topic; on its own, mochi v2.7.9 sends the retained ones of these
 // to a subscriber of #, against [MQTT-4.7.2-1]. With registries, every topic is in the tree of an audience: of those who
 // may read it. It begins with <audience>/$/ if it begins with $, and else with <audience>/_/.
+//
+// A topic ends with another level, which no client can write. So a/# and a/+/# meet a and a/b as what is below them: mochi on
+// its own takes the latter for uncovered, and does not find what is retained of the former. Only what mochi publishes by itself,
+// $SYS, has no such level.
 const (
 	plainMark  = "_/"
 	dollarMark = "$/"
+	endMark    = "/\x00"
+
+	// systemTopics are the broker's own, but for those by which a bridge of Mosquitto tells whether it is there.
+	systemTopics = "$SYS/"
+	bridgeState  = "$SYS/broker/connection/+/state"
 
 	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
 	refusedFilter = "!"
+
+	// invalidFilter stands for one that is none, which mochi finds by itself.
+	invalidFilter = ""
 
 	// nowhere is a topic that nobody subscribes to.
 	nowhere = "!"
@@ -33,21 +47,32 @@ func inside(n registry.Name) string {
 	if strings.HasPrefix(n.Topic, "$") {
 		mark = dollarMark
 	}
-	return string(n.Audience) + "/" + mark + n.Topic
+	return ended(string(n.Audience) + "/" + mark + n.Topic)
 }
+
+// ended is a topic or filter with its last level.
+func ended(name string) string {
+	if name == "#" || strings.HasSuffix(name, "/#") || strings.HasPrefix(name, systemTopics) {
+		return name
+	}
+	return name + endMark
+}
+
+// unended is the reverse of ended.
+func unended(name string) string { return strings.TrimSuffix(name, endMark) }
 
 // insideOpen is the name inside of a topic or filter, where there are no registries.
 func insideOpen(topic string) string {
 	if strings.HasPrefix(topic, "$") {
-		return topic
+		return ended(topic)
 	}
-	return plainMark + topic
+	return ended(plainMark + topic)
 }
 
 // outside is the name by which clients know what is called topic inside.
 func (h *hook) outside(topic string) string {
 	if h.directory == nil {
-		return strings.TrimPrefix(topic, plainMark)
+		return strings.TrimPrefix(unended(topic), plainMark)
 	}
 	return outsideTree(topic)
 }
@@ -57,7 +82,7 @@ func outsideTree(topic string) string {
 	// An audience is an ID, or one and the word devices: the first mark after it is not part of the topic.
 	for _, rest, more := strings.Cut(topic, "/"); more; _, rest, more = strings.Cut(rest, "/") {
 		if strings.HasPrefix(rest, plainMark) || strings.HasPrefix(rest, dollarMark) {
-			return rest[len(plainMark):]
+			return unended(rest[len(plainMark):])
 		}
 	}
 	return topic
@@ -65,14 +90,24 @@ func outsideTree(topic string) string {
 
 // route is where a message goes.
 type route struct {
-	topics    []string // inside
+	topics    []string // inside; none: it is dropped
 	permanent bool
 }
 
 // route says where a message goes that a client publishes to a topic, and tells why it may not.
-func (h *hook) route(c *conn, topic string) (route, error) {
+func (h *hook) route(cl *mqtt.Client, topic string) (route, error) {
 	if topic == "" {
 		return route{}, errors.New("the topic alias stands for no topic")
+	}
+	c := connOf(cl)
+	if strings.HasPrefix(topic, systemTopics) {
+		switch ofBridge := iotcore.Match(bridgeState, topic); {
+		case h.directory == nil && !ofBridge:
+			h.reportRefusal(cl, "dropped an MQTT message", fmt.Errorf("topic %q: only the broker itself publishes to %s", topic, systemTopics))
+			fallthrough
+		case h.directory != nil && ofBridge: // nobody reads it, but a bridge must be able to say it
+			return route{topics: []string{}}, nil
+		}
 	}
 	if h.directory == nil {
 		return route{topics: []string{insideOpen(topic)}}, nil
@@ -129,6 +164,10 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		if h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
 			sub.RetainHandling = 2 // kept messages are for who asks for exactly this topic
 		}
+		if share, _ := cutShare(sub.Filter); connOf(cl).bridge && share == "" {
+			sub.NoLocal = true
+			sub.FwdRetainedFlag = true // RetainAsPublished is for MQTT 5 alone
+		}
 		sub.Filter = filter
 		subs[i] = sub
 	}
@@ -150,12 +189,12 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	return pk
 }
 
-// filter is the name inside of a filter of a client. It is refusedFilter where there is an error.
+// filter is the name inside of a filter of a client. Where there is an error, it is refusedFilter or invalidFilter.
 func (h *hook) filter(c *conn, filter string) (string, error) {
 	share, filter := cutShare(filter)
 	if h.directory == nil {
-		if filter == "" {
-			return share, nil // mochi says what is wrong with it
+		if err := cmp.Or(iotcore.ValidateSyntax(filter), iotcore.ValidateLevels(filter)); err != nil {
+			return invalidFilter, err
 		}
 		return share + insideOpen(filter), nil
 	}

@@ -66,6 +66,27 @@ func TestTopics(t *testing.T) {
 	nothingDropped(t, b)
 }
 
+// A # includes the parent level of a wildcard, too (MQTT 3.1.1 section 4.7.1.2), by any name of a topic.
+func TestParentLevel(t *testing.T) {
+	b := startLab(t)
+	publisher := connect(t, as(b, "d1", "pub"))
+	for filter, want := range map[string]string{
+		"$devices/d1/+/#":       "$devices/d1/events x, $devices/d1/events/a x",
+		"$devices/+/events/+/#": "$devices/d1/events/a x",
+		"kitchen/+/#":           "kitchen/events x, kitchen/events/a x",
+		"+/#":                   "kitchen/events x, kitchen/events/a x",
+		"kitchen/events/+/#":    "kitchen/events/a x",
+	} {
+		_, in := subscriber(t, b, "r", "sub "+filter, filter, "$registries/r/events")
+		publish(t, publisher, "$devices/d1/events", "x")
+		publish(t, publisher, "$devices/d1/events/a", "x")
+		publish(t, publisher, "$registries/r/events", "last")
+		if got := in.take(t, "last"); got != want {
+			t.Errorf("%s: got %q, want %q", filter, got, want)
+		}
+	}
+}
+
 func TestRetained(t *testing.T) {
 	b := startBroker(t, Config{}, nil)
 	pub := connect(t, options(b, "pub"))

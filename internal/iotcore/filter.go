@@ -80,6 +80,21 @@ func ValidateSubscription(source Source, filter string) error {
 // ValidateSyntax tells why filter is none by the rules of MQTT 3.1.1, section 4.7, or returns nil.
 func ValidateSyntax(filter string) error { return filterError(filter, validateSyntax(filter)) }
 
+// ValidateLevels tells that a topic or filter has more levels than there may be, or returns nil.
+func ValidateLevels(filter string) error {
+	if err := validateLevels(filter); err != nil {
+		return fmt.Errorf("topic %s: %w", quote(filter), err)
+	}
+	return nil
+}
+
+func validateLevels(filter string) error {
+	if n := strings.Count(filter, "/") + 1; n > maxLevels {
+		return fmt.Errorf("has %d levels, and topics have at most %d: shorten it", n, maxLevels)
+	}
+	return nil
+}
+
 func filterError(filter string, err error) error {
 	if err == nil {
 		return nil
@@ -140,8 +155,8 @@ func validateSyntax(filter string) error {
 
 // validateReach refuses well-formed filters that the source does not serve or that no topic can ever match.
 func validateReach(source Source, filter string) error {
-	if n := strings.Count(filter, "/") + 1; n > maxLevels {
-		return fmt.Errorf("has %d levels, and topics have at most %d: shorten it", n, maxLevels)
+	if err := validateLevels(filter); err != nil {
+		return err
 	}
 	if filter[0] != '$' {
 		return nil

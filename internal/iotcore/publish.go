@@ -24,8 +24,8 @@ func validateTopic(source Source, topic string) error {
 	if err := validateSyntax(topic); err != nil {
 		return err
 	}
-	if n := strings.Count(topic, "/") + 1; n > maxLevels {
-		return fmt.Errorf("has %d levels, and topics have at most %d: shorten it", n, maxLevels)
+	if err := validateLevels(topic); err != nil {
+		return err
 	}
 	if topic[0] != '$' {
 		return nil
