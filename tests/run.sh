@@ -203,8 +203,8 @@ test_flags=(-count=1 -vet=off -timeout "$test_timeout")
 # The tests of processes come first, so that the others run beside them. They mostly wait: four at a time keep two cores busy.
 race_tests() { IOTCAST=$iotcast go test -race -parallel 4 "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
 
-# Short: without processes, which tests/ starts.
-fast_tests() { IOTCAST=$iotcast go test -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }
+# Short: without processes, which tests/ starts, and a few others.
+fast_tests() { IOTCAST=$iotcast go test -short -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }
 
 # Nothing is concurrent here, and for the race detector all of Connect would be compiled again.
 other_tests() { go test "${test_flags[@]}" ./cmd/... ./docs/...; }

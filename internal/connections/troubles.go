@@ -32,7 +32,10 @@ type trouble struct {
 const maxTroubles = 100
 
 func newTroubles(log *slog.Logger) *troubles {
-	return &troubles{log: log, told: make(map[trouble]struct{}), asked: make(map[string]time.Time), rate: rate.NewLimiter(rate.Every(10*time.Second), 10)}
+	return &troubles{
+		log: log, told: make(map[trouble]struct{}), asked: make(map[string]time.Time),
+		rate: rate.NewLimiter(rate.Every(10*time.Second), 10),
+	}
 }
 
 // silent takes that a node does not answer.

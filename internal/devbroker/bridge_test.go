@@ -17,6 +17,9 @@ import (
 // startMosquitto starts a Mosquitto with a config and a listener, and returns where that is, and what kills it.
 func startMosquitto(t *testing.T, config string) (address string, stop func()) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts a process")
+	}
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {
 		program = "/usr/sbin/mosquitto" // where Debian has it, outside the path of most users

@@ -477,8 +477,8 @@ func FuzzChanges(f *testing.F) {
 				r.Devices = append(slices.DeleteFunc(r.Devices, func(d Device) bool { return d.ID == id }), dev)
 			case 3:
 				err = d.PutBroker(Broker{ID: id, Credentials: c})
-				others := slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id })
-				want.Brokers = append(others, Broker{ID: id, Credentials: c})
+				want.Brokers = slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id })
+				want.Brokers = append(want.Brokers, Broker{ID: id, Credentials: c})
 			case 4:
 				d.Remove(id)
 				want.Brokers = slices.DeleteFunc(want.Brokers, func(b Broker) bool { return b.ID == id })
