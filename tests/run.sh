@@ -17,8 +17,8 @@ esac
 
 golangci_lint=v2.12.2
 actionlint=v1.7.12
-fuzz_time=3000x # by number: go test takes its own time limit for a failure now and then
-model_time=1000x # of those that take a model through many steps for one input
+fuzz_time=2000x # by number: go test takes its own time limit for a failure now and then
+model_time=300x # of those that take a model through many steps for one input
 test_timeout=15m
 
 # Everything that is built or fetched stays in here; remove it to start afresh.
