@@ -200,8 +200,10 @@ test_configs() {
 # golangci-lint has vetted all.
 test_flags=(-count=1 -vet=off -timeout "$test_timeout")
 
-# The tests of processes come first, so that the others run beside them. They mostly wait: four at a time keep two cores busy.
-race_tests() { IOTCAST=$iotcast go test -race -parallel 4 "${test_flags[@]}" ./tests/... ./config/... ./internal/... ./plugins/...; }
+# Without the race detector: the processes are not built with it. They mostly wait: four at a time keep two cores busy.
+process_tests() { IOTCAST=$iotcast go test -parallel 4 "${test_flags[@]}" ./tests/... ./config/...; }
+
+race_tests() { go test -race "${test_flags[@]}" ./internal/... ./plugins/...; }
 
 # Short: without processes, which tests/ starts, and a few others.
 fast_tests() { IOTCAST=$iotcast go test -short -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }
@@ -240,15 +242,6 @@ packages() {
   cd packaging/release
   go vet ./...
   IOTCAST=$iotcast go test "${test_flags[@]}" ./...
-}
-
-# What has modules of its own, and no processes whose time matters: it runs beside the tests, which mostly wait.
-apart() {
-  local one
-  for one in docs_site workflows go_api chart packages; do
-    printf -- '--> %s\n' "$one"
-    ("$one")
-  done
 }
 
 # Asking go test for the targets would build the tests of all packages.
@@ -307,9 +300,14 @@ stage 'iotcast lint' lint_configs
 stage 'iotcast test' test_configs
 stage 'fuzzing' fuzz
 join
-beside 'docs site, workflows, Go API, chart, packages' apart
+beside 'go test, with processes' process_tests
 stage 'go test -race' race_tests
 stage 'go test of command and docs' other_tests
-join
+stage 'docs site' docs_site
+stage 'workflows and scripts' workflows
+stage 'Go API since the last version' go_api
+stage 'Helm chart' chart
+stage 'packages' packages
 stage 'benchmarks run' benchmarks
+join
 summary
