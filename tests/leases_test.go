@@ -266,9 +266,7 @@ func TestLeasesWithoutNATS(t *testing.T) {
 	nats.start()
 	triggers.shared(one, two)
 	for _, m := range []*member{one, two} {
-		if !strings.Contains(m.out.String(), "The lease can be renewed again") {
-			t.Errorf("%s does not say that it goes on:\n%s", m.name, m.out.tail())
-		}
+		eventually(t, m.name+" says that it goes on", func() bool { return strings.Contains(m.out.String(), "The lease can be renewed again") })
 	}
 	one.waitReady()
 	two.waitReady()
