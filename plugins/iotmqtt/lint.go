@@ -1,6 +1,7 @@
 package iotmqtt
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,7 @@ func registerFieldProblem() {
 	spec := bloblang.NewPluginSpec().
 		Category("IoT").
 		Description("Tells what is wrong with the value of a field of the input `iot_mqtt`. The result is empty if there is nothing wrong, and never holds the value, since a URL may hold a password.").
-		Param(bloblang.NewStringParam("field").Description("Which field: `urls` (one entry of it), `keepalive`, `connect_timeout` or `leases.duration`.")).
+		Param(bloblang.NewStringParam("field").Description("Which field: `urls` (one entry of it), `keepalive`, `connect_timeout`, `session_expiry` or `leases.duration`.")).
 		Example("", `root = this.url.iot_mqtt_field_problem("urls")`,
 			[2]string{`{"url":"tcp://localhost:1883"}`, `""`},
 			[2]string{`{"url":"ssl://"}`, `"a URL without a host: write it like ssl://localhost"`})
@@ -44,6 +45,9 @@ func checkField(field, value string) error {
 		_, err := mqttclient.ParseURLs(value)
 		return err
 	}
+	if field == fieldSessionExpiry && value == "" {
+		return nil // it does not expire
+	}
 	d, err := duration.Parse(field, value)
 	if err != nil {
 		return err
@@ -57,6 +61,8 @@ func checkDuration(field string, d time.Duration) error {
 		return fmt.Errorf("%s must be at least 2s, not %v", field, d)
 	case field == fieldLeases+"."+fieldLeaseDuration && d < 3*time.Second:
 		return fmt.Errorf("%s must be at least 3s, not %v", field, d)
+	case field == fieldSessionExpiry && d <= 0:
+		return errors.New(errNoExpiry)
 	case field == fieldConnectTimeout && d <= 0:
 		return fmt.Errorf("%s must be positive, not %v", field, d)
 	}

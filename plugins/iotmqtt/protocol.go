@@ -37,6 +37,7 @@ func protocolFields() []*service.ConfigField {
 			Description("With `protocol: 5` and `clean_session: false`, how long the broker keeps the session, and the messages in it, while this client is away, in whole seconds. Empty means for ever, which many brokers shorten; the log says so then.").
 			Default("").
 			Example("24h").
+			LintRule(fieldLint(fieldSessionExpiry)).
 			Advanced(),
 		service.NewStringAnnotatedEnumField(fieldRetainHandling, map[string]string{
 			"send":        "with each SUBSCRIBE. Those that a resumed session had before are left out all the same",
@@ -67,7 +68,6 @@ const (
 const protocolLint = `
   this.protocol.or("3.1.1").string() != "5" && (this.session_expiry.or("") != "" || this.retain_handling.or("send") != "send" || this.no_local.or(false) == true) => [ "` + errProtocol + `" ],
   this.session_expiry.or("") != "" && this.clean_session.or(true) == true => [ "` + errExpiry + `" ],
-  this.session_expiry.or("").string().re_match("^[^1-9]*0[^1-9]*$") => [ "` + errNoExpiry + `" ],
   this.no_local.or(false) == true && (this.share_group.or("") != "" || $shared) => [ "` + errNoLocal + `" ],`
 
 func parseProtocol(conf *service.ParsedConfig, m *mqttclient.Config) error {
@@ -83,8 +83,8 @@ func parseProtocol(conf *service.ParsedConfig, m *mqttclient.Config) error {
 		if m.SessionExpiry, err = duration.Parse(fieldSessionExpiry, expiry); err != nil {
 			return err
 		}
-		if m.SessionExpiry == 0 {
-			return errors.New(errNoExpiry)
+		if err := checkDuration(fieldSessionExpiry, m.SessionExpiry); err != nil {
+			return err
 		}
 	}
 	i := slices.Index(retainHandling, retained)
