@@ -10,8 +10,6 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-func pointer[T any](v T) *T { return &v }
-
 // encode5 is the body of a PUBLISH as paho.golang writes it.
 func encode5(t testing.TB, p *packets.Publish) (flags byte, body []byte) {
 	t.Helper()
@@ -35,14 +33,14 @@ func TestParseProperties(t *testing.T) {
 	}{
 		"none": {packets.Properties{}, nil},
 		"all": {packets.Properties{
-			PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)),
+			PayloadFormat: new(byte(1)), MessageExpiry: new(uint32(60)),
 			ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
-			SubscriptionIdentifier: pointer(70000), User: []packets.User{{Key: "k", Value: "v"}, {Key: "k", Value: ""}},
+			SubscriptionIdentifier: new(70000), User: []packets.User{{Key: "k", Value: "v"}, {Key: "k", Value: ""}},
 		}, &Properties{
-			UTF8: true, Expiry: pointer(time.Minute), ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
+			UTF8: true, Expiry: new(time.Minute), ContentType: long, ResponseTopic: "r", CorrelationData: []byte{1, 0},
 			User: []UserProperty{{"k", "v"}, {"k", ""}},
 		}},
-		"bytes": {packets.Properties{PayloadFormat: pointer(byte(0))}, &Properties{}},
+		"bytes": {packets.Properties{PayloadFormat: new(byte(0))}, &Properties{}},
 	} {
 		for qos := range byte(3) {
 			id := uint16(0)
@@ -92,7 +90,7 @@ func TestExpired(t *testing.T) {
 	if m.Expired(at.Add(time.Hour)) {
 		t.Error("a message without expiry expires")
 	}
-	m.Properties.Expiry = pointer(time.Minute)
+	m.Properties.Expiry = new(time.Minute)
 	if m.Expired(at.Add(time.Minute-1)) || !m.Expired(at.Add(time.Minute)) {
 		t.Error("a message expires at another time than its own")
 	}
@@ -101,9 +99,9 @@ func TestExpired(t *testing.T) {
 // FuzzProperties: what comes is taken or refused, in memory that fits it, and what paho.golang takes for valid is.
 func FuzzProperties(f *testing.F) {
 	_, all := encode5(f, &packets.Publish{Topic: "t", Payload: []byte("p"), Properties: &packets.Properties{
-		PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(60)),
+		PayloadFormat: new(byte(1)), MessageExpiry: new(uint32(60)),
 		ContentType: "c", ResponseTopic: "r", CorrelationData: []byte{1},
-		SubscriptionIdentifier: pointer(7), User: []packets.User{{Key: "k", Value: "v"}},
+		SubscriptionIdentifier: new(7), User: []packets.User{{Key: "k", Value: "v"}},
 	}})
 	f.Add(all)
 	f.Add([]byte("\x00\x01t\x00p"))

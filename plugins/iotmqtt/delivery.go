@@ -8,6 +8,7 @@ import (
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
+	"github.com/iotcast/iotcast/internal/mqttclient"
 	"github.com/iotcast/iotcast/internal/tap"
 	"github.com/iotcast/iotcast/plugins/internal/permanent"
 )
@@ -60,6 +61,9 @@ func (d *delivery) again() *batch {
 // fresh takes messages out of a batch whose expiry has passed, and reports whether any is left. The publisher has said that
 // they are of no use any more (MQTT 5, section 3.3.2.3.3).
 func (d *delivery) fresh(b *batch) bool {
+	if d.cfg.session.Version != mqttclient.MQTT5 {
+		return true // nobody can have said so
+	}
 	gone := b.takeExpired(time.Now())
 	if len(gone) == 0 {
 		return true

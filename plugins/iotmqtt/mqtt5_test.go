@@ -35,15 +35,13 @@ func publisher5(t *testing.T, port string) func(topic, payload string, propertie
 	}
 }
 
-func pointer[T any](v T) *T { return &v }
-
 func TestProperties(t *testing.T) {
 	_, port := startBroker(t)
 	publish := publisher5(t, port)
 	var got received
 	run(t, port, "broker_id: b\nprotocol: 5", got.add)
 	publish("t", "with", &paho.PublishProperties{
-		PayloadFormat: pointer(byte(1)), MessageExpiry: pointer(uint32(3600)), ContentType: "application/json",
+		PayloadFormat: new(byte(1)), MessageExpiry: new(uint32(3600)), ContentType: "application/json",
 		ResponseTopic: "answers/1", CorrelationData: []byte{0, 0xff},
 		User: paho.UserProperties{{Key: "time", Value: "2026-01-02T03:04:05Z"}, {Key: "tag", Value: "a"}, {Key: "tag", Value: "b"}, {Key: "", Value: "no name"}},
 	})
@@ -80,12 +78,12 @@ func TestExpiry(t *testing.T) {
 		}
 		return got.add(ctx, b)
 	})
-	publish("t", "short", &paho.PublishProperties{MessageExpiry: pointer(uint32(1))})
-	publish("t", "long", &paho.PublishProperties{MessageExpiry: pointer(uint32(3600))})
+	publish("t", "short", &paho.PublishProperties{MessageExpiry: new(uint32(1))})
+	publish("t", "long", &paho.PublishProperties{MessageExpiry: new(uint32(3600))})
 	publish("t", "endless", nil)
 	eventually(t, func() bool { return metrics.value("iot_mqtt_expired") == 1 })
 	for range 3 { // all of a batch
-		publish("t", "short", &paho.PublishProperties{MessageExpiry: pointer(uint32(1))})
+		publish("t", "short", &paho.PublishProperties{MessageExpiry: new(uint32(1))})
 	}
 	eventually(t, func() bool { return metrics.value("iot_mqtt_expired") == 4 })
 	mu.Lock()
@@ -120,8 +118,8 @@ func TestReasons(t *testing.T) {
 		"filter":         {connack: accept, suback: &packets.Suback{Reasons: []byte{packets.SubackNotauthorized}, Properties: because}, want: `refused the topic filter \"#\" (Not authorized (0x87), \"the licence has ended\")`},
 		"session taken":  {connack: accept, suback: &packets.Suback{Reasons: []byte{1}, Properties: none}, disconnect: &packets.Disconnect{ReasonCode: packets.DisconnectSessionTakenOver, Properties: none}, want: "the broker ended it: Session taken over (0x8E)"},
 		"before SUBACK":  {connack: accept, disconnect: &packets.Disconnect{ReasonCode: packets.DisconnectServerShuttingDown, Properties: none}, want: "the broker ended it: Server shutting down (0x8B)"},
-		"no wildcards":   {connack: &packets.Connack{Properties: &packets.Properties{WildcardSubAvailable: pointer(byte(0))}}, want: "server does not support wildcards"},
-		"short sessions": {connack: &packets.Connack{Properties: &packets.Properties{SessionExpiryInterval: pointer(uint32(60))}}, suback: &packets.Suback{Reasons: []byte{1}, Properties: none}, want: "keeps the session for less than was asked for"},
+		"no wildcards":   {connack: &packets.Connack{Properties: &packets.Properties{WildcardSubAvailable: new(byte(0))}}, want: "server does not support wildcards"},
+		"short sessions": {connack: &packets.Connack{Properties: &packets.Properties{SessionExpiryInterval: new(uint32(60))}}, suback: &packets.Suback{Reasons: []byte{1}, Properties: none}, want: "keeps the session for less than was asked for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
