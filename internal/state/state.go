@@ -104,35 +104,35 @@ func damaged(path string, why any) error {
 	return fmt.Errorf("%s is no state of iotcast, or is damaged (%v): put a copy of it in its place, or move it away and begin anew", path, why)
 }
 
-// inspect reads the whole file before anything is written to it. bbolt trusts its pages: what points beyond the end of a
-// file that was cut off ends the process, and other damage makes it panic.
+// inspect reads the whole file before anything is written to it.
 func inspect(path string, size int64) (err error) {
+	if size == 0 { // bbolt would take it for a new one
+		return damaged(path, "it is empty")
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if why := recover(); why != nil {
 			err = damaged(path, why)
 		}
 	}()
-	if size == 0 { // bbolt would take it for a new one
-		return damaged(path, "it is empty")
-	}
-	db, err := open(path, &bbolt.Options{Timeout: openTimeout, ReadOnly: true, PreLoadFreelist: true})
+	// Nothing else may write to the file meanwhile: bbolt locks it when it opens it, and reads little.
+	db, err := open(path, &bbolt.Options{Timeout: openTimeout, ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading the state: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := checkPages(file, size); err != nil {
+		return damaged(path, err)
+	}
 	return db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > size {
-			return damaged(path, fmt.Sprintf("%d of its %d bytes are there", size, tx.Size()))
-		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil || string(meta.Get(keyFormat)) != format {
 			return damaged(path, "another program, or another version, has written it")
-		}
-		for _, name := range [][]byte{bucketNames, bucketOperations, bucketHistory} { // the pages of the kinds are read below
-			if b := tx.Bucket(name); b != nil {
-				_ = b.ForEach(func(_, _ []byte) error { return nil })
-			}
 		}
 		t := &Tx{tx: tx}
 		for _, kind := range Kinds {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,9 +220,23 @@ func TestDamagedFilesAreRefusedAndKept(t *testing.T) {
 	flipped := append([]byte{}, good...)
 	at := strings.LastIndex(string(flipped), "r/123r/123r/123")
 	flipped[at] ^= 1
+	// changed is the file with each page of a kind overwritten from its byte at on.
+	changed := func(kind uint16, at int, number func(id uint64) uint64) []byte {
+		content := append([]byte{}, good...)
+		for page := range slices.Chunk(content, os.Getpagesize()) {
+			if order.Uint16(page[8:]) == kind {
+				order.PutUint64(page[at:], number(order.Uint64(page)))
+			}
+		}
+		return content
+	}
+	itself := func(id uint64) uint64 { return id }
+	endless := func(uint64) uint64 { return 1 << 40 }
 	for name, content := range map[string][]byte{
 		"empty": {}, "text": []byte("registries: []\n"), "of another program": foreign, "a record": flipped,
-		"a page": good[:4096], "half": good[:len(good)/2/4096*4096], "not quite": good[:len(good)-4096], "odd": good[:len(good)/2+77],
+		"a branch that leads to itself": changed(branchPage, headerSize+8, itself), "a key without end": changed(leafPage, headerSize+8, endless),
+		"free pages without end": changed(freelistPage, 8, func(uint64) uint64 { return freelistPage | countFollows<<16 }),
+		"a page":                 good[:4096], "half": good[:len(good)/2/4096*4096], "not quite": good[:len(good)-4096], "odd": good[:len(good)/2+77],
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
