@@ -263,10 +263,8 @@ func TestReflectionAndHealth(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		err = stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
-		if err != nil {
-			return nil, err
-		}
+		// A refused stream has ended before or while something is sent to it, and Recv tells why.
+		_ = stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
 		got, err := stream.Recv()
 		for _, s := range got.GetListServicesResponse().GetService() {
 			names = append(names, s.Name)
