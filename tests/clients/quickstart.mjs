@@ -19,8 +19,9 @@ try {
     const { state, messages, devices } = document.body.dataset;
     return state === 'live' && Number(messages) > 20 && devices === '4';
   }, null, { timeout: 30_000 });
-  // A line needs some seconds of readings to be seen as one.
-  await page.waitForFunction(() => Number(document.body.dataset.messages) > 100, null, { timeout: 30_000 });
+  // A line needs some seconds of readings to be seen as one, and charts and tables are drawn by turns.
+  await page.waitForFunction(() => Number(document.body.dataset.messages) > 100 &&
+    document.querySelector('#messages tbody tr:not(.gap)') && document.querySelectorAll('#readings tbody tr:not(.gap)').length >= 4, null, { timeout: 30_000 });
   Object.assign(seen, await page.evaluate(() => ({
     ...document.body.dataset,
     rows: document.querySelectorAll('#readings tbody tr:not(.gap)').length,
