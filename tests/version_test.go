@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +31,18 @@ func TestVersion(t *testing.T) {
 		if n := cast.metric("iotcast_build_info", label); n != 1 {
 			t.Errorf("iotcast_build_info with %s is %v", label, n)
 		}
+	}
+}
+
+// Benthos has words of its own for what a program built with it is.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(binary, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustName(t, string(out), "readings from MQTT devices", "iotcast quickstart")
+	if strings.Contains(string(out), "mundane") || strings.Contains(string(out), "kafka") {
+		t.Errorf("the help is that of Benthos:\n%s", out)
 	}
 }

@@ -26,6 +26,7 @@ import (
 )
 
 func main() {
+	useOwnHelp()
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
 		service.CLIOptAddCommand(triggerCommand()),

@@ -55,15 +55,9 @@ func writeManPages(app *cli.App, dir string) error {
 	cli.MarkdownDocTemplate = manTemplate
 	main := &cli.App{
 		Name: app.Name, HelpName: app.Name, UsageText: "[COMMAND]", Flags: app.VisibleFlags(),
-		Usage: "readings from MQTT devices, live, in thousands of browsers",
-		Description: `
-Takes the messages of IoT topics, and sends them in batches to every WebSocket connection that is open on a path.
+		Usage: usage, Description: description + "\n\n" + examples + `
 
-    iotcast quickstart
-    iotcast run trigger.yaml
-    iotcast streams -o root.yaml streams/
-
-A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast/iotcast.yaml.`[1:],
+A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast/iotcast.yaml.`,
 	}
 	var pages []string
 	for _, cmd := range app.VisibleCommands() {
