@@ -10,11 +10,12 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 // acceptPause is the rest after an error that will pass.
@@ -129,8 +130,11 @@ func (l *listener) Close(listeners.CloseFn) {
 // report logs why a connection ended, if that is worth anyone's attention.
 func (l *listener) report(c *conn, err error) {
 	level := slog.LevelWarn
+	if socketerr.IsReset(err) {
+		level = slog.LevelDebug
+	}
 	for _, usual := range []error{
-		nil, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.EPIPE,
+		nil, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded,
 		packets.ErrSessionTakenOver, packets.ErrServerShuttingDown,
 		packets.ErrBadUsernameOrPassword, // the hook has said so, with the name
 	} {

@@ -6,7 +6,8 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
+
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 // listen begins to wait for what the client sends. The engine's poller waits for it, or
@@ -145,7 +146,7 @@ func (c *Conn) received(p []byte, err error) bool {
 	case err != nil && c.inbox.concluded():
 		c.stopListening()
 		c.inbox.over = true // deliver answers, and hangs up
-	case c.wire == eventStream && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // how its clients leave
+	case c.wire == eventStream && (errors.Is(err, io.EOF) || socketerr.IsReset(err)): // how its clients leave
 		c.stopListening()
 		c.cause = c.causeOr(ClosedByPeer{noStatus})
 		c.hangUp()

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 // Listener tells the log when connections cannot be accepted, which net/http would
@@ -31,7 +33,7 @@ func TCP(address string, options *net.ListenConfig, log *slog.Logger) (*Listener
 	l, err := options.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		hint := ""
-		if errors.Is(err, syscall.EADDRINUSE) {
+		if socketerr.IsInUse(err) {
 			hint = ": another program listens there, choose another address or end it"
 		}
 		return nil, fmt.Errorf("to address %s: %w%s", address, err, hint)

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 // Session is one connection to a broker. It is not used again after it is lost:
@@ -244,8 +245,7 @@ func (s *Session) CutShort(within time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var told *disconnected
-	byPeer := errors.As(s.lost, &told) || errors.Is(s.lost, io.EOF) ||
-		errors.Is(s.lost, syscall.ECONNRESET) || errors.Is(s.lost, syscall.EPIPE)
+	byPeer := errors.As(s.lost, &told) || errors.Is(s.lost, io.EOF) || socketerr.IsReset(s.lost)
 	return byPeer && s.lostAt.Sub(s.opened) < within
 }
 

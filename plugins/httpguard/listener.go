@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"reflect"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/certs"
 	"github.com/iotcast/iotcast/internal/listen"
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 const (
@@ -113,7 +113,7 @@ func bind(address string, log *slog.Logger) (*listen.Listener, error) {
 	defer cancel()
 	for {
 		socket, err := listen.TCP(address, nil, log)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+		if err == nil || !socketerr.IsInUse(err) {
 			return socket, err
 		}
 		select {
