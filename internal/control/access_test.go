@@ -73,11 +73,15 @@ func TestWhoMayDoWhat(t *testing.T) {
 			return err
 		},
 		"change home": func(ctx context.Context) error {
-			_, err := d.devices.Update(ctx, &devices.UpdateDeviceRequest{DeviceId: "home-device", Name: "home-device", Description: "changed"})
+			_, err := d.devices.Update(ctx, &devices.UpdateDeviceRequest{
+				DeviceId: "home-device", Name: "home-device", Description: "changed",
+			})
 			return err
 		},
 		"change work": func(ctx context.Context) error {
-			_, err := d.devices.Update(ctx, &devices.UpdateDeviceRequest{DeviceId: "work-device", Name: "work-device", Description: "changed"})
+			_, err := d.devices.Update(ctx, &devices.UpdateDeviceRequest{
+				DeviceId: "work-device", Name: "work-device", Description: "changed",
+			})
 			return err
 		},
 		"create": func(ctx context.Context) error {

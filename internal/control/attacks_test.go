@@ -87,7 +87,8 @@ func TestOperationsOfOthers(t *testing.T) {
 		if after != "" {
 			asked.PageToken = page{of: "operations laser"}.next(after)
 		}
-		if got, err := d.devices.ListOperations(one, asked); err != nil || len(got.Operations) > 0 && got.Operations[0].Id != mine.Id || got.NextPageToken != "" {
+		if got, err := d.devices.ListOperations(one, asked); err != nil || len(got.Operations) > 0 && got.Operations[0].Id != mine.Id ||
+			got.NextPageToken != "" {
 			t.Errorf("behind %q one sees %v (%v)", after, got, err)
 		}
 	}

@@ -59,7 +59,9 @@ func (s brokerService) Delete(ctx context.Context, r *brokers.DeleteBrokerReques
 	return s.k.brokers.delete(ctx, r.BrokerId)
 }
 
-func (s brokerService) ListCertificates(_ context.Context, r *brokers.ListBrokerCertificatesRequest) (*brokers.ListBrokerCertificatesResponse, error) {
+func (s brokerService) ListCertificates(
+	_ context.Context, r *brokers.ListBrokerCertificatesRequest,
+) (*brokers.ListBrokerCertificatesResponse, error) {
 	e, err := s.k.brokers.get(r.BrokerId)
 	if err != nil {
 		return nil, err
@@ -76,14 +78,18 @@ func brokerCertificate(id string, c certificate) *brokers.BrokerCertificate {
 }
 
 func (s brokerService) AddCertificate(ctx context.Context, r *brokers.AddBrokerCertificateRequest) (*operation.Operation, error) {
-	return s.k.brokers.addCertificate(ctx, r.BrokerId, r.CertificateData, func(c certificate) proto.Message { return brokerCertificate(r.BrokerId, c) })
+	return s.k.brokers.addCertificate(ctx, r.BrokerId, r.CertificateData, func(c certificate) proto.Message {
+		return brokerCertificate(r.BrokerId, c)
+	})
 }
 
 func (s brokerService) DeleteCertificate(ctx context.Context, r *brokers.DeleteBrokerCertificateRequest) (*operation.Operation, error) {
 	return s.k.brokers.deleteCertificate(ctx, r.BrokerId, r.Fingerprint)
 }
 
-func (s brokerService) ListPasswords(_ context.Context, r *brokers.ListBrokerPasswordsRequest) (*brokers.ListBrokerPasswordsResponse, error) {
+func (s brokerService) ListPasswords(
+	_ context.Context, r *brokers.ListBrokerPasswordsRequest,
+) (*brokers.ListBrokerPasswordsResponse, error) {
 	e, err := s.k.brokers.get(r.BrokerId)
 	if err != nil {
 		return nil, err
@@ -107,7 +113,9 @@ func (s brokerService) DeletePassword(ctx context.Context, r *brokers.DeleteBrok
 	return s.k.brokers.deletePassword(ctx, r.BrokerId, r.PasswordId)
 }
 
-func (s brokerService) ListOperations(ctx context.Context, r *brokers.ListBrokerOperationsRequest) (*brokers.ListBrokerOperationsResponse, error) {
+func (s brokerService) ListOperations(
+	ctx context.Context, r *brokers.ListBrokerOperationsRequest,
+) (*brokers.ListBrokerOperationsResponse, error) {
 	all, next, err := operationsOf(ctx, s.k.brokers, r.BrokerId, r.PageSize, r.PageToken, r.Filter)
 	return &brokers.ListBrokerOperationsResponse{Operations: all, NextPageToken: next}, err
 }

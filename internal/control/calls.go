@@ -283,7 +283,9 @@ func methodOf(full string) protoreflect.MethodDescriptor {
 }
 
 // idFields are those by which requests name what they are about.
-var idFields = []string{"registry_id", "device_id", "broker_id", "trigger_id", "connection_id", "operation_id", "fingerprint", "password_id", "gateway_id"}
+var idFields = []string{
+	"registry_id", "device_id", "broker_id", "trigger_id", "connection_id", "operation_id", "fingerprint", "password_id", "gateway_id",
+}
 
 // idsOf are those of a request.
 func idsOf(req any) map[string]string {

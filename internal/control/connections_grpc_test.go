@@ -234,7 +234,8 @@ func TestConnectionsAreRecorded(t *testing.T) {
 		}
 	}
 	want := map[string]int{
-		"get 200": 1, "send 200": 1, "send 400": 1, "broadcast 200": 1, "disconnect 403": 1, "disconnect 200": 1, "unknown 404": 1, "unknown 405": 1, "unknown 401": 1, "send 401": 1,
+		"get 200": 1, "send 200": 1, "send 400": 1, "broadcast 200": 1, "disconnect 403": 1, "disconnect 200": 1, "unknown 404": 1,
+		"unknown 405": 1, "unknown 401": 1, "send 401": 1,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

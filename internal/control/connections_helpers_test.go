@@ -112,7 +112,9 @@ func (h handle) Disconnect(context.Context) error {
 func directoryOf(bindings access.Bindings) *directory {
 	d := &directory{bindings: map[string]access.Bindings{"main": bindings, "other": {"else": access.Admin}, "empty": bindings}}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
-	for i, c := range []struct{ gateway, path, ip string }{{"main", "/a", "192.0.2.1"}, {"main", "/b", "192.0.2.2"}, {"other", "/a", "192.0.2.1"}, {"main", "/a", "2001:db8::1"}} {
+	for i, c := range []struct{ gateway, path, ip string }{
+		{"main", "/a", "192.0.2.1"}, {"main", "/b", "192.0.2.2"}, {"other", "/a", "192.0.2.1"}, {"main", "/a", "2001:db8::1"},
+	} {
 		d.connections = append(d.connections, &connection{Info: connections.Info{
 			ID: fmt.Sprint("id-", i), Gateway: c.gateway, Path: c.path, SourceIP: c.ip, UserAgent: "agent",
 			ConnectedAt: at, LastActiveAt: at.Add(time.Second),

@@ -172,7 +172,9 @@ func (k *kind[T]) addCertificate(ctx context.Context, id, text string, show func
 func (k *kind[T]) deleteCertificate(ctx context.Context, id, fingerprint string) (*operation.Operation, error) {
 	return k.update(ctx, id, func(e *entry[T]) (proto.Message, error) {
 		before := len(e.private.Certificates)
-		e.private.Certificates = slices.DeleteFunc(e.private.Certificates, func(c certificate) bool { return c.Fingerprint == plain(fingerprint) })
+		e.private.Certificates = slices.DeleteFunc(e.private.Certificates, func(c certificate) bool {
+			return c.Fingerprint == plain(fingerprint)
+		})
 		if len(e.private.Certificates) == before {
 			return nil, status.Errorf(codes.NotFound, "%s %q has no certificate with the fingerprint %.100q", k.noun, id, fingerprint)
 		}

@@ -24,7 +24,10 @@ func selfSigned(t testing.TB, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +75,8 @@ func TestCredentials(t *testing.T) {
 		}
 		c := must(t, new(devices.RegistryCertificate))(d.registries.AddCertificate(ctx, &devices.AddRegistryCertificateRequest{RegistryId: "home", CertificateData: selfSigned(t, "home")}))
 		all, err := d.registries.ListCertificates(ctx, &devices.ListRegistryCertificatesRequest{RegistryId: "home"})
-		if err != nil || len(all.Certificates) != 1 || all.Certificates[0].Fingerprint != c.Fingerprint || all.Certificates[0].CertificateData == "" {
+		if err != nil || len(all.Certificates) != 1 || all.Certificates[0].Fingerprint != c.Fingerprint ||
+			all.Certificates[0].CertificateData == "" {
 			t.Errorf("%v %v", all, err)
 		}
 		must(t, new(emptypb.Empty))(d.registries.DeleteCertificate(ctx, &devices.DeleteRegistryCertificateRequest{RegistryId: "home", Fingerprint: c.Fingerprint}))

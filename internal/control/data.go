@@ -44,7 +44,9 @@ type registryDataService struct {
 	broker Broker
 }
 
-func (s registryDataService) Publish(_ context.Context, r *devices.PublishRegistryDataRequest) (*devices.PublishRegistryDataResponse, error) {
+func (s registryDataService) Publish(
+	_ context.Context, r *devices.PublishRegistryDataRequest,
+) (*devices.PublishRegistryDataResponse, error) {
 	return &devices.PublishRegistryDataResponse{}, publish(s.broker, r.RegistryId, r.Topic, r.Data)
 }
 

@@ -131,7 +131,9 @@ func (s deviceService) Delete(ctx context.Context, r *devices.DeleteDeviceReques
 	return s.k.devices.delete(ctx, r.DeviceId)
 }
 
-func (s deviceService) ListCertificates(_ context.Context, r *devices.ListDeviceCertificatesRequest) (*devices.ListDeviceCertificatesResponse, error) {
+func (s deviceService) ListCertificates(
+	_ context.Context, r *devices.ListDeviceCertificatesRequest,
+) (*devices.ListDeviceCertificatesResponse, error) {
 	e, err := s.k.devices.get(r.DeviceId)
 	if err != nil {
 		return nil, err
@@ -148,14 +150,18 @@ func deviceCertificate(id string, c certificate) *devices.DeviceCertificate {
 }
 
 func (s deviceService) AddCertificate(ctx context.Context, r *devices.AddDeviceCertificateRequest) (*operation.Operation, error) {
-	return s.k.devices.addCertificate(ctx, r.DeviceId, r.CertificateData, func(c certificate) proto.Message { return deviceCertificate(r.DeviceId, c) })
+	return s.k.devices.addCertificate(ctx, r.DeviceId, r.CertificateData, func(c certificate) proto.Message {
+		return deviceCertificate(r.DeviceId, c)
+	})
 }
 
 func (s deviceService) DeleteCertificate(ctx context.Context, r *devices.DeleteDeviceCertificateRequest) (*operation.Operation, error) {
 	return s.k.devices.deleteCertificate(ctx, r.DeviceId, r.Fingerprint)
 }
 
-func (s deviceService) ListPasswords(_ context.Context, r *devices.ListDevicePasswordsRequest) (*devices.ListDevicePasswordsResponse, error) {
+func (s deviceService) ListPasswords(
+	_ context.Context, r *devices.ListDevicePasswordsRequest,
+) (*devices.ListDevicePasswordsResponse, error) {
 	e, err := s.k.devices.get(r.DeviceId)
 	if err != nil {
 		return nil, err
@@ -179,7 +185,9 @@ func (s deviceService) DeletePassword(ctx context.Context, r *devices.DeleteDevi
 	return s.k.devices.deletePassword(ctx, r.DeviceId, r.PasswordId)
 }
 
-func (s deviceService) ListOperations(ctx context.Context, r *devices.ListDeviceOperationsRequest) (*devices.ListDeviceOperationsResponse, error) {
+func (s deviceService) ListOperations(
+	ctx context.Context, r *devices.ListDeviceOperationsRequest,
+) (*devices.ListDeviceOperationsResponse, error) {
 	all, next, err := operationsOf(ctx, s.k.devices, r.DeviceId, r.PageSize, r.PageToken, r.Filter)
 	return &devices.ListDeviceOperationsResponse{Operations: all, NextPageToken: next}, err
 }

@@ -29,7 +29,9 @@ type closingKey struct{}
 // serveEvents answers with server-sent events (WHATWG HTML, section 9.2), each of them what next returns, in JSON. It ends with
 // the client, with its token, with the server, or when next fails. Next is called again when an event is written, and not
 // before the interval is over, so it may gather.
-func serveEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, heartbeat time.Duration, next func(context.Context) (any, error)) {
+func serveEvents(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, heartbeat time.Duration, next func(context.Context) (any, error),
+) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if closing, ok := ctx.Value(closingKey{}).(context.Context); ok {

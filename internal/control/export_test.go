@@ -113,7 +113,8 @@ func TestImportsThatCannotBe(t *testing.T) {
 		return text
 	}
 	for name, text := range map[string]string{
-		"nothing": "", "an empty object": "{}", "one of four": "registries: []", "two documents": whole("registries: []") + "\n---\n" + whole("registries: []"),
+		"nothing": "", "an empty object": "{}", "one of four": "registries: []",
+		"two documents":      whole("registries: []") + "\n---\n" + whole("registries: []"),
 		"a long name":        whole("registries: [ { id: a, name: " + strings.Repeat("a", 51) + " } ]"),
 		"a status":           whole("registries: [ { id: a, name: a, status: BROKEN } ]"),
 		"an ID twice":        whole("registries: [ { id: a, name: a }, { id: a, name: b } ]"),

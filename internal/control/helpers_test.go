@@ -172,7 +172,9 @@ func wants(t testing.TB, err error, code codes.Code, texts ...string) {
 
 func (d *desk) registry(name string) *devices.Registry {
 	d.t.Helper()
-	return must(d.t, new(devices.Registry))(d.registries.Create(d.t.Context(), &devices.CreateRegistryRequest{FolderId: "home", Name: name}))
+	return must(d.t, new(devices.Registry))(d.registries.Create(d.t.Context(), &devices.CreateRegistryRequest{
+		FolderId: "home", Name: name,
+	}))
 }
 
 func (d *desk) device(registryID, name string) {

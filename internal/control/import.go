@@ -132,7 +132,9 @@ func readSnapshot(text []byte) (all snapshot, err error) {
 }
 
 // directoryOf is who takes part by a document, and by the config file, if they can all be.
-func (k *keeper) directoryOf(homes []*entry[*devices.Registry], fleet []*entry[*devices.Device], others []*entry[*brokers.Broker]) (registry.Config, error) {
+func (k *keeper) directoryOf(
+	homes []*entry[*devices.Registry], fleet []*entry[*devices.Device], others []*entry[*brokers.Broker],
+) (registry.Config, error) {
 	cfg := k.fixed
 	cfg.Registries, cfg.Brokers = slices.Clone(cfg.Registries), slices.Clone(cfg.Brokers)
 	byRegistry := map[string][]registry.Device{}

@@ -236,7 +236,9 @@ func (k *kind[T]) create(ctx context.Context, e *entry[T]) (*operation.Operation
 }
 
 // update changes a resource. With the header if-match, it must still have that version.
-func (k *kind[T]) update(ctx context.Context, id string, change func(*entry[T]) (response proto.Message, err error)) (*operation.Operation, error) {
+func (k *kind[T]) update(
+	ctx context.Context, id string, change func(*entry[T]) (response proto.Message, err error),
+) (*operation.Operation, error) {
 	defer k.turn(id)()
 	old, err := k.changeable(ctx, id)
 	if err != nil {

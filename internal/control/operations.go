@@ -96,7 +96,9 @@ func keep(tx *state.Tx, op *operation.Operation, resource string) error {
 
 // operationsOf is a page of the operations about a resource, the newest first: of one that was there before under the same ID,
 // only those see them who may see everything.
-func operationsOf[T resource](ctx context.Context, k *kind[T], id string, size int64, token, filter string) (all []*operation.Operation, next string, err error) {
+func operationsOf[T resource](
+	ctx context.Context, k *kind[T], id string, size int64, token, filter string,
+) (all []*operation.Operation, next string, err error) {
 	if filter != "" {
 		return nil, "", invalid(wrong("filter", "is not offered: leave it out"))
 	}

@@ -20,7 +20,10 @@ const overviewMethod = "/iotcast.ConsoleService/GetOverview"
 // newOverview looks at this process for the console. It must be closed.
 func newOverview(cfg Config, k *keeper) *overview.Overview {
 	return overview.Start(overview.Config{Metrics: cfg.Metrics, Facts: func(ctx context.Context) overview.Facts {
-		facts := overview.Facts{Failed: k.streams.reasons(), Unkept: cfg.Temporary, Unreachable: cfg.Connections.Silent(), Unwritten: unwritten(k.state.Unwritten())}
+		facts := overview.Facts{
+			Failed: k.streams.reasons(), Unkept: cfg.Temporary,
+			Unreachable: cfg.Connections.Silent(), Unwritten: unwritten(k.state.Unwritten()),
+		}
 		if cfg.TLS == nil && !guard.Loopback(cfg.Address) {
 			facts.Open = cfg.Address
 		}

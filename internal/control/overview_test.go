@@ -150,7 +150,8 @@ func TestAccount(t *testing.T) {
 			Roles      []string
 			Restricted map[string][]string
 		}
-		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got.Roles, want.roles) || !reflect.DeepEqual(got.Restricted, want.restricted) {
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got.Roles, want.roles) ||
+			!reflect.DeepEqual(got.Restricted, want.restricted) {
 			t.Errorf("%s: %s", account, text)
 		}
 	}

@@ -19,7 +19,9 @@ type plainRoute struct {
 	do func(context.Context, http.ResponseWriter, *http.Request) error
 }
 
-func plainRouteTo(verb, path string, body bool, method string, do func(context.Context, http.ResponseWriter, *http.Request) error) plainRoute {
+func plainRouteTo(
+	verb, path string, body bool, method string, do func(context.Context, http.ResponseWriter, *http.Request) error,
+) plainRoute {
 	return plainRoute{Route{Verb: verb, Path: path, Body: body, Method: method, pattern: patternOfPath(path, "[^/]+")}, do}
 }
 

@@ -85,7 +85,9 @@ func (s registryService) setStatus(ctx context.Context, id string, to devices.Re
 	})
 }
 
-func (s registryService) ListCertificates(_ context.Context, r *devices.ListRegistryCertificatesRequest) (*devices.ListRegistryCertificatesResponse, error) {
+func (s registryService) ListCertificates(
+	_ context.Context, r *devices.ListRegistryCertificatesRequest,
+) (*devices.ListRegistryCertificatesResponse, error) {
 	e, err := s.k.registries.get(r.RegistryId)
 	if err != nil {
 		return nil, err
@@ -102,14 +104,18 @@ func registryCertificate(id string, c certificate) *devices.RegistryCertificate 
 }
 
 func (s registryService) AddCertificate(ctx context.Context, r *devices.AddRegistryCertificateRequest) (*operation.Operation, error) {
-	return s.k.registries.addCertificate(ctx, r.RegistryId, r.CertificateData, func(c certificate) proto.Message { return registryCertificate(r.RegistryId, c) })
+	return s.k.registries.addCertificate(ctx, r.RegistryId, r.CertificateData, func(c certificate) proto.Message {
+		return registryCertificate(r.RegistryId, c)
+	})
 }
 
 func (s registryService) DeleteCertificate(ctx context.Context, r *devices.DeleteRegistryCertificateRequest) (*operation.Operation, error) {
 	return s.k.registries.deleteCertificate(ctx, r.RegistryId, r.Fingerprint)
 }
 
-func (s registryService) ListPasswords(_ context.Context, r *devices.ListRegistryPasswordsRequest) (*devices.ListRegistryPasswordsResponse, error) {
+func (s registryService) ListPasswords(
+	_ context.Context, r *devices.ListRegistryPasswordsRequest,
+) (*devices.ListRegistryPasswordsResponse, error) {
 	e, err := s.k.registries.get(r.RegistryId)
 	if err != nil {
 		return nil, err
@@ -126,7 +132,9 @@ func registryPassword(id string, p password) *devices.RegistryPassword {
 }
 
 func (s registryService) AddPassword(ctx context.Context, r *devices.AddRegistryPasswordRequest) (*operation.Operation, error) {
-	return s.k.registries.addPassword(ctx, r.RegistryId, r.Password, func(p password) proto.Message { return registryPassword(r.RegistryId, p) })
+	return s.k.registries.addPassword(ctx, r.RegistryId, r.Password, func(p password) proto.Message {
+		return registryPassword(r.RegistryId, p)
+	})
 }
 
 func (s registryService) DeletePassword(ctx context.Context, r *devices.DeleteRegistryPasswordRequest) (*operation.Operation, error) {
@@ -134,7 +142,9 @@ func (s registryService) DeletePassword(ctx context.Context, r *devices.DeleteRe
 }
 
 // ListDeviceTopicAliases is a page of the aliases of all devices of a registry, in their own order.
-func (s registryService) ListDeviceTopicAliases(_ context.Context, r *devices.ListDeviceTopicAliasesRequest) (*devices.ListDeviceTopicAliasesResponse, error) {
+func (s registryService) ListDeviceTopicAliases(
+	_ context.Context, r *devices.ListDeviceTopicAliasesRequest,
+) (*devices.ListDeviceTopicAliasesResponse, error) {
 	if _, err := s.k.registries.get(r.RegistryId); err != nil {
 		return nil, err
 	}
@@ -150,7 +160,9 @@ func (s registryService) ListDeviceTopicAliases(_ context.Context, r *devices.Li
 	return &devices.ListDeviceTopicAliasesResponse{Aliases: all, NextPageToken: next}, nil
 }
 
-func (s registryService) ListOperations(ctx context.Context, r *devices.ListRegistryOperationsRequest) (*devices.ListRegistryOperationsResponse, error) {
+func (s registryService) ListOperations(
+	ctx context.Context, r *devices.ListRegistryOperationsRequest,
+) (*devices.ListRegistryOperationsResponse, error) {
 	all, next, err := operationsOf(ctx, s.k.registries, r.RegistryId, r.PageSize, r.PageToken, r.Filter)
 	return &devices.ListRegistryOperationsResponse{Operations: all, NextPageToken: next}, err
 }
@@ -158,7 +170,9 @@ func (s registryService) ListOperations(ctx context.Context, r *devices.ListRegi
 // exports are what there is not: what a registry receives goes out by triggers.
 var errExports = status.Error(codes.Unimplemented, "data stream exports are not offered: send what a registry receives on by a trigger, or by a stream with any output of Benthos")
 
-func (s registryService) ListDataStreamExports(context.Context, *devices.ListDataStreamExportsRequest) (*devices.ListDataStreamExportsResponse, error) {
+func (s registryService) ListDataStreamExports(
+	context.Context, *devices.ListDataStreamExportsRequest,
+) (*devices.ListDataStreamExportsResponse, error) {
 	return nil, errExports
 }
 

@@ -157,7 +157,8 @@ func StartConnections(cfg Config, observe func(method string, status int), log *
 		},
 	}
 	service := connectionsOf(cfg)
-	s, err := bind(cfg, c, func(s *grpc.Server) { registerConnections(s, service) }, service.extensions(), func(next http.Handler) http.Handler {
+	register := func(s *grpc.Server) { registerConnections(s, service) }
+	s, err := bind(cfg, c, register, service.extensions(), func(next http.Handler) http.Handler {
 		return documented(anyType(next), connectionsDocument)
 	})
 	if err != nil {

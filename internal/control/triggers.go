@@ -113,7 +113,8 @@ func (s triggerService) update(ctx context.Context, id string, change func(*entr
 	op, err := s.k.triggers.update(ctx, id, func(e *entry[*triggers.Trigger]) (proto.Message, error) {
 		before := clone(e.resource)
 		err := change(e)
-		starts = e.resource.Status == triggers.Trigger_ACTIVE && (before.Status != e.resource.Status || !proto.Equal(before.Rule, e.resource.Rule))
+		starts = e.resource.Status == triggers.Trigger_ACTIVE &&
+			(before.Status != e.resource.Status || !proto.Equal(before.Rule, e.resource.Rule))
 		return e.resource, err
 	})
 	if err == nil && starts {
@@ -129,7 +130,9 @@ func (s triggerService) Delete(ctx context.Context, r *triggers.DeleteTriggerReq
 	return s.k.triggers.delete(ctx, r.TriggerId)
 }
 
-func (s triggerService) ListOperations(ctx context.Context, r *triggers.ListTriggerOperationsRequest) (*triggers.ListTriggerOperationsResponse, error) {
+func (s triggerService) ListOperations(
+	ctx context.Context, r *triggers.ListTriggerOperationsRequest,
+) (*triggers.ListTriggerOperationsResponse, error) {
 	if err := s.k.streams.available(); err != nil {
 		return nil, err
 	}

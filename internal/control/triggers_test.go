@@ -175,14 +175,18 @@ func (o *office) service() triggers.TriggerServiceClient {
 func deviceRule(registry, topic, path string) *triggers.Trigger_Rule {
 	return &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotMessage{IotMessage: &triggers.Trigger_IoTMessage{
 		RegistryId: registry, MqttTopic: topic,
-		Action: &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: path}},
+		Action: &triggers.Trigger_IoTMessage_GatewayWebsocketBroadcast{
+			GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: path},
+		},
 	}}}
 }
 
 func brokerRule(broker string) *triggers.Trigger_Rule {
 	return &triggers.Trigger_Rule{Rule: &triggers.Trigger_Rule_IotBrokerMessage{IotBrokerMessage: &triggers.Trigger_IoTBrokerMessage{
 		BrokerId: broker,
-		Action:   &triggers.Trigger_IoTBrokerMessage_GatewayWebsocketBroadcast{GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/alarms"}},
+		Action: &triggers.Trigger_IoTBrokerMessage_GatewayWebsocketBroadcast{
+			GatewayWebsocketBroadcast: &triggers.GatewayWebsocketBroadcast{GatewayId: "main", Path: "/alarms"},
+		},
 	}}}
 }
 
@@ -190,11 +194,15 @@ const events = "$devices/+/events"
 
 func (o *office) trigger(name string) *triggers.Trigger {
 	o.t.Helper()
-	return must(o.t, new(triggers.Trigger))(o.service().Create(o.t.Context(), &triggers.CreateTriggerRequest{Name: name, FolderId: "b1g", Rule: deviceRule("home", events, "/telemetry")}))
+	return must(o.t, new(triggers.Trigger))(o.service().Create(o.t.Context(), &triggers.CreateTriggerRequest{
+		Name: name, FolderId: "b1g", Rule: deviceRule("home", events, "/telemetry"),
+	}))
 }
 
 func (o *office) setRule(id string, rule *triggers.Trigger_Rule) error {
-	_, err := o.service().Update(o.t.Context(), &triggers.UpdateTriggerRequest{TriggerId: id, Rule: rule, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"rule"}}})
+	_, err := o.service().Update(o.t.Context(), &triggers.UpdateTriggerRequest{
+		TriggerId: id, Rule: rule, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"rule"}},
+	})
 	return err
 }
 
@@ -579,7 +587,9 @@ func TestPasswordOfTheProcess(t *testing.T) {
 	if err != nil || !bytes.Contains(file, []byte("/telemetry")) {
 		t.Fatalf("no trigger in the file (%v)", err)
 	}
-	for name, text := range map[string]string{"the state": string(file), "the list": list, "the operations": operations, "the log": o.log.String()} {
+	for name, text := range map[string]string{
+		"the state": string(file), "the list": list, "the operations": operations, "the log": o.log.String(),
+	} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s holds the password", name)
 		}
@@ -640,7 +650,9 @@ func TestPagesOfLongIDs(t *testing.T) {
 	var all []string
 	token := ""
 	for range 2 {
-		page, err := o.service().ListOperations(t.Context(), &triggers.ListTriggerOperationsRequest{TriggerId: id, PageSize: 1, PageToken: token})
+		page, err := o.service().ListOperations(t.Context(), &triggers.ListTriggerOperationsRequest{
+			TriggerId: id, PageSize: 1, PageToken: token,
+		})
 		if err != nil || len(page.Operations) != 1 {
 			t.Fatalf("%v (%v)", page, err)
 		}

@@ -253,7 +253,10 @@ func TestRemoved(t *testing.T) {
 // many are the metrics of a process with n triggers and n routes, of which the first has a number of its own.
 func many(n, first int) string {
 	var b strings.Builder
-	for _, name := range []string{"input_received", "output_sent", "output_error", "iot_mqtt_rejected", "iot_mqtt_dropped", "iot_mqtt_unacked", "input_connection_up", "processor_received", "processor_sent", "batch_created"} {
+	for _, name := range []string{
+		"input_received", "output_sent", "output_error", "iot_mqtt_rejected", "iot_mqtt_dropped",
+		"iot_mqtt_unacked", "input_connection_up", "processor_received", "processor_sent", "batch_created",
+	} {
 		fmt.Fprintf(&b, "# TYPE %s counter\n", name)
 		for i := range n {
 			fmt.Fprintf(&b, "%s{label=\"\",path=\"root.input\",stream=\"trigger-%d\"} %d\n", name, i+first, i)
@@ -267,7 +270,10 @@ func many(n, first int) string {
 	}
 	fmt.Fprint(&b, "# TYPE websocket_closed counter\n")
 	for i := range n {
-		for _, reason := range []string{"closed_by_client", "slow_consumer", "connection_lost", "idle_timeout", "invalid_utf8", "max_lifetime", "message_too_big", "ping_timeout", "protocol_error", "shutdown", "token_expired"} {
+		for _, reason := range []string{
+			"closed_by_client", "slow_consumer", "connection_lost", "idle_timeout", "invalid_utf8",
+			"max_lifetime", "message_too_big", "ping_timeout", "protocol_error", "shutdown", "token_expired",
+		} {
 			fmt.Fprintf(&b, "websocket_closed{gateway=\"main\",path=\"/path-%d\",reason=%q,stream=\"\"} %d\n", i+first, reason, i)
 		}
 	}

@@ -60,7 +60,10 @@ func read(text []byte) (*reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the metrics: %w", err)
 	}
-	r := &reading{triggers: map[string]*counted{}, routes: map[route]*served{}, gateways: map[string]*listening{}, ended: map[string]*counted{}, endedRoutes: map[route]*served{}}
+	r := &reading{
+		triggers: map[string]*counted{}, routes: map[route]*served{}, gateways: map[string]*listening{},
+		ended: map[string]*counted{}, endedRoutes: map[route]*served{},
+	}
 	for name, family := range families {
 		if add := ofTrigger[name]; add != nil {
 			for _, m := range family.Metric {

@@ -149,7 +149,8 @@ func sampleOf(from, to *reading, connected map[string]bool, at time.Time, took t
 		now, before := to.triggers[stream], from.countedOf(stream)
 		one := Trigger{
 			Received: rate(before.received, now.received), Envelopes: rate(before.envelopes, now.envelopes),
-			Failed: rate(before.failed+before.givenUp, now.failed+now.givenUp), Dropped: rate(before.dropped+before.nobody, now.dropped+now.nobody),
+			Failed:  rate(before.failed+before.givenUp, now.failed+now.givenUp),
+			Dropped: rate(before.dropped+before.nobody, now.dropped+now.nobody),
 			Unacked: figure(now.unacked), Lag: figure(now.lag), Connected: connected[stream],
 		}
 		if i < maxSeries-1 || len(to.triggers) == maxSeries {

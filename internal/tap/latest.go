@@ -43,7 +43,8 @@ func (l *latest) add(m *Message) {
 	payload := last.Payload[:0]
 	*last = *m
 	last.PayloadBytes = max(m.PayloadBytes, len(m.Payload))
-	last.Payload = append(payload, m.Payload[:min(len(m.Payload), maxLatestPayload)]...) //nolint:gocritic // the room of the message before is taken again
+	kept := m.Payload[:min(len(m.Payload), maxLatestPayload)]
+	last.Payload = append(payload, kept...) //nolint:gocritic // the room of the message before is taken again
 }
 
 // KeepLatest has the last message of each device kept from now on: of at most 10,000 devices, with 1 KiB of payload each.

@@ -215,7 +215,8 @@ func TestWhoDoesNotRead(t *testing.T) {
 	if n := len(tap.Latest("")); n != maxDevices {
 		t.Errorf("%d last messages", n)
 	}
-	if all := tap.Losses(); len(all) != maxLosses || all[0].Message.EventID != fmt.Sprint(messages-1) || all[0].Message.PayloadBytes != len(payload) {
+	if all := tap.Losses(); len(all) != maxLosses || all[0].Message.EventID != fmt.Sprint(messages-1) ||
+		all[0].Message.PayloadBytes != len(payload) {
 		t.Errorf("%d losses, the last of %s", len(all), all[0].Message.EventID)
 	}
 	for _, f := range followers {
