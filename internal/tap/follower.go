@@ -10,6 +10,7 @@ import (
 const (
 	maxQueue      = 2000    // messages and ways
 	maxQueueBytes = 8 << 20 // of payload and topic; messages and ways of all followers share theirs
+	maxTakenBytes = 1 << 20 // at once: each follower encodes what it takes for itself
 	maxFollowers  = 64      // each of them looks at each message
 )
 
@@ -66,8 +67,8 @@ func (f *Follower) Err() error {
 }
 
 // Next waits for something to tell: messages that were received, ways that are done or will not be followed any longer, and
-// how many of both were left out since the last call for want of room. What it returns must not be changed. The error is
-// ctx's, ErrTooMany or ErrClosed.
+// how many of both were left out since the last call for want of room. Where much waits, it returns the oldest, and leaves the
+// others to the next call. What it returns must not be changed. The error is ctx's, ErrTooMany or ErrClosed.
 func (f *Follower) Next(ctx context.Context) (received []Message, ways []Way, skipped int, err error) {
 	for {
 		if received, ways, skipped, err = f.take(); err != nil || len(received)+len(ways)+skipped > 0 {
@@ -85,8 +86,18 @@ func (f *Follower) Next(ctx context.Context) (received []Message, ways []Way, sk
 func (f *Follower) take() (received []Message, ways []Way, skipped int, err error) {
 	f.tap.mu.Lock()
 	defer f.tap.mu.Unlock()
-	received, ways, skipped = f.queued, f.ways, f.skipped
-	f.queued, f.ways, f.bytes, f.skipped = nil, nil, 0, 0
+	taken, messages := 0, 0
+	for ; messages < len(f.queued) && taken < maxTakenBytes; messages++ {
+		taken += f.queued[messages].size()
+	}
+	done := 0
+	for ; done < len(f.ways) && taken < maxTakenBytes; done++ {
+		taken += f.ways[done].Message.size()
+	}
+	received, f.queued = f.queued[:messages:messages], f.queued[messages:]
+	ways, f.ways = f.ways[:done:done], f.ways[done:]
+	f.bytes -= taken
+	skipped, f.skipped = f.skipped, 0
 	return received, ways, skipped, f.err
 }
 
