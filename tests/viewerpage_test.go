@@ -183,17 +183,18 @@ func TestViewerShows(t *testing.T) {
 	p.do("goto", "http://"+cast.gateway+"/?path=/telemetry")
 	p.wait(colours + ` === ` + fmt.Sprintf("%q", before))
 
-	for _, scheme := range []string{"light", "dark"} {
-		p.do("media", map[string]string{"colorScheme": scheme})
-		for _, width := range []int{390, 768, 1280, 1920} {
-			p.do("size", width, 1000)
-			p.wait(`document.querySelectorAll('.panel').length > 0 && ` + rowsOfTail + ` > 0`)
-			p.do("shot", fmt.Sprintf("viewer-%s-%d", scheme, width))
-			if wide := string(p.do("eval", "document.documentElement.scrollWidth > innerWidth")); wide != "false" {
-				t.Errorf("at %d px the page is wider than its window", width)
-			}
-			p.inOrder()
+	for _, appears := range []struct {
+		width  int
+		scheme string
+	}{{390, "light"}, {768, "dark"}, {1280, "light"}, {1920, "dark"}} {
+		p.do("media", map[string]string{"colorScheme": appears.scheme})
+		p.do("size", appears.width, 1000)
+		p.wait(`document.querySelectorAll('.panel').length > 0 && ` + rowsOfTail + ` > 0`)
+		p.do("shot", fmt.Sprintf("viewer-%s-%d", appears.scheme, appears.width))
+		if wide := string(p.do("eval", "document.documentElement.scrollWidth > innerWidth")); wide != "false" {
+			t.Errorf("at %d px the page is wider than its window", appears.width)
 		}
+		p.inOrder()
 	}
 	p.do("size", 640, 500) // 1280 px at 200 %
 	p.do("media", map[string]string{"forcedColors": "active", "reducedMotion": "reduce", "colorScheme": "dark"})
