@@ -153,13 +153,16 @@ func checkArchive(t *testing.T, archive []byte) {
 		"iotcast": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "config/quickstart/root.yaml": 0o644,
 		"resources/grafana-dashboard.json": 0o644, "licences/sbom.cdx.json": 0o644, "completions/iotcast.zsh": 0o644, "man/iotcast.1": 0o644,
 		"man/iotcast-trigger.1": 0o644, "config/": 0o755, "config/examples/kafka/main.go": 0o644,
+		"docs/README.md": 0o644, "docs/flow.svg": 0o644, "docs/reference/README.md": 0o644, "docs/examples/devices.html": 0o644,
 	} {
 		if modes[name] != mode {
 			t.Errorf("the archive has %s with mode %o, want %o", name, modes[name], mode)
 		}
 	}
-	if _, has := modes["config/config.go"]; has {
-		t.Error("the archive has a Go file in config/")
+	for _, name := range []string{"config/config.go", "docs/generate/", "docs/site/"} {
+		if _, has := modes[name]; has {
+			t.Errorf("the archive has %s", name)
+		}
 	}
 }
 

@@ -97,6 +97,9 @@ func (r *release) stage(dir string, p platform, common string) error {
 			return err
 		}
 	}
+	if err := os.CopyFS(filepath.Join(archive, "docs"), pages{os.DirFS(filepath.Join(r.root, "docs"))}); err != nil {
+		return err
+	}
 	if err := os.CopyFS(filepath.Join(archive, "licences"), os.DirFS(filepath.Join(common, "licences", p.system))); err != nil {
 		return err
 	}
@@ -117,6 +120,20 @@ func (w withoutGo) ReadDir(name string) (kept []fs.DirEntry, err error) {
 	all, err := fs.ReadDir(w.FS, name)
 	for _, e := range all {
 		if path.Ext(e.Name()) != ".go" || e.Name() == "main.go" {
+			kept = append(kept, e)
+		}
+	}
+	return kept, err
+}
+
+// pages is the tree of the docs without the programs that make and check them.
+type pages struct{ fs.FS }
+
+// ReadDir implements fs.ReadDirFS.
+func (p pages) ReadDir(name string) (kept []fs.DirEntry, err error) {
+	all, err := fs.ReadDir(p.FS, name)
+	for _, e := range all {
+		if !e.IsDir() && path.Ext(e.Name()) != ".go" || e.Name() == "reference" || e.Name() == "examples" {
 			kept = append(kept, e)
 		}
 	}
