@@ -358,6 +358,8 @@ func TestRefused(t *testing.T) {
 		"more scaled triggers":           {merge(cluster, set("triggers.autoscaling", values{"enabled": true, "maxReplicas": 10})), "triggers.parts: 10 triggers"},
 		"autoscaler upside down":         {set("gateways.autoscaling.maxReplicas", 2), "gateways.autoscaling.minReplicas: 3 is more than maxReplicas, 2"},
 		"trigger autoscaler upside down": {set("triggers.autoscaling.minReplicas", 5), "triggers.autoscaling.minReplicas: 5 is more"},
+		"autoscaler of one pod":          {set("gateways.autoscaling.enabled", true), "gateways.autoscaling.enabled: there is one pod only"},
+		"log shorter than a history":     {merge(cluster, set("routes", []any{values{"path": "/telemetry", "history": values{"max_age": "90m"}}})), "nats.maxAge: 5m is less than history.max_age of /telemetry, 90m"},
 		"two logins":                     {set("mqtt", values{"urls": []string{"tcp://a:1"}, "existingSecret": "a", "user": "b"}), "mqtt.user: the Secret of mqtt.existingSecret"},
 		"password without user":          {set("mqtt", values{"urls": []string{"tcp://a:1"}, "password": "b"}), "mqtt.user: mqtt.password needs a user"},
 		"login to no broker":             {set("mqtt.user", "a"), "mqtt.urls: there is a login, and no broker"},
