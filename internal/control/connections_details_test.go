@@ -28,6 +28,7 @@ type detailed struct {
 // TestListTellsDetails: who a connection is, what it watches, and what waits for it; and it is found by that, on another node
 // as well.
 func TestListTellsDetails(t *testing.T) {
+	t.Parallel()
 	verifier, err := token.New(token.Config{Secret: []byte(secret)})
 	if err != nil {
 		t.Fatal(err)

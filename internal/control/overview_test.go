@@ -159,7 +159,7 @@ func TestAccount(t *testing.T) {
 
 // TestEventsEndBetweenParts: who reads slowly does not get the rest of a large event when the server has begun to end.
 func TestEventsEndBetweenParts(t *testing.T) {
-	const size = 64 << 20 // above what sockets hold
+	const size = 16 << 20 // above what sockets hold
 	closing, end := context.WithCancel(t.Context())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(r.Context(), closingKey{}, closing)

@@ -362,7 +362,7 @@ func TestChangeUnderLoad(t *testing.T) {
 	s := newChanging(t)
 	address := free(t)
 	s.apply(gatewayOf("main", address, "/stays", "/comes"))
-	const messages = 3000
+	const messages = 1000
 	clients, done := make([]*websocket.Conn, 20), make(chan error, 20)
 	for i := range clients {
 		clients[i] = s.dial("main", "/stays")
@@ -388,7 +388,7 @@ func TestChangeUnderLoad(t *testing.T) {
 		}
 		sent <- err
 	}()
-	for i := range 200 {
+	for i := range 100 {
 		paths := []string{"/stays"}
 		if i%2 == 0 {
 			paths = append(paths, "/comes")

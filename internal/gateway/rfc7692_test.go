@@ -89,7 +89,7 @@ func TestCompressedMessages(t *testing.T) {
 	ask := func(send string, piece int) []byte {
 		return converse(t, g, offering("permessage-deflate"), []byte(send+bye), piece).frames
 	}
-	for _, n := range []int{0, 16, 64, 256, 1024, 4096, 8192, 32768, 65536, 128 << 10} {
+	for _, n := range []int{0, 64, 1024, 8192, 128 << 10} {
 		for name, payload := range map[string][]byte{"noise": noise[:n], "readings": bytes.Repeat([]byte(`{"t":21.5}`), n/10)} {
 			for _, level := range []int{flate.NoCompression, flate.BestSpeed, flate.BestCompression, flate.HuffmanOnly} {
 				small := deflated(t, level, payload)
@@ -103,11 +103,11 @@ func TestCompressedMessages(t *testing.T) {
 			}
 		}
 	}
-	bomb := deflated(t, flate.BestCompression, make([]byte, 64<<20))
+	bomb := deflated(t, flate.BestCompression, make([]byte, 16<<20))
 	for name, tc := range map[string]struct{ send, want string }{
 		"no compressed data":                {frame(bin|rsv1, "\xff\xff\xff"), "close 1002\n"},
 		"compressed text that is not UTF-8": {frame(text|rsv1, deflated(t, flate.BestSpeed, []byte("\xff"))), "close 1007\n"},
-		"64 MiB in 64 KiB":                  {frame(bin|rsv1, bomb), "close 1009\n"},
+		"16 MiB in 16 KiB":                  {frame(bin|rsv1, bomb), "close 1009\n"},
 		"rsv1 in a continuation":            {frame(bin&more|rsv1, "") + frame(cont|rsv1, ""), "close 1002\n"},
 		"rsv1 in a ping":                    {frame(ping|rsv1, ""), "close 1002\n"},
 		"not compressed":                    {frame(text, "plain"), show(text, []byte("plain")) + "\n" + byeToo + "\n"},
