@@ -1,10 +1,12 @@
 // A dialog with all of a message, or of a device.
 import { copy, el } from './dom.js';
 import { valuesList } from './devices.js';
+import { plain } from './format.js';
 import { kindOf, nameOf, payloadText, pretty } from './values.js';
 
 // paint writes JSON in colours, as text nodes.
 export function paint(pre, text) {
+  text = plain(text);
   if (text.length > 60_000) { pre.textContent = text; return; }
   let at = 0;
   for (const m of text.matchAll(/("(?:\\.|[^"\\])*")(\s*:)?|-?\d[\d.eE+-]*|\btrue\b|\bfalse\b|\bnull\b/g)) {

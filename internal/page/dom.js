@@ -1,18 +1,22 @@
-// The few things that pages do with elements.
+// The few things that pages do with elements. What they show comes from devices and from people, so it is made plain.
+import { plain } from './format.js';
 
 export const $ = id => document.getElementById(id);
 
 // el makes an element: properties by their names, and under data what stands in data-… and under aria what stands in aria-….
 export function el(tag, { data, aria, ...properties } = {}, ...children) {
+  if (typeof properties.textContent === 'string') properties.textContent = plain(properties.textContent);
   const element = Object.assign(document.createElement(tag), properties);
   for (const name in data) element.dataset[name] = data[name];
   for (const name in aria) element.setAttribute('aria-' + name, aria[name]);
-  element.append(...children.filter(child => child !== undefined && child !== null && child !== false));
+  element.append(...children.filter(child => child !== undefined && child !== null && child !== false)
+    .map(child => typeof child === 'string' ? plain(child) : child));
   return element;
 }
 
 // set changes a text only where it is another: what does not change costs no layout, and stays selected.
 export function set(element, text) {
+  text = plain(String(text ?? ''));
   if (element.textContent !== text) element.textContent = text;
 }
 

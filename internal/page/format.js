@@ -1,5 +1,10 @@
 // Numbers and times as people read them.
 
+// plain shows, as JSON writes them, the characters that steer how others are shown: those of control, and those that turn the
+// direction of text, by which a name could pass for another.
+const steering = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+export const plain = text => text.replace(steering, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
+
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const digits = [0, 1, 2, 3].map(n => new Intl.NumberFormat('en', { maximumFractionDigits: n }));
 

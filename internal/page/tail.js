@@ -65,17 +65,22 @@ class Row {
   get search() { return this.#search ??= `${this.name}\n${this.topic}\n${this.message?.details?.registry_id ?? ''}\n${this.text.slice(0, 4000)}`.toLowerCase(); }
 }
 
-const plain = ({ message: { event_metadata, details, stream }, text }) => ({ event_metadata, details, stream, text });
-export const jsonLines = rows => rows.map(row => JSON.stringify(plain(row)) + '\n').join('');
+const told = ({ message: { event_metadata, details, stream }, text }) => ({ event_metadata, details, stream, text });
+export const jsonLines = rows => rows.map(row => JSON.stringify(told(row)) + '\n').join('');
 
 // What begins like a formula is none for a spreadsheet behind an apostrophe. Where semicolons are what separates, it splits cells at them.
 const cell = v => {
   const text = /^[-+]?[\d.]+(e[-+]?\d+)?$/i.test(v) ? v : v.replace(/(^|[;\t\r\n])(?=[=+\-@])/g, "$1'").replace(/^[\t\r\n]/, "'$&");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
-export const csv = rows => 'created_at,device_id,mqtt_topic,event_id,payload\r\n' + rows.map(({ message: m, text }) =>
-  [m?.event_metadata?.created_at, m?.details?.device_id, m?.details?.mqtt_topic, m?.event_metadata?.event_id, text]
-    .map(v => cell(String(v ?? ''))).join(',') + '\r\n').join('');
+// A column says which stream messages came by, where they say so themselves.
+export function csv(rows) {
+  const streams = rows.some(row => row.stream !== undefined);
+  const lines = rows.map(({ message: m, text, stream }) => [
+    m?.event_metadata?.created_at, m?.details?.device_id, m?.details?.mqtt_topic, m?.event_metadata?.event_id, text, ...streams ? [stream] : [],
+  ].map(v => cell(String(v ?? ''))).join(',') + '\r\n');
+  return `created_at,device_id,mqtt_topic,event_id,payload${streams ? ',stream' : ''}\r\n${lines.join('')}`;
+}
 
 // tailView shows a tail, newest first, below a bar with what can be done to it. Options:
 //

@@ -39,5 +39,8 @@ test('what is taken away', () => {
   assert.equal(csv(tail.rows), 'created_at,device_id,mqtt_topic,event_id,payload\r\n' +
     `2026-01-01T00:00:00Z,d,t,1,"'=1+""a"""\r\n2026-01-01T00:00:00Z,d,t,2,-5.5\r\n` +
     `2026-01-01T00:00:00Z,d,t,3,"a;'=1+1;'-b\n'@c"\r\n`);
+  const streamed = new Tail();
+  streamed.add(Object.assign(message(1, 'a'), { stream: 'alarms' }), 1);
+  assert.equal(csv(streamed.rows), 'created_at,device_id,mqtt_topic,event_id,payload,stream\r\n2026-01-01T00:00:00Z,d,t,1,a,alarms\r\n');
   assert.deepEqual(jsonLines(tail.rows).trim().split('\n').map(line => JSON.parse(line).text), ['=1+"a"', '-5.5', 'a;=1+1;-b\n@c']);
 });

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { plain } from './format.js';
 import { messageOf, nameOf, payloadText, pretty, valuesOf } from './values.js';
 
 const of = (payload, created_at = '2026-01-01T00:00:00Z') => messageOf({
   event_metadata: { event_id: '1', created_at }, details: { device_id: 'd', mqtt_topic: 't', payload: btoa(payload) },
 });
 const values = payload => valuesOf(of(typeof payload === 'string' ? payload : JSON.stringify(payload)));
+
+test('no character steers how others are shown', () => {
+  assert.equal(plain('pump\u202egnp.exe\u0007\u2066'), 'pump\\u202egnp.exe\\u0007\\u2066');
+  assert.equal(plain('line\r\n\tnext, Jürgen, Москва, שלום'), 'line\r\n\tnext, Jürgen, Москва, שלום');
+});
 
 test('values of JSON', () => {
   assert.deepEqual(values({ a: 1, b: true, c: 'on', d: '21.5', e: null, f: { g: { h: 2 } }, i: [3, 4] }), [

@@ -133,7 +133,7 @@ function advise(next, sample, account) {
   }
   if (route && !connections) {
     const [gateway, path] = [route.split(' ')[0], route.split(' ').slice(1).join(' ')];
-    cards.push(step('Nobody is connected', `Connect a page or a program to the path ${path} of the gateway ${gateway}, at the gateway's address:`,
+    cards.push(step('Nobody is connected', `Connect a page or a program to the path ${path} of the gateway ${gateway}, at the gateway's address, whose port goes in place of PORT:`,
       el('pre', { tabIndex: 0, textContent: `new WebSocket('ws://${location.hostname}:PORT${path}')` })));
   }
   const now = cards.map(card => card.textContent).join('\n');
