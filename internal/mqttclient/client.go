@@ -78,6 +78,21 @@ type Message struct {
 // subscribed.
 var ErrLost = errors.New("connection to the MQTT broker lost")
 
+// Why a broker refuses a connection, in words that say what to look at.
+var (
+	ErrLogin    = errors.New("check user, password and tls")
+	errClientID = errors.New("the broker does not accept this client_id")
+	errProtocol = errors.New("set protocol to 3.1.1")
+)
+
+// advised adds to an error what to look at, if that is known.
+func advised(err, hint error) error {
+	if hint == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, hint)
+}
+
 // Connect opens a session: CONNECT, then SUBSCRIBE, each answered. Each URL has the
 // whole of the timeout, so that one that hangs does not keep the next from being
 // tried. The error says of each what failed, and names the broker or the filter.

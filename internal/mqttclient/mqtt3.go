@@ -42,26 +42,21 @@ func (p *mqtt3) connect(context.Context) (connected, error) {
 	token := p.paho.Connect().(*mqtt.ConnectToken)
 	<-token.Done()
 	if err := token.Error(); err != nil {
-		return connected{}, fmt.Errorf("%w%s", err, hint3(token.ReturnCode()))
+		return connected{}, advised(err, hint3(token.ReturnCode()))
 	}
 	return connected{resumed: token.SessionPresent()}, nil
 }
 
 // hint3 says what to look at for a CONNACK return code (MQTT 3.1.1, section 3.2.2.3).
-func hint3(code byte) string {
+func hint3(code byte) error {
 	switch code {
 	case packets.ErrRefusedIDRejected:
-		return hintClientID
+		return errClientID
 	case packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised:
-		return hintLogin
+		return ErrLogin
 	}
-	return ""
+	return nil
 }
-
-const (
-	hintClientID = ": the broker does not accept this client_id"
-	hintLogin    = ": check user, password and tls"
-)
 
 // refused3 is the return code of SUBACK for a filter that is not granted (MQTT 3.1.1, section 3.9.3). paho does not take it
 // for an error.

@@ -79,8 +79,8 @@ func (p *mqtt5) connect(ctx context.Context) (connected, error) {
 	switch {
 	case answer != nil && answer.ReasonCode >= errorCodes:
 		code := (&packets.Connack{ReasonCode: answer.ReasonCode}).Reason()
-		return connected{}, fmt.Errorf("refused: %s%s",
-			describe(code, answer.ReasonCode, answer.Properties.ReasonString), hint5(answer.ReasonCode))
+		refused := fmt.Errorf("refused: %s", describe(code, answer.ReasonCode, answer.Properties.ReasonString))
+		return connected{}, advised(refused, hint5(answer.ReasonCode))
 	case err != nil:
 		return connected{}, fmt.Errorf("%w: if the broker does not speak MQTT 5, set protocol to 3.1.1", err)
 	}
@@ -108,16 +108,16 @@ func sessionExpiry(d time.Duration) uint32 {
 const errorCodes = 0x80
 
 // hint5 says what to look at for a reason code of CONNACK (MQTT 5, section 3.2.2.2).
-func hint5(code byte) string {
+func hint5(code byte) error {
 	switch code {
 	case packets.ConnackUnsupportedProtocolVersion:
-		return ": set protocol to 3.1.1"
+		return errProtocol
 	case packets.ConnackInvalidClientID:
-		return hintClientID
+		return errClientID
 	case packets.ConnackBadUsernameOrPassword, packets.ConnackNotAuthorized:
-		return hintLogin
+		return ErrLogin
 	}
-	return ""
+	return nil
 }
 
 // describe is a reason code in words: those of the standard, and those of the broker if it has any.

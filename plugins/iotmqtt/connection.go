@@ -18,9 +18,11 @@ type connection struct {
 	metrics metrics
 	log     *slog.Logger
 
-	rivalry  rivalry // of leave alone
-	cutShort bool    // of leave and open alone: the last one was, before it had subscribed
-	before   bool    // of open alone: a session was there at least once
+	rivalry  rivalry  // of leave alone
+	refusals refusals // of leave alone
+	cutShort bool     // of leave and open alone: the last one was, before it had subscribed
+	refused  bool     // of leave and open alone: the last login was
+	before   bool     // of open alone: a session was there at least once
 
 	watching sync.Once
 	watched  chan struct{} // closed when watch has ended
@@ -37,11 +39,14 @@ func newConnection(cfg mqttclient.Config, metrics metrics, log *slog.Logger) *co
 	}
 }
 
-// leave ends the session that was, if need be after a wait: see rivalry.
+// leave ends the session that was, if need be after a wait: see rivalry and refusals.
 func (c *connection) leave(ctx context.Context) error {
 	last := c.current()
 	cutShort := c.cutShort || last != nil && last.CutShort(shortLife)
 	if err := c.rivalry.wait(ctx, cutShort, c.log); err != nil {
+		return err
+	}
+	if err := c.refusals.wait(ctx, c.refused); err != nil {
 		return err
 	}
 	c.end()
@@ -51,7 +56,7 @@ func (c *connection) leave(ctx context.Context) error {
 // open connects and subscribes.
 func (c *connection) open(ctx context.Context) (*mqttclient.Session, error) {
 	s, err := c.client.Connect(ctx)
-	c.cutShort = errors.Is(err, mqttclient.ErrLost)
+	c.cutShort, c.refused = errors.Is(err, mqttclient.ErrLost), errors.Is(err, mqttclient.ErrLogin)
 	if err != nil {
 		return nil, err
 	}

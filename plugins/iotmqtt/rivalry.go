@@ -37,8 +37,13 @@ func (r *rivalry) wait(ctx context.Context, cutShort bool, log *slog.Logger) err
 		log.Warn("The MQTT broker ends each connection soon after it has accepted it, as it does when another client connects with the same client_id: give each client its own. Until this one stays connected, it connects less and less often",
 			"longest_wait", lastRespite)
 	}
+	return respite(ctx, r.row-sureAfter, lastRespite)
+}
+
+// respite waits before a connection: a second before the first, and before each that follows twice as long, up to most.
+func respite(ctx context.Context, before int, most time.Duration) error {
 	select {
-	case <-time.After(min(firstRespite<<min(r.row-sureAfter, 8), lastRespite)):
+	case <-time.After(min(firstRespite<<min(before, 8), most)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
