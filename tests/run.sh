@@ -203,7 +203,8 @@ test_flags=(-count=1 -vet=off -timeout "$test_timeout")
 # Without the race detector: the processes are not built with it. They mostly wait: four at a time keep two cores busy.
 process_tests() { IOTCAST=$iotcast go test -parallel 4 "${test_flags[@]}" ./tests/... ./config/...; }
 
-race_tests() { go test -race "${test_flags[@]}" ./internal/... ./plugins/...; }
+# Few are parallel: those that wait.
+race_tests() { go test -race -parallel 8 "${test_flags[@]}" ./internal/... ./plugins/...; }
 
 # Short: without processes, which tests/ starts, and a few others.
 fast_tests() { IOTCAST=$iotcast go test -short -vet=off -timeout 5m ./internal/... ./plugins/... ./cmd/... ./docs/...; }

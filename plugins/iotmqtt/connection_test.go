@@ -85,6 +85,7 @@ func certificate(t *testing.T, certFile, keyFile, name string) {
 // TestRenewedCertificate is offered with the next connection; files that are of no use
 // are told of, and tried again.
 func TestRenewedCertificate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	certificate(t, cert, key, "first")

@@ -49,6 +49,7 @@ func deaf(net.Conn) {}
 // TestSecondURL is reached although the first broker hangs, at whichever step, and
 // the connection to that is given up at once.
 func TestSecondURL(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	for name, tc := range map[string]struct {
 		url    string

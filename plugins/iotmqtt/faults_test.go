@@ -115,6 +115,7 @@ func (n *network) connections() int {
 // TestHalfOpenConnection: one on which nothing comes any more, and which nobody
 // has closed, is found out by the keep-alive, reported once, and replaced.
 func TestHalfOpenConnection(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	n := newNetwork(t, port)
 	var got received
@@ -134,6 +135,7 @@ func TestHalfOpenConnection(t *testing.T) {
 
 // TestIdleConnectionStays although nothing but pings is sent on it.
 func TestIdleConnectionStays(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	n := newNetwork(t, port)
 	logs := run(t, n.port, "broker_id: b\nkeepalive: 2s", func(context.Context, service.MessageBatch) error { return nil })
@@ -147,6 +149,7 @@ func TestIdleConnectionStays(t *testing.T) {
 // TestStolenClientID: another client with the same client ID, which connects again
 // whenever it is thrown off, is hinted at once, and not fought as fast as can be.
 func TestStolenClientID(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	logs := run(t, port, "broker_id: b\nclient_id: mine", func(context.Context, service.MessageBatch) error { return nil })
 

@@ -237,6 +237,7 @@ func TestRejectedBatchIsReplayedWhole(t *testing.T) {
 
 // TestStrictOrder: a batch that is rejected is not overtaken by those behind it.
 func TestStrictOrder(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	publish := publisher(t, port)
 	const messages = 50

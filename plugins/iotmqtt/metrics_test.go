@@ -80,6 +80,7 @@ func measure(t *testing.T, port, fields string, consume service.MessageBatchHand
 // TestUnackedMetrics: they tell how much waits and for how long while the output
 // hangs, when nothing else happens in the input, and fall to zero when it goes on.
 func TestUnackedMetrics(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	publish := publisher(t, port)
 	hang := make(chan struct{})
@@ -99,6 +100,7 @@ func TestUnackedMetrics(t *testing.T) {
 // TestStoppedStreamCounts what it has received and the broker will not send again: what
 // is gathered, and what was rejected and is held back.
 func TestStoppedStreamCounts(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	publish := publisher(t, port)
 	down := func(context.Context, service.MessageBatch) error { return errors.New("down") }

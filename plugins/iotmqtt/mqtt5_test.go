@@ -64,6 +64,7 @@ func TestProperties(t *testing.T) {
 
 // TestExpiry: what has waited for longer than its publisher wants is not sent, acknowledged and counted; the rest comes.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	publish := publisher5(t, port)
 	var mu sync.Mutex

@@ -67,6 +67,7 @@ func runStream(t *testing.T, s *service.Stream) {
 
 // TestStreamSuite is the suite that Benthos offers for every connector.
 func TestStreamSuite(t *testing.T) {
+	t.Parallel()
 	const template = `
 output:
   mqtt:

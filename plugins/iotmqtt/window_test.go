@@ -74,6 +74,7 @@ func TestCountAboveMaxUnacked(t *testing.T) {
 // room is dropped and counted, and the connection stays; no more is held than
 // max_unacked allows, and what is held arrives.
 func TestFullWindowOfACleanSession(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	publish := publisher(t, port)
 	var mu sync.Mutex
@@ -118,6 +119,7 @@ func TestFullWindowOfACleanSession(t *testing.T) {
 // TestHeldByALostSession: rejected batches of a lost connection take the room of new
 // messages, and come all the same.
 func TestHeldByALostSession(t *testing.T) {
+	t.Parallel()
 	_, port := startBroker(t)
 	n := newNetwork(t, port)
 	publish := publisher(t, port)
