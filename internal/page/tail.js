@@ -130,7 +130,8 @@ export function tailView(tail, { label = 'Messages', onPick, pick = () => true, 
     grid.update(shown);
     if (reading && above > 0) view.scrollTop += above * 40;
     set(pause, tail.paused ? tail.passed ? `Resume · ${count(tail.passed)} passed` : 'Resume' : 'Pause');
-    set(said, `${count(shown.length)} of ${count(tail.rows.length)}${tail.skipped ? ` · ${count(tail.skipped)} skipped` : ''}`);
+    const all = count(tail.rows.length), part = shown.length < tail.rows.length ? `${count(shown.length)} of ` : '';
+    set(said, `${part}${all}${tail.skipped ? ` · ${count(tail.skipped)} skipped` : ''}`);
     for (const button of [take, lines, sheet]) button.disabled = !shown.length;
   }
   const ofAll = () => [...shown].reverse();
