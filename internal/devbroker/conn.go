@@ -34,6 +34,7 @@ type conn struct {
 	mu      sync.Mutex
 	changed sync.Cond // of what follows
 	queue   []byte
+	writing bool       // flush is writing what was queued before
 	waiting []*waiting // messages that come after the queue
 	flowing bool       // new messages may be written: what the session held is out
 	leaving bool       // it has been told goodbye: no message comes after that
@@ -53,6 +54,7 @@ type conn struct {
 	proof     registry.Proof         // by what that is known
 	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's
 	in        inbound                // of the goroutine that reads
+	owing     bool                   // of the same goroutine: there are acknowledgements in the queue that nobody has been told of
 	lastRead  byte                   // of the same goroutine
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
@@ -94,6 +96,7 @@ func (c *conn) certificate() *x509.Certificate {
 
 // Read keeps the last byte that was read.
 func (c *conn) Read(p []byte) (int, error) {
+	c.pay()
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.lastRead = p[n-1]
@@ -213,21 +216,23 @@ func (c *conn) flush() {
 			c.mu.Lock()
 			c.fill()
 		}
-		out, c.queue = c.queue, out[:0]
+		out, c.queue, c.writing = c.queue, out[:0], true
 		c.changed.Broadcast()
 		c.mu.Unlock()
 
 		if len(out) == 0 {
 			return
 		}
-		if err := c.writeOut(out); err != nil {
+		err := c.writeOut(out)
+		c.mu.Lock()
+		c.writing = false
+		if err != nil {
 			// The client has gone, maybe politely: its last acknowledgements and its DISCONNECT, without which its will
 			// is published, may wait to be read. So reading goes on, and finds the end by itself.
-			c.mu.Lock()
 			c.broken, c.queue, c.waiting = true, nil, nil
 			c.changed.Broadcast()
-			c.mu.Unlock()
 		}
+		c.mu.Unlock()
 		p.last = time.Now()
 		if cap(out) > 2*queueBytes { // a large packet went through: do not keep its room for ever
 			out = nil

@@ -92,12 +92,12 @@ func (h *hook) publishOf(cl *mqtt.Client, pk packets.Packet) {
 		var err error
 		if r, err = h.route(cl, strings.TrimPrefix(pk.TopicName, plainMark)); err != nil {
 			h.reportRefusal(cl, "refused an MQTT message", err)
-			acknowledge(cl, pk, packets.ErrNotAuthorized)
+			h.acknowledge(cl, pk, packets.ErrNotAuthorized)
 			return
 		}
 	}
 	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) || len(r.topics) == 0 {
-		acknowledge(cl, pk, packets.CodeSuccess)
+		h.acknowledge(cl, pk, packets.CodeSuccess)
 		return
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
@@ -109,7 +109,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk packets.Packet) {
 	if pk.FixedHeader.Qos > 0 && h.store != nil {
 		c.unsynced.Store(true)
 	}
-	acknowledge(cl, pk, packets.CodeSuccess)
+	h.acknowledge(cl, pk, packets.CodeSuccess)
 }
 
 // handOut hands a message to its subscribers while no session moves, and before it is acknowledged.
