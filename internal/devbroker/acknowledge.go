@@ -11,7 +11,7 @@ import (
 )
 
 // acknowledge answers a PUBLISH. If the answer cannot be written, the connection is at its end, and reading finds that.
-func (h *hook) acknowledge(cl *mqtt.Client, pk packets.Packet, reason packets.Code) {
+func (h *hook) acknowledge(cl *mqtt.Client, pk *packets.Packet, reason packets.Code) {
 	kind := packets.Puback
 	switch pk.FixedHeader.Qos {
 	case 0:

@@ -77,13 +77,13 @@ func (h *hook) OnSysInfoTick(info *system.Info) {
 // OnPublish sends a message on its way. For mochi nothing is left to do: an error that said so would be logged with all that
 // the packet holds, for a log that does not want it.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	h.publishOf(cl, pk)
+	h.publishOf(cl, &pk)
 	pk.Ignore, pk.FixedHeader.Retain, pk.FixedHeader.Qos = true, false, 0
 	return pk, nil
 }
 
 // publishOf hands out and acknowledges a message of a client.
-func (h *hook) publishOf(cl *mqtt.Client, pk packets.Packet) {
+func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	c := connOf(cl)
 	c.asking.Store(true)
 	pk.PacketID, pk.FixedHeader.Qos = c.in.id, c.in.qos
@@ -101,7 +101,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk packets.Packet) {
 		return
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	h.keepIfAsked(cl, r, &pk)
+	h.keepIfAsked(cl, r, pk)
 	if h.directory != nil {
 		h.monitor.published(c.activity)
 	}
@@ -113,7 +113,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk packets.Packet) {
 }
 
 // handOut hands a message to its subscribers while no session moves, and before it is acknowledged.
-func (h *hook) handOut(topics []string, pk packets.Packet) {
+func (h *hook) handOut(topics []string, pk *packets.Packet) {
 	if pk.FixedHeader.Qos > 0 {
 		h.takeover.RLock()
 		defer h.takeover.RUnlock()

@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -55,5 +56,6 @@ func (h *hook) principal(id string) (registry.Principal, bool) {
 func (h *hook) publish(topics []string, pk packets.Packet) {
 	pk.Origin = h.service.ID
 	pk.ProtocolVersion = h.service.Properties.ProtocolVersion
-	h.handOut(topics, pk)
+	pk.Created = time.Now().Unix()
+	h.handOut(topics, &pk)
 }

@@ -81,5 +81,5 @@ func (h *hook) publishWill(cl *mqtt.Client) {
 	}
 	pk.Origin, pk.Created = cl.ID, time.Now().Unix()
 	h.keepIfAsked(cl, r, &pk)
-	h.handOut(r.topics, pk)
+	h.handOut(r.topics, &pk)
 }
