@@ -208,14 +208,10 @@ func (c *conn) flush() {
 	for {
 		c.mu.Lock()
 		for c.fill(); len(c.queue) == 0 && !c.closed; c.fill() {
+			p.idle()
 			c.changed.Wait()
 		}
-		if p.close(c.asking.Swap(false)) && c.mayGather() {
-			c.mu.Unlock()
-			time.Sleep(rest)
-			c.mu.Lock()
-			c.fill()
-		}
+		p.next(c.asking.Swap(false))
 		out, c.queue, c.writing = c.queue, out[:0], true
 		c.changed.Broadcast()
 		c.mu.Unlock()
@@ -232,8 +228,9 @@ func (c *conn) flush() {
 			c.broken, c.queue, c.waiting = true, nil, nil
 			c.changed.Broadcast()
 		}
+		more := c.mayGather() && len(c.queue) < queueBytes/2
 		c.mu.Unlock()
-		p.last = time.Now()
+		p.pause(more)
 		if cap(out) > 2*queueBytes { // a large packet went through: do not keep its room for ever
 			out = nil
 		}
