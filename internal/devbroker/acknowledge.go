@@ -3,7 +3,6 @@ package devbroker
 import (
 	"bytes"
 	"encoding/binary"
-	"net"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -55,8 +54,8 @@ func (c *conn) pay() {
 	c.owing = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if tcp, ok := c.Conn.(*net.TCPConn); ok && !c.writing && !c.gone() && !c.unsynced.Load() {
-		c.queue = c.queue[:copy(c.queue, c.queue[writeNow(tcp, c.queue):])]
+	if c.socket != nil && len(c.queue) > 0 && !c.writing && !c.gone() && !c.unsynced.Load() {
+		c.queue = c.queue[:copy(c.queue, c.queue[c.socket.writeNow(c.queue):])]
 	}
 	if len(c.queue) > 0 {
 		c.changed.Broadcast()

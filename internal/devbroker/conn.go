@@ -30,6 +30,7 @@ const (
 // hook waits for room before mochi takes that lock.
 type conn struct {
 	net.Conn
+	socket *socket // of the same; nil: it is not plain TCP
 
 	mu      sync.Mutex
 	changed sync.Cond // of what follows
@@ -70,7 +71,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{Conn: nc, ended: make(chan struct{})}
+	c := &conn{Conn: nc, socket: newSocket(nc), ended: make(chan struct{})}
 	c.changed.L = &c.mu
 	_ = c.SetReadDeadline(time.Now().Add(connectTimeout)) // until mochi sets the keepalive's
 	return c
@@ -97,7 +98,13 @@ func (c *conn) certificate() *x509.Certificate {
 // Read keeps the last byte that was read.
 func (c *conn) Read(p []byte) (int, error) {
 	c.pay()
-	n, err := c.Conn.Read(p)
+	var n int
+	var err error
+	if c.socket != nil {
+		n, err = c.socket.read(p)
+	} else {
+		n, err = c.Conn.Read(p)
+	}
 	if n > 0 {
 		c.lastRead = p[n-1]
 	}
@@ -245,6 +252,12 @@ func (c *conn) writeOut(out []byte) error {
 			_ = c.Conn.Close() // without the acknowledgement: the client sends its messages again
 			return err
 		}
+	}
+	if c.socket != nil {
+		out = out[c.socket.writeNow(out):]
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	_, err := c.Conn.Write(out)
 	return err
