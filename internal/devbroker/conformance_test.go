@@ -722,6 +722,13 @@ var wills = []conformance{
 
 // limits are what the CONNACK of MQTT 5 tells of this broker.
 var limits = []conformance{
+	{"5.0 [MQTT-3.3.4-3]", "a retained message has the subscription identifier", `
+		a> 10 "MQTT" 05 02 003c 00 "ident"
+		a< 20 00 00 ...
+		a> 31 "f/ident" 00 31
+		a> 82 0001 02 0b07 "f/ident" 00
+		a< 90 0001 00 00
+		a< 31 "f/ident" 02 0b07 31`},
 	{"5.0 3.2.2.3", "Receive Maximum, Topic Alias Maximum, Maximum Packet Size", `
 		a> 10 "MQTT" 05 02 003c 00 "a"
 		a< 20 00 00 0b 21ffff 2203e8 2700400000

@@ -27,10 +27,8 @@ type Broker struct {
 // FleetOptions are what the rows change.
 type FleetOptions struct {
 	Devices int
-	Cost    int    // of the bcrypt hashes of iotcast
-	Aliases int    // of each device of iotcast; Mosquitto has no such thing
-	Store   bool   // sessions and retained messages are kept in a file
-	Debug   string // host:port of net/http/pprof; empty: none
+	Cost    int // of the bcrypt hashes of iotcast
+	Aliases int // of each device of iotcast; Mosquitto has no such thing
 }
 
 // StartBroker starts the broker of a peer with all its devices, each with a
@@ -66,15 +64,11 @@ func (l *Lab) startRegistries(b *Broker, o FleetOptions) error {
 		}
 		devices[i] = Map{"id": id, "password_hashes": hashes, "aliases": aliases}
 	}
-	broker := Map{"address": b.Address}
-	if o.Store {
-		broker["storage_file"] = l.file("db")
-	}
 	file, err := l.write(Map{
-		"http":           Map{"enabled": o.Debug != "", "address": o.Debug, "debug_endpoints": true},
+		"http":           Map{"enabled": false},
 		"logger":         Map{"level": "WARN"},
 		"metrics":        Map{"none": Map{}},
-		"mqtt_broker":    broker,
+		"mqtt_broker":    Map{"address": b.Address},
 		"iot_registries": []Map{{"id": registryID, "password_hashes": hashes, "devices": devices}},
 	})
 	if err != nil {
