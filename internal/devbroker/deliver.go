@@ -166,11 +166,14 @@ func (c *conn) fill() {
 	for n < len(c.waiting) && c.takes(c.waiting[n].pk.FixedHeader.Qos) {
 		w := c.waiting[n]
 		c.waiting[n] = nil
+		n++
 		if w.pk.FixedHeader.Qos > 0 {
+			if _, there := w.cl.State.Inflight.Get(w.pk.PacketID); !there {
+				continue // it has expired
+			}
 			markSent(w.cl, w.pk.PacketID)
 		}
 		c.put(w.h, w.cl, &w.pk)
-		n++
 	}
 	if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
 		c.waiting = nil

@@ -97,6 +97,14 @@ func (h *hook) retain(topic string, pk packets.Packet) {
 	h.countKept()
 }
 
+// retained are the messages that are kept on topics of a filter. mochi v2.7.9 looks for them without a lock on what keeping one
+// changes.
+func (h *hook) retained(filter string) []packets.Packet {
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	return h.server.Topics.Messages(filter)
+}
+
 func (h *hook) countKept() {
 	atomic.StoreInt64(&h.server.Info.Retained, int64(h.server.Topics.Retained.Len()))
 }

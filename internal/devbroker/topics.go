@@ -211,7 +211,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 		}
 		sub.FwdRetainedFlag = true
 		sub.Identifiers = map[string]int{sub.Filter: sub.Identifier}
-		for _, kept := range h.server.Topics.Messages(sub.Filter) { // [MQTT-3.8.4-4]
+		for _, kept := range h.retained(sub.Filter) { // [MQTT-3.8.4-4]
 			h.deliverTo(cl, &sub, kept.TopicName, &kept)
 		}
 	}
