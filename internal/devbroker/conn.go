@@ -25,9 +25,9 @@ const (
 	queueBytes = 64 << 10
 )
 
-// conn is one client's connection. Writing to it never blocks: mochi holds the client's lock while it writes, and takes
-// the same lock to hand a message to the client, so one subscriber that does not read would stop every publisher. The
-// hook waits for room before mochi takes that lock.
+// conn is one client's connection. Writing to it never blocks, so that one subscriber that does not read stops no publisher:
+// new messages wait in a list (deliver.go), and for room for what mochi writes the hook waits, before mochi takes the client's
+// lock. How often flush writes is in pace.go, and with which system calls in socket_linux.go.
 type conn struct {
 	net.Conn
 	socket *socket // of the same; nil: it is not plain TCP
