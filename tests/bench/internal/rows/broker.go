@@ -40,7 +40,7 @@ func broker(b *Bench) error {
 		}
 		return nil
 	})
-	b.title("broker: %d devices with passwords, a message of %d bytes a second each, and one who reads all", fleetDevices, payload)
+	b.title("broker: %d devices with passwords and aliases, a message of %d bytes a second each, and one who reads all", fleetDevices, payload)
 	b.Report.Table(b.Out, "broker", []report.Column{
 		{Title: "CPU s a million messages", Value: "cpu", Format: "%.1f", Spread: true},
 		{Title: "to mosquitto", Value: "cpu", Base: "mosquitto"},
