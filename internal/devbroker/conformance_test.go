@@ -561,11 +561,11 @@ var flows = []conformance{
 		b< 40 0003
 		b> 32 "f/s" 0004 00 32
 		b< 40 0004
-		a< 32 "f/s" 0002 00 000102030405060708090a0b0c0d0e0f10111213
+		a< 32 "f/s" 0001 00 000102030405060708090a0b0c0d0e0f10111213
 		a> c0
 		a< d0
-		a> 40 0002
-		a< 32 "f/s" 0004 00 32
+		a> 40 0001
+		a< 32 "f/s" 0002 00 32
 		a. end`},
 	{"5.0 [MQTT-3.1.2-25]", "above Maximum Packet Size in a session", `
 		a> 10 "MQTT" 05 00 003c 05 1100000e10 "size2"
@@ -722,6 +722,13 @@ var wills = []conformance{
 
 // limits are what the CONNACK of MQTT 5 tells of this broker.
 var limits = []conformance{
+	{"5.0 [MQTT-3.3.4-3]", "a retained message has the subscription identifier", `
+		a> 10 "MQTT" 05 02 003c 00 "ident"
+		a< 20 00 00 ...
+		a> 31 "f/ident" 00 31
+		a> 82 0001 02 0b07 "f/ident" 00
+		a< 90 0001 00 00
+		a< 31 "f/ident" 02 0b07 31`},
 	{"5.0 3.2.2.3", "Receive Maximum, Topic Alias Maximum, Maximum Packet Size", `
 		a> 10 "MQTT" 05 02 003c 00 "a"
 		a< 20 00 00 0b 21ffff 2203e8 2700400000

@@ -25,16 +25,21 @@ const (
 	queueBytes = 64 << 10
 )
 
-// conn is one client's connection. Writing to it never blocks: mochi holds the client's lock while it writes, and takes
-// the same lock to hand a message to the client, so one subscriber that does not read would stop every publisher. The
-// hook waits for room before mochi takes that lock.
+// conn is one client's connection. Writing to it never blocks, so that one subscriber that does not read stops no publisher:
+// new messages wait in a list (deliver.go), and for room for what mochi writes the hook waits, before mochi takes the client's
+// lock. How often flush writes is in pace.go, and with which system calls in socket_linux.go.
 type conn struct {
 	net.Conn
+	socket *socket // of the same; nil: it is not plain TCP
 
 	mu      sync.Mutex
 	changed sync.Cond // of what follows
 	queue   []byte
-	broken  bool // writing failed; there may still be something to read
+	writing bool       // flush is writing what was queued before
+	waiting []*waiting // messages that come after the queue
+	flowing bool       // new messages may be written: what the session held is out
+	leaving bool       // it has been told goodbye: no message comes after that
+	broken  bool       // writing failed; there may still be something to read
 	closed  bool
 	over    bool   // mochi has let go of the connection
 	last    func() // to be done then; nil: nothing
@@ -50,13 +55,13 @@ type conn struct {
 	proof     registry.Proof         // by what that is known
 	activity  *Activity              // of the device, from its announcement on; what is in it is the monitor's
 	in        inbound                // of the goroutine that reads
+	owing     bool                   // of the same goroutine: there are acknowledgements in the queue that nobody has been told of
 	lastRead  byte                   // of the same goroutine
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
 	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
-	injecting atomic.Bool            // a message of this client is being handed out, under hook.takeover
-	resumed   chan struct{}          // closed when new messages may be written: what the session held is out
-	resume    func()                 // closes resumed
+	asking    atomic.Bool            // it has published since something was written to it, and may wait for an answer
+	subscribe []packets.Subscription // of the goroutine that reads: those whose retained messages are to follow the SUBACK
 	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
 	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet
 	unlock    func()                 // releases hook.takeover; nil unless this connection takes over a session
@@ -66,9 +71,8 @@ type conn struct {
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{Conn: nc, resumed: make(chan struct{}), ended: make(chan struct{})}
+	c := &conn{Conn: nc, socket: newSocket(nc), ended: make(chan struct{})}
 	c.changed.L = &c.mu
-	c.resume = sync.OnceFunc(func() { close(c.resumed) })
 	_ = c.SetReadDeadline(time.Now().Add(connectTimeout)) // until mochi sets the keepalive's
 	return c
 }
@@ -93,7 +97,14 @@ func (c *conn) certificate() *x509.Certificate {
 
 // Read keeps the last byte that was read.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	c.pay()
+	var n int
+	var err error
+	if c.socket != nil {
+		n, err = c.socket.read(p)
+	} else {
+		n, err = c.Conn.Read(p)
+	}
 	if n > 0 {
 		c.lastRead = p[n-1]
 	}
@@ -110,6 +121,30 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.queue = append(c.queue, p...)
 	c.changed.Broadcast()
 	return len(p), nil
+}
+
+// resume lets new messages follow what the session held.
+func (c *conn) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flowing = true
+	c.changed.Broadcast()
+}
+
+// waitToFlow returns when a new message may be written, or when it does not matter any more.
+func (c *conn) waitToFlow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.flowing && !c.gone() {
+		c.changed.Wait()
+	}
+}
+
+// leave lets no message follow what is queued [MQTT-3.14.4-1].
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving, c.waiting = true, nil
 }
 
 // waitForRoom returns when the queue is short enough for another packet, or when it does not matter any more.
@@ -156,8 +191,10 @@ func (c *conn) room() (n int, bounded bool) {
 func (c *conn) widen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.window = min(c.window+1, c.most)
-	c.changed.Broadcast()
+	if c.most > 0 {
+		c.window = min(c.window+1, c.most)
+		c.changed.Broadcast()
+	}
 }
 
 // writable reports whether what is written now has a chance to be sent.
@@ -174,26 +211,33 @@ func (c *conn) gone() bool { return c.closed || c.broken }
 func (c *conn) flush() {
 	defer c.Conn.Close()
 	var out []byte
+	var p pace
 	for {
 		c.mu.Lock()
-		for len(c.queue) == 0 && !c.closed {
+		for c.fill(); len(c.queue) == 0 && !c.closed; c.fill() {
+			p.idle()
 			c.changed.Wait()
 		}
-		out, c.queue = c.queue, out[:0]
+		p.next(c.asking.Swap(false))
+		out, c.queue, c.writing = c.queue, out[:0], true
 		c.changed.Broadcast()
 		c.mu.Unlock()
 
 		if len(out) == 0 {
 			return
 		}
-		if err := c.writeOut(out); err != nil {
+		err := c.writeOut(out)
+		c.mu.Lock()
+		c.writing = false
+		if err != nil {
 			// The client has gone, maybe politely: its last acknowledgements and its DISCONNECT, without which its will
 			// is published, may wait to be read. So reading goes on, and finds the end by itself.
-			c.mu.Lock()
-			c.broken, c.queue = true, nil
+			c.broken, c.queue, c.waiting = true, nil, nil
 			c.changed.Broadcast()
-			c.mu.Unlock()
 		}
+		more := c.mayGather() && len(c.queue) < queueBytes/2
+		c.mu.Unlock()
+		p.pause(more)
 		if cap(out) > 2*queueBytes { // a large packet went through: do not keep its room for ever
 			out = nil
 		}
@@ -209,6 +253,12 @@ func (c *conn) writeOut(out []byte) error {
 			return err
 		}
 	}
+	if c.socket != nil {
+		out = out[c.socket.writeNow(out):]
+	}
+	if len(out) == 0 {
+		return nil
+	}
 	_, err := c.Conn.Write(out)
 	return err
 }
@@ -218,7 +268,7 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
-		c.closed = true
+		c.closed, c.waiting = true, nil
 		_ = c.SetReadDeadline(time.Now())
 		_ = c.SetWriteDeadline(time.Now().Add(farewell))
 		c.changed.Broadcast()

@@ -39,6 +39,10 @@ const (
 	// each connection.
 	maxTopicAlias = 1000
 
+	// sysTopicsPending is how many $SYS messages may wait for a connection, some rounds of them. mochi makes the room for them
+	// with each connection.
+	sysTopicsPending = 100
+
 	// sysTopicSeconds is the period of $SYS messages and of the warning about drops. Each round stops the world for
 	// runtime.ReadMemStats: mochi's own one second is too often for a process that has other work.
 	sysTopicSeconds = 10
@@ -229,11 +233,10 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
 
 	// Two ways to lose a QoS 1 message that was acknowledged to its publisher: the session has too many unacknowledged
-	// (offline, or holding its acks), or the queue of the connection is full (reading slowly). The queue is as large as
-	// the session, so that there is one limit to know. It costs half a megabyte of heap for each connection, of which
-	// little is ever touched: 500 idle clients took 17 MB of memory.
+	// (offline, or holding its acks), or too many wait for the connection (reading slowly). These may be as many as those of
+	// the session, so that there is one limit to know.
 	c.MaximumInflight = pending
-	c.MaximumClientWritesPending = int32(pending)
+	c.MaximumClientWritesPending = sysTopicsPending
 
 	// An MQTT 3.1.1 client does not learn this limit and is cut off at it, with so many QoS 2 messages under way.
 	c.ReceiveMaximum = math.MaxUint16

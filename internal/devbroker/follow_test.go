@@ -729,9 +729,7 @@ func TestNothingIsKeptOfTheRemoved(t *testing.T) {
 	d.Remove("d2")
 	b.hook.keep("d2/c", "r/$/$devices/d2/state", pk)
 	d.Remove("b")
-	pk.TopicName = "b/_/a"
-	b.server.Topics.RetainMessage(pk)
-	b.hook.OnRetainMessage(nil, pk, 1)
+	b.hook.retain("b/_/a", pk)
 	if got := keptOf(b, "r", "b"); got != "" {
 		t.Errorf("kept: %s", got)
 	}

@@ -3,7 +3,6 @@ package devbroker
 import (
 	"cmp"
 	"log/slog"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +16,9 @@ import (
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
-// hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), the last messages of
-// permanent topics (permanent.go) and monitoring (monitoring.go). What is in this file reports drops and keeps resumed
-// sessions whole. On its own, mochi v2.7.9
+// hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), how they come to
+// subscribers (deliver.go), the last messages of permanent topics (permanent.go) and monitoring (monitoring.go). What is in this
+// file reports drops and keeps resumed sessions whole. On its own, mochi v2.7.9
 //   - loses a QoS 1 message that is published while a client takes over its session: the session is copied, and then
 //     the original is cleared, with what has been added to it in between;
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
@@ -50,9 +49,8 @@ func (h *hook) ID() string { return "devbroker" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnUnsubscribe,
-		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent,
-		mqtt.OnRetainMessage:
+		mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnSubscribed, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
+		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -76,76 +74,53 @@ func (h *hook) OnSysInfoTick(info *system.Info) {
 		"dropped", dropped-before, "slowest_client", slowest, "unacknowledged", most)
 }
 
-// OnPublish sends a message on its way.
+// OnPublish sends a message on its way. For mochi nothing is left to do: an error that said so would be logged with all that
+// the packet holds, for a log that does not want it.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if cl == h.service {
-		return pk, nil
-	}
+	h.publishOf(cl, &pk)
+	pk.Ignore, pk.FixedHeader.Retain, pk.FixedHeader.Qos = true, false, 0
+	return pk, nil
+}
+
+// publishOf hands out and acknowledges a message of a client.
+func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	c := connOf(cl)
-	if c.injecting.Load() {
-		return pk, nil
-	}
+	c.asking.Store(true)
 	pk.PacketID, pk.FixedHeader.Qos = c.in.id, c.in.qos
 	r := c.in.route
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
 		var err error
 		if r, err = h.route(cl, strings.TrimPrefix(pk.TopicName, plainMark)); err != nil {
 			h.reportRefusal(cl, "refused an MQTT message", err)
-			acknowledge(cl, pk, packets.ErrNotAuthorized)
-			return pk, packets.ErrRejectPacket
+			h.acknowledge(cl, pk, packets.ErrNotAuthorized)
+			return
 		}
 	}
-	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) {
-		acknowledge(cl, pk, packets.CodeSuccess)
-		return pk, packets.ErrRejectPacket
-	}
-	if len(r.topics) == 0 {
-		acknowledge(cl, pk, packets.CodeSuccess)
-		return pk, packets.ErrRejectPacket
+	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) || len(r.topics) == 0 {
+		h.acknowledge(cl, pk, packets.CodeSuccess)
+		return
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	h.keepIfAsked(cl, r, &pk)
+	h.keepIfAsked(cl, r, pk)
 	if h.directory != nil {
 		h.monitor.published(c.activity)
 	}
-	if pk.FixedHeader.Qos == 0 && len(r.topics) == 1 {
-		pk.TopicName = r.topics[0]
-		return pk, nil
-	}
-	if err := h.inject(cl, r.topics, pk); err != nil {
-		h.logAt(slog.LevelError, "could not hand out an MQTT message", cl, err)
-		return pk, packets.ErrRejectPacket // without an acknowledgement: the client sends it again
-	}
+	h.handOut(r.topics, pk)
 	if pk.FixedHeader.Qos > 0 && h.store != nil {
 		c.unsynced.Store(true)
 	}
-	acknowledge(cl, pk, packets.CodeSuccess)
-	return pk, packets.ErrRejectPacket // nothing is left for mochi to do
+	h.acknowledge(cl, pk, packets.CodeSuccess)
 }
 
-// inject hands a message to its subscribers while no session moves. mochi would do it after OnPublish, a place that no hook
-// encloses. So it is done here, as an inline client's message (which has been validated, and gets no PUBACK), and the
-// message is stored before it is acknowledged, which is better anyway.
-func (h *hook) inject(cl *mqtt.Client, topics []string, pk packets.Packet) error {
-	c := connOf(cl)
+// handOut hands a message to its subscribers while no session moves, and before it is acknowledged.
+func (h *hook) handOut(topics []string, pk *packets.Packet) {
 	if pk.FixedHeader.Qos > 0 {
 		h.takeover.RLock()
 		defer h.takeover.RUnlock()
 	}
-	c.injecting.Store(true)
-	defer c.injecting.Store(false)
-	cl.Net.Inline = true // only the goroutine that reads from the client, which is this one, or has ended, looks at it
-	defer func() { cl.Net.Inline = false }()
-
 	for _, topic := range topics {
-		pk.TopicName = topic
-		if err := h.server.InjectPacket(cl, pk); err != nil {
-			return err
-		}
-		atomic.AddInt64(&h.server.Info.PacketsReceived, -1) // it was counted when it was read, if it is no will
-		atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
+		h.deliver(topic, pk)
 	}
-	return nil
 }
 
 // OnSessionEstablish comes before the session of an earlier connection, if there is one, moves to this one.
@@ -184,18 +159,12 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	}
 }
 
-// OnQosPublish comes when a message is put into a session, and when one from a session is about to be resent.
-func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
-	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
-		pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
-		cl.State.Inflight.Set(pk)
-		return
+// OnQosPublish comes when a message from a session is about to be resent. So mochi has its list: what is published from now on
+// comes after it, and only once.
+func (h *hook) OnQosPublish(cl *mqtt.Client, _ packets.Packet, _ int64, _ int) {
+	if cl.Net.Conn != nil {
+		connOf(cl).release()
 	}
-	if cl.Net.Conn == nil {
-		return
-	}
-	// Resending has begun, so mochi has its list: what is published from now on comes after it, and only once.
-	connOf(cl).release()
 }
 
 // OnSessionEstablished comes when what the session held has been resent, as far as the client has room for it.
@@ -255,6 +224,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	c := connOf(cl)
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
+		c.leave()
 		return pk
 	case packets.Connack:
 		if !pk.SessionPresent {
@@ -263,9 +233,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag
 	case packets.Publish:
-		queued := !pk.FixedHeader.Dup
-		if queued {
-			<-c.resumed
+		if !pk.FixedHeader.Dup { // it is mochi's own, to $SYS
+			c.waitToFlow()
 		}
 		if pk.TopicName != "" { // there is a topic alias instead
 			pk.TopicName = h.outside(pk.TopicName)

@@ -87,20 +87,6 @@ func answer(c *conn, pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// acknowledge answers a PUBLISH. If it cannot be written, the connection is at its end, and reading finds that.
-func acknowledge(cl *mqtt.Client, pk packets.Packet, reason packets.Code) {
-	ack := packets.Packet{PacketID: pk.PacketID, ReasonCode: reason.Code}
-	switch pk.FixedHeader.Qos {
-	case 0:
-		return
-	case 1:
-		ack.FixedHeader.Type = packets.Puback
-	case 2:
-		ack.FixedHeader.Type = packets.Pubrec
-	}
-	_ = cl.WritePacket(ack)
-}
-
 // received is which QoS 2 messages clients have published and not released: if they come again, they have been handed out
 // already [MQTT-4.3.3-2]. It belongs to the sessions, by client ID.
 type received struct {

@@ -129,5 +129,5 @@ func (h *hook) announce(p registry.Principal, a Activity) {
 		h.log.Error("could not write a monitoring message", "device", p.ID, "error", err)
 		return
 	}
-	h.publishOrLog(topicsOf(h.directory.Monitoring(p)), packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, Payload: payload})
+	h.publish(topicsOf(h.directory.Monitoring(p)), packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, Payload: payload})
 }

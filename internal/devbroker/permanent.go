@@ -35,11 +35,14 @@ func (k *kept) set(id, first string, names []string) {
 	k.names[id][first] = names
 }
 
-// keepIfAsked keeps a message that is to be kept by other means than mochi's.
+// keepIfAsked keeps a message of a permanent topic, or one that its publisher wants to be retained.
 func (h *hook) keepIfAsked(cl *mqtt.Client, r route, pk *packets.Packet) {
-	if r.permanent || pk.FixedHeader.Retain && h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole {
+	switch {
+	case r.permanent || pk.FixedHeader.Retain && h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole:
 		h.keep(cl.ID, r.topics[0], *pk)
 		pk.FixedHeader.Retain = false
+	case pk.FixedHeader.Retain:
+		h.retain(r.topics[0], *pk)
 	}
 }
 
@@ -71,22 +74,35 @@ func (h *hook) keep(origin, first string, pk packets.Packet) {
 	h.countKept()
 }
 
-// OnRetainMessage comes when mochi has kept a message by itself.
-func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
-	if h.directory == nil {
-		return
-	}
+// retain keeps a message by the one name that it has: there are no registries, or it is a broker's.
+func (h *hook) retain(topic string, pk packets.Packet) {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
-	id, names := namesOf(h.directory, pk.TopicName)
-	if len(names) == 0 {
-		h.drop(pk.TopicName) // it was removed meanwhile
-		return
+	if h.directory != nil {
+		id, names := namesOf(h.directory, topic)
+		if len(names) == 0 {
+			return // it was removed meanwhile
+		}
+		if len(pk.Payload) == 0 {
+			names = nil
+		}
+		h.kept.set(id, topic, names)
 	}
-	if len(pk.Payload) == 0 {
-		names = nil
+	kept := pk.Copy(false)
+	kept.TopicName = topic
+	h.server.Topics.RetainMessage(kept)
+	if h.store != nil {
+		h.store.OnRetainMessage(nil, kept, 0)
 	}
-	h.kept.set(id, pk.TopicName, names)
+	h.countKept()
+}
+
+// retained are the messages that are kept on topics of a filter. mochi v2.7.9 looks for them without a lock on what keeping one
+// changes.
+func (h *hook) retained(filter string) []packets.Packet {
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	return h.server.Topics.Messages(filter)
 }
 
 func (h *hook) countKept() {

@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -33,9 +34,7 @@ func (b *Broker) Publish(principalID, topic string, payload []byte) error {
 	if _, there := h.principal(principalID); !there { // any more
 		h.monitor.forget(principalID)
 	}
-	if err := h.publish(topics, pk); err != nil {
-		return err
-	}
+	h.publish(topics, pk)
 	if h.store == nil {
 		return nil
 	}
@@ -54,23 +53,9 @@ func (h *hook) principal(id string) (registry.Principal, bool) {
 }
 
 // publish publishes a message of the broker itself.
-func (h *hook) publish(topics []string, pk packets.Packet) error {
-	if pk.FixedHeader.Qos > 0 {
-		pk.PacketID = 1 // of no meaning, but there must be one
-		h.takeover.RLock()
-		defer h.takeover.RUnlock()
-	}
-	for _, topic := range topics {
-		pk.TopicName = topic
-		if err := h.server.InjectPacket(h.service, pk); err != nil {
-			return fmt.Errorf("publishing to %q: %w", h.outside(topic), err)
-		}
-	}
-	return nil
-}
-
-func (h *hook) publishOrLog(topics []string, pk packets.Packet) {
-	if err := h.publish(topics, pk); err != nil {
-		h.log.Error("could not publish a message of the MQTT broker itself", "error", err)
-	}
+func (h *hook) publish(topics []string, pk packets.Packet) {
+	pk.Origin = h.service.ID
+	pk.ProtocolVersion = h.service.Properties.ProtocolVersion
+	pk.Created = time.Now().Unix()
+	h.handOut(topics, &pk)
 }

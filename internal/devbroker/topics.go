@@ -157,25 +157,65 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 
 // OnSubscribe gives filters their names inside.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	c.subscribe = make(packets.Subscriptions, len(pk.Filters))
 	subs := make(packets.Subscriptions, len(pk.Filters))
 	for i, sub := range pk.Filters {
-		filter, err := h.filter(connOf(cl), sub.Filter)
+		filter, err := h.filter(c, sub.Filter)
 		h.reportRefusal(cl, "refused an MQTT subscription", err)
-		if h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
+		if h.directory != nil && c.principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
 			sub.RetainHandling = 2 // kept messages are for who asks for exactly this topic
 		}
-		if share, _ := cutShare(sub.Filter); connOf(cl).bridge && share == "" {
+		if share, _ := cutShare(sub.Filter); c.bridge && share == "" {
 			sub.NoLocal = true
 			sub.FwdRetainedFlag = true // RetainAsPublished is for MQTT 5 alone
 		}
 		sub.Filter = filter
+		if _, existed := cl.State.Subscriptions.Get(filter); existed && sub.RetainHandling == 1 { // [MQTT-3.3.1-10]
+			sub.RetainHandling = 2
+		}
+		c.subscribe[i] = sub
+		sub.RetainHandling = 2 // mochi is to send none: see OnPacketProcessed
 		subs[i] = sub
 	}
 	pk.Filters = subs
 	if h.directory != nil {
-		h.monitor.subscribed(connOf(cl).activity)
+		h.monitor.subscribed(c.activity)
 	}
 	return pk
+}
+
+// OnSubscribed tells which subscriptions there are now.
+func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, reasonCodes []byte) {
+	c := connOf(cl)
+	there := c.subscribe[:0]
+	for i, sub := range c.subscribe {
+		if reasonCodes[i] < packets.ErrUnspecifiedError.Code {
+			there = append(there, sub)
+		}
+	}
+	c.subscribe = there
+}
+
+// OnPacketProcessed comes after the SUBACK, which the retained messages follow.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	if pk.FixedHeader.Type != packets.Subscribe || err != nil {
+		return
+	}
+	c := connOf(cl)
+	h.takeover.RLock()
+	defer h.takeover.RUnlock()
+	for _, sub := range c.subscribe {
+		if sub.RetainHandling == 2 || mqtt.IsSharedFilter(sub.Filter) { // [MQTT-3.3.1-11], MQTT 5.0 section 4.8.2
+			continue
+		}
+		sub.FwdRetainedFlag = true
+		sub.Identifiers = map[string]int{sub.Filter: sub.Identifier}
+		for _, kept := range h.retained(sub.Filter) { // [MQTT-3.8.4-4]
+			h.deliverTo(cl, &sub, kept.TopicName, &kept)
+		}
+	}
+	c.subscribe = nil
 }
 
 // OnUnsubscribe gives filters their names inside.

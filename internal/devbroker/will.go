@@ -79,8 +79,7 @@ func (h *hook) publishWill(cl *mqtt.Client) {
 	if expiry := pk.Properties.MessageExpiryInterval; expiry > 0 {
 		pk.Expiry = time.Now().Unix() + int64(expiry)
 	}
+	pk.Origin, pk.Created = cl.ID, time.Now().Unix()
 	h.keepIfAsked(cl, r, &pk)
-	if err := h.inject(cl, r.topics, pk); err != nil {
-		h.logAt(slog.LevelError, "could not publish a will", cl, err)
-	}
+	h.handOut(r.topics, &pk)
 }

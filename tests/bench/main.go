@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/iotcast/iotcast/tests/bench/internal/fleet"
 	"github.com/iotcast/iotcast/tests/bench/internal/lab"
 	"github.com/iotcast/iotcast/tests/bench/internal/peers"
 	"github.com/iotcast/iotcast/tests/bench/internal/publisher"
@@ -28,6 +29,7 @@ var parts = map[string]func(args []string) error{
 	lab.PartSwarm:     swarm.Main,
 	lab.PartPublisher: publisher.Main,
 	lab.PartPeer:      peers.Main,
+	lab.PartFleet:     fleet.Main,
 }
 
 func main() {

@@ -19,6 +19,7 @@ const (
 	PartSwarm     = "_swarm"
 	PartPublisher = "_publisher"
 	PartPeer      = "_peer"
+	PartFleet     = "_fleet"
 )
 
 // mosquitto starts the broker with further lines of its configuration.

@@ -2,7 +2,12 @@
 // packets as bytes, cheaper than any client library.
 package mqtt
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+)
 
 // Packet types (MQTT 3.1.1, section 2.2.1).
 const (
@@ -15,6 +20,35 @@ const (
 // Connect is a CONNECT with a clean session and no keep-alive.
 func Connect(id string) []byte {
 	return text([]byte{0x10, byte(12 + len(id)), 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0}, id)
+}
+
+// Login is a CONNECT with a clean session, a user name and a password. Together they
+// have fewer than a hundred bytes.
+func Login(id, user, password string, keepalive byte) []byte {
+	p := []byte{0x10, byte(16 + len(id) + len(user) + len(password)), 0, 4, 'M', 'Q', 'T', 'T', 4, 0xc2, 0, keepalive}
+	return text(text(text(p, id), user), password)
+}
+
+// Disconnect is a DISCONNECT.
+func Disconnect() []byte { return []byte{0xe0, 0} }
+
+// Dial opens a connection with a CONNECT, and returns when it is accepted.
+func Dial(address string, connect []byte) (net.Conn, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = c.Write(connect); err == nil {
+		answer := make([]byte, 4)
+		if _, err = io.ReadFull(c, answer); err == nil && (answer[0]>>4 != ConnAck || answer[3] != 0) {
+			err = fmt.Errorf("the broker refused: % x", answer)
+		}
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // Subscribe is a SUBSCRIBE to one topic.

@@ -3,10 +3,8 @@
 package publisher
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -97,26 +95,18 @@ func (p *publisher) open() (err error) {
 			return err
 		}
 	}
-	if p.conn, err = net.Dial("tcp", p.cfg.Broker); err != nil {
+	if p.conn, err = mqtt.Dial(p.cfg.Broker, mqtt.Connect(fmt.Sprintf("publisher-%d", os.Getpid()))); err != nil {
 		return err
 	}
-	if _, err = p.conn.Write(mqtt.Connect(fmt.Sprintf("publisher-%d", os.Getpid()))); err != nil {
-		return err
-	}
-	in := bufio.NewReader(p.conn)
-	answer := make([]byte, 4)
-	if _, err := io.ReadFull(in, answer); err != nil || answer[0]>>4 != mqtt.ConnAck || answer[3] != 0 {
-		return fmt.Errorf("the broker refused: % x, %w", answer, err)
-	}
-	go p.acknowledgements(in)
+	go p.acknowledgements()
 	return nil
 }
 
 // acknowledgements counts what comes back: nothing but PUBACKs, of four bytes.
-func (p *publisher) acknowledgements(in *bufio.Reader) {
+func (p *publisher) acknowledgements() {
 	buf, n := make([]byte, 4096), 0
 	for {
-		got, err := in.Read(buf)
+		got, err := p.conn.Read(buf)
 		if err != nil {
 			return
 		}

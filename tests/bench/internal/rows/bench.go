@@ -45,6 +45,7 @@ var All = []Row{
 	{"latest", latest},
 	{"cluster", cluster},
 	{"input", input},
+	{"broker", broker},
 	{"encoder", encoder},
 }
 
@@ -118,7 +119,7 @@ func describe(v report.Values) string {
 	var parts []string
 	for _, name := range []string{
 		"cpu", "rate", "p50", "p99", "rss", "rss_pinged", "seconds", "closed", "dropped", "late_max", "growth", "few",
-		"trigger", "nats", "gateway",
+		"trigger", "nats", "gateway", "first", "again",
 	} {
 		if value, ok := v[name]; ok {
 			parts = append(parts, fmt.Sprintf("%s=%.4g", name, value))

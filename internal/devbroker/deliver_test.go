@@ -1,0 +1,115 @@
+package devbroker
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// A connection takes some kilobytes of heap, and not half a megabyte for what might wait for it.
+func TestSmallConnections(t *testing.T) {
+	const many, most = 100, 100 << 10
+	b := startBroker(t, Config{}, nil)
+	inUse := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse()
+	for i := range many {
+		connectRaw(t, dialRaw(t, b), strconv.Itoa(i), true)
+	}
+	if each := (int64(inUse()) - int64(before)) / many; each > most {
+		t.Errorf("%d bytes a connection, more than %d", each, most)
+	}
+}
+
+// However many retained messages there are, they come after the SUBACK, and all of them.
+func TestManyRetained(t *testing.T) {
+	const many = 10 * sysTopicsPending
+	b := startBroker(t, Config{}, nil)
+	pub := connect(t, options(b, "pub"))
+	for i := range many {
+		wait(t, pub.Publish("a/"+strconv.Itoa(i), 0, true, "x"))
+	}
+	wait(t, pub.Publish("last", 1, true, "x"))
+
+	sub := dialRaw(t, b)
+	connectRaw(t, sub, "sub", true)
+	subscribeRaw(t, sub, "a/#")
+	got := map[string]bool{}
+	for range many {
+		p := readPublish(t, sub)
+		if got[p.TopicName] = true; !p.Retain {
+			t.Fatalf("%s has no retain flag", p.TopicName)
+		}
+	}
+	if len(got) != many {
+		t.Errorf("%d retained messages came, not %d", len(got), many)
+	}
+}
+
+// What a client does not read waits for it, in order, and stops nobody.
+func TestSlowReader(t *testing.T) {
+	const many, padding = 3000, 4000 // more than sockets and queue take
+	b := startBroker(t, Config{}, nil)
+	slow := dialRaw(t, b)
+	connectRaw(t, slow, "slow", true)
+	subscribeRaw(t, slow, "a")
+	publishNumbers(t, connect(t, options(b, "pub")), "a", 0, many, padding)
+	for i := range many {
+		if p := readPublish(t, slow); strings.TrimSpace(string(p.Payload)) != strconv.Itoa(i) || p.Dup {
+			t.Fatalf("message %d is %.10s, DUP %t", i, p.Payload, p.Dup)
+		}
+	}
+}
+
+// Messages that come together are acknowledged in order, each once.
+func TestAcknowledgedTogether(t *testing.T) {
+	const many = 500
+	b := startBroker(t, Config{}, nil)
+	c := dialRaw(t, b)
+	connectRaw(t, c, "c", true)
+	var all strings.Builder
+	for id := 1; id <= many; id++ {
+		p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+		p.Qos, p.TopicName, p.MessageID = 1, "a", uint16(id)
+		if err := p.Write(&all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := fmt.Fprint(c, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	for id := 1; id <= many; id++ {
+		p, err := packets.ReadPacket(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ack, ok := p.(*packets.PubackPacket); !ok || ack.MessageID != uint16(id) {
+			t.Fatalf("answer %d: %v", id, p)
+		}
+	}
+}
+
+func readPublish(t testing.TB, c net.Conn) *packets.PublishPacket {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	p, err := packets.ReadPacket(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish, ok := p.(*packets.PublishPacket)
+	if !ok {
+		t.Fatalf("not a PUBLISH: %v", p)
+	}
+	return publish
+}
