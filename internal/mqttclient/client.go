@@ -109,9 +109,18 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*Session, error) {
 	}
 	if err := s.begin(ctx); err != nil {
 		s.abandon()
-		return nil, fmt.Errorf("subscribing on MQTT broker %s: %w", Redacted(u), err)
+		return nil, fmt.Errorf("subscribing on MQTT broker %s: %w%s", Redacted(u), err, hintLost(err))
 	}
 	return s, nil
+}
+
+// hintLost says what to look at when a connection is lost while subscribing: MQTT 3.1.1, section 3.9.3, has a code for a filter
+// that is refused, but RabbitMQ 3.10 ends the connection.
+func hintLost(err error) string {
+	if errors.Is(err, ErrLost) {
+		return ": some brokers end it when the user may not subscribe to a topic filter"
+	}
+	return ""
 }
 
 // Test connects with a clean session under a client ID of its own, subscribes to
