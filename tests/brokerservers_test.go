@@ -105,16 +105,15 @@ authorization {
 func rabbitMQServer(t *testing.T) *mqttServer {
 	s := &mqttServer{addr: freeAddress(t)}
 	dir, epmd := t.TempDir(), portOf(freeAddress(t))
-	user := func(name, read string) (user, all, topics map[string]any) {
-		on := map[string]any{"user": name, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
-		return map[string]any{"name": name, "password": "right", "tags": []string{}}, on,
-			map[string]any{"user": name, "vhost": "/", "exchange": "amq.topic", "write": ".*", "read": read}
+	type object = map[string]any
+	users := []object{{"name": "devices", "password": "right", "tags": []string{}}, {"name": "iotcast", "password": "right", "tags": []string{}}}
+	var permissions []object
+	for _, u := range users {
+		permissions = append(permissions, object{"user": u["name"], "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"})
 	}
-	devices, ofDevices, _ := user("devices", "")
-	iotcast, ofIotcast, topics := user("iotcast", `^(?!secret\.)`)
-	definitions, err := json.Marshal(map[string]any{
-		"vhosts": []any{map[string]any{"name": "/"}}, "users": []any{devices, iotcast},
-		"permissions": []any{ofDevices, ofIotcast}, "topic_permissions": []any{topics},
+	definitions, err := json.Marshal(object{
+		"vhosts": []object{{"name": "/"}}, "users": users, "permissions": permissions,
+		"topic_permissions": []object{{"user": "iotcast", "vhost": "/", "exchange": "amq.topic", "write": ".*", "read": `^(?!secret\.)`}},
 	})
 	if err != nil {
 		t.Fatal(err)
