@@ -106,10 +106,10 @@ func rabbitMQServer(t *testing.T) *mqttServer {
 	s := &mqttServer{addr: freeAddress(t)}
 	dir, epmd := t.TempDir(), portOf(freeAddress(t))
 	type object = map[string]any
-	users := []object{{"name": "devices", "password": "right", "tags": []string{}}, {"name": "iotcast", "password": "right", "tags": []string{}}}
-	var permissions []object
-	for _, u := range users {
-		permissions = append(permissions, object{"user": u["name"], "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"})
+	var users, permissions []object
+	for _, name := range []string{"devices", "iotcast"} {
+		users = append(users, object{"name": name, "password": "right", "tags": []string{}})
+		permissions = append(permissions, object{"user": name, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"})
 	}
 	definitions, err := json.Marshal(object{
 		"vhosts": []object{{"name": "/"}}, "users": users, "permissions": permissions,
