@@ -102,28 +102,11 @@ func mustNotConnect(t *testing.T, b *broker, input string, want ...string) {
 	for _, text := range want {
 		c.waitLog(text)
 	}
-	if strings.Contains(c.out.String(), "wr0ng") {
-		t.Error("the password is in the log")
-	}
 	eventually(t, "iotcast answers that it is not ready", func() bool {
 		status, _ := c.tryRequest(http.MethodGet, "/ready", "")
 		return status == http.StatusServiceUnavailable
 	})
 	c.terminate()
-}
-
-func TestWrongPassword(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	passwords := filepath.Join(dir, "passwords")
-	if out, code := runProgram(t, toolPath("mosquitto_passwd"), "-b", "-c", passwords, "iotcast", "right"); code != 0 {
-		t.Fatal(out)
-	}
-	b := startMosquittoIn(t, dir, "allow_anonymous false", "password_file "+passwords)
-	mustNotConnect(t, b, "broker_id: factory\nuser: iotcast\npassword: wr0ng", b.addr, "check user, password and tls")
-
-	c := runIotcast(t, trigger(b, "broker_id: factory\nuser: iotcast\npassword: right", ""))
-	c.waitLog("Subscribed on the MQTT broker")
 }
 
 // An acl_file of mosquitto 2.0 never refuses a subscription, it only withholds

@@ -83,6 +83,7 @@ var (
 	ErrLogin    = errors.New("check user, password and tls")
 	errClientID = errors.New("the broker does not accept this client_id")
 	errProtocol = errors.New("set protocol to 3.1.1")
+	errRights   = errors.New("some brokers end it when the user may not subscribe to a topic filter")
 )
 
 // advised adds to an error what to look at, if that is known.
@@ -124,7 +125,11 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*Session, error) {
 	}
 	if err := s.begin(ctx); err != nil {
 		s.abandon()
-		return nil, fmt.Errorf("subscribing on MQTT broker %s: %w", Redacted(u), err)
+		var hint error
+		if errors.Is(err, ErrLost) { // MQTT 3.1.1, 3.9.3 has a code for a filter that is refused, but RabbitMQ 3.10 hangs up
+			hint = errRights
+		}
+		return nil, fmt.Errorf("subscribing on MQTT broker %s: %w", Redacted(u), advised(err, hint))
 	}
 	return s, nil
 }

@@ -163,7 +163,7 @@ pipeline:
 func batchingField() *service.ConfigField {
 	return service.NewObjectField(fieldBatching,
 		service.NewIntField("count").
-			Description("How many messages make a batch. 0 means that the number does not matter. A batch holds no more messages of QoS 1 and 2 than the broker sends before it waits for acknowledgements, which with Mosquitto is 20 and with RabbitMQ 10 unless set otherwise (see [brokers](../brokers.md)): when it waits, the batch goes, and the log says so.").
+			Description("How many messages make a batch. 0 means that the number does not matter. A batch holds no more messages of QoS 1 and 2 than the broker sends before it waits for acknowledgements, which with Mosquitto is 20 and with RabbitMQ 10 unless set otherwise (see [which broker](../which-broker.md)): when it waits, the batch goes, and the log says so.").
 			Default(1).
 			Example(10),
 		duration.OptionalField("period").

@@ -72,7 +72,7 @@ func (c *connection) open(ctx context.Context) (*mqttclient.Session, error) {
 	}
 	if filters := doubtful(c.cfg.Filters); len(filters) > 0 && !c.before {
 		log.Warn("Not every MQTT broker delivers to a shared subscription, though it grants it, and some do not for topics that begin with $: "+
-			"if nothing arrives, set partition instead of share_group (see docs/cluster.md)", "filters", filters)
+			"if nothing arrives, set partition instead of share_group (see docs/which-broker.md)", "filters", filters)
 	}
 	c.before = true
 	c.mu.Lock()

@@ -29,7 +29,7 @@ var retainHandling = []string{"send", "send_if_new", "do_not_send"}
 func protocolFields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewStringField(fieldProtocol). // an enumeration would take the dots of 3.1.1 for a path
-							Description("The version of MQTT: `3.1.1` or `5`. With `5`, messages bring their properties as metadata (content type, user properties and more), those whose expiry has passed are left out, the broker sends no more than `max_unacked` messages ahead, and it says in words why it refuses something. Which brokers speak it: [brokers](../brokers.md).").
+							Description("The version of MQTT: `3.1.1` or `5`. With `5`, messages bring their properties as metadata (content type, user properties and more), those whose expiry has passed are left out, the broker sends no more than `max_unacked` messages ahead, and it says in words why it refuses something. Which brokers speak it: [which broker](../which-broker.md).").
 							Default(protocol311).
 							Example(protocol5).
 							LintRule(`root = if !["` + protocol311 + `", "` + protocol5 + `"].contains(this.string()) { [ "` + errVersion + `" ] }`),

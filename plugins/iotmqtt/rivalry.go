@@ -34,7 +34,7 @@ func (r *rivalry) wait(ctx context.Context, cutShort bool, log *slog.Logger) err
 		return nil
 	}
 	if r.row == sureAfter {
-		log.Warn("The MQTT broker ends each connection soon after it has accepted it, as it does when another client connects with the same client_id: give each client its own. Until this one stays connected, it connects less and less often",
+		log.Warn("The MQTT broker ends each connection soon after it has accepted it, as it does when another client connects with the same client_id: give each client its own. Some brokers do so, too, when the user may not subscribe to a topic filter. Until this one stays connected, it connects less and less often",
 			"longest_wait", lastRespite)
 	}
 	return respite(ctx, r.row-sureAfter, lastRespite)

@@ -23,7 +23,7 @@ const (
 func sharingFields() []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewStringField(fieldShareGroup).
-			Description("The group of processes with which this one shares the messages: the broker gives each message to one of them (the shared subscription `$share/<share_group>/<topic>` of MQTT 5, which many brokers offer to MQTT 3.1.1 as well). RabbitMQ, NATS and aedes accept a group and then deliver nothing, and so does Mosquitto for `$devices/…`: use `partition` there. No broker keeps the order of a device's messages across the group, and a message can wait for a member that is down. How brokers differ is in `docs/cluster.md`.").
+			Description("The group of processes with which this one shares the messages: the broker gives each message to one of them (the shared subscription `$share/<share_group>/<topic>` of MQTT 5, which many brokers offer to MQTT 3.1.1 as well). RabbitMQ, NATS and aedes accept a group and then deliver nothing, and so does Mosquitto for `$devices/…`: use `partition` there. No broker keeps the order of a device's messages across the group, and a message can wait for a member that is down. What is tried of which: [which broker](../which-broker.md).").
 			Default("").
 			Example("triggers").
 			LintRule(`root = if this.re_match("[/+#]") { [ "` + errShareGroup + `" ] }`).

@@ -2,6 +2,8 @@ package iotmqtt
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -60,8 +62,7 @@ func (v *sieve) unwanted(m *mqttclient.Message) string {
 	case !v.meta.covers(m.Topic):
 		if !v.foreign {
 			v.foreign = true
-			v.log.Warn("The MQTT broker sends messages that no topic filter covers: they are left out. It may go on with a subscription from before: name its filter in the field unsubscribe, or take another client_id",
-				"topic", m.Topic)
+			v.log.Warn("The MQTT broker sends messages that no topic filter covers: they are left out. "+v.whyForeign(m.Topic), "topic", m.Topic)
 		}
 		return "no topic filter covers it"
 	case m.Retained && !m.Duplicate && match(v.had, m.Topic):
@@ -73,4 +74,14 @@ func (v *sieve) unwanted(m *mqttclient.Message) string {
 		return "it is retained, and the session had got it before"
 	}
 	return v.meta.foreign(m)
+}
+
+// whyForeign is why a broker may send what no filter covers. That a wildcard in the first level covers no topics that begin
+// with $ [MQTT-4.7.2-1], NATS 2.9 and RabbitMQ 3.10 do not know.
+func (v *sieve) whyForeign(topic string) string {
+	begins := func(filter string) bool { return strings.IndexAny(unshared(filter), "#+") == 0 }
+	if strings.HasPrefix(topic, "$") && slices.ContainsFunc(v.session.Filters, begins) {
+		return "It takes a filter that begins with a wildcard for one of topics that begin with $, too: narrower filters save what that costs"
+	}
+	return "It may go on with a subscription from before: name its filter in the field unsubscribe, or take another client_id"
 }
