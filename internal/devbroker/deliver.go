@@ -22,10 +22,7 @@ import (
 // for reading.
 func (h *hook) deliver(topic string, pk *packets.Packet) {
 	subscribers := h.server.Topics.Subscribers(topic)
-	if len(subscribers.Shared) > 0 {
-		subscribers.SelectShared()
-		subscribers.MergeSharedSelected()
-	}
+	h.share(subscribers)
 	for id, sub := range subscribers.Subscriptions {
 		if cl, ok := h.server.Clients.Get(id); ok {
 			h.deliverTo(cl, &sub, topic, pk)
