@@ -3,23 +3,23 @@ package devbroker
 import (
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"time"
 )
 
 // Whatever a client sends, the broker does not panic, and lets go of the connection when the client has said all.
 func FuzzPackets(f *testing.F) {
-	for _, all := range [][]conformance{refusals, connects, malformed, bridges, wildcards, limits, flows, wills} {
-		for _, c := range all {
-			var sent []byte
-			for line := range strings.Lines(c.talk) {
-				if _, packet, found := strings.Cut(line, "> "); found {
-					sent = append(sent, encode(strings.TrimSuffix(strings.TrimSpace(packet), "..."))...)
-				}
+	for _, p := range passages(f, subjects) {
+		var sent []byte
+		for _, line := range p.talk {
+			switch line[1] {
+			case '>':
+				sent = append(sent, encode(line[3:])...)
+			case '!':
+				sent = append(sent, encodeFields(line[3:])...)
 			}
-			f.Add(sent)
 		}
+		f.Add(sent)
 	}
 	b := startBroker(f, Config{}, nil)
 	f.Fuzz(func(t *testing.T, sent []byte) {

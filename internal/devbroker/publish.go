@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -72,5 +73,20 @@ func (h *hook) publish(topics []string, pk packets.Packet) error {
 func (h *hook) publishOrLog(topics []string, pk packets.Packet) {
 	if err := h.publish(topics, pk); err != nil {
 		h.log.Error("could not publish a message of the MQTT broker itself", "error", err)
+	}
+}
+
+// publishSystemTopics publishes what mochi has published to $SYS where clients read it.
+func (h *hook) publishSystemTopics() {
+	for _, pk := range h.server.Topics.Messages(systemTopics + "#") {
+		h.server.Topics.RetainMessage(packets.Packet{TopicName: pk.TopicName})
+		if h.directory != nil {
+			continue // where nobody reads it
+		}
+		pk.TopicName = ended(pk.TopicName)
+		h.server.Topics.RetainMessage(pk) // and not by way of the hooks, which would keep it on disk
+		h.publishOrLog([]string{pk.TopicName}, packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, Payload: pk.Payload})
+		atomic.AddInt64(&h.server.Info.PacketsReceived, -1)
+		atomic.AddInt64(&h.server.Info.MessagesReceived, -1)
 	}
 }
