@@ -180,7 +180,7 @@ func (k *checker) connect(r *reader) *packets.Code {
 func (k *checker) publish(qos byte, r *reader) *packets.Code {
 	topic := r.text()
 	if iotcore.HasWildcard(topic) { // [MQTT-3.3.2-2]
-		return malformed("topic with a wildcard")
+		return protocolError("topic with a wildcard")
 	}
 	if qos > 0 && r.uint16() == 0 {
 		return noPacketID(r)

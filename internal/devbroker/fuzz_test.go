@@ -11,12 +11,12 @@ import (
 func FuzzPackets(f *testing.F) {
 	for _, p := range passages(f, subjects) {
 		var sent []byte
-		for _, line := range p.talk {
-			switch line[1] {
+		for _, l := range p.talk {
+			switch l.what {
 			case '>':
-				sent = append(sent, encode(line[3:])...)
+				sent = append(sent, encode(l.packet)...)
 			case '!':
-				sent = append(sent, encodeFields(line[3:])...)
+				sent = append(sent, encodeFields(l.packet)...)
 			}
 		}
 		f.Add(sent)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -18,46 +19,59 @@ import (
 type talker struct {
 	nc       net.Conn
 	clientID string
-	patience time.Duration
 }
 
-func dialTalker(address, clientID string, patience time.Duration) (*talker, error) {
+func dialTalker(t *testing.T, address, clientID string) *talker {
+	t.Helper()
 	nc, err := net.Dial("tcp", address)
-	return &talker{nc, clientID, patience}, err
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return &talker{nc, clientID}
 }
 
 // do does what a line of a talk says.
 func (c *talker) do(what byte, packet string) error {
 	switch what {
 	case '>':
-		return c.send(encode(packet))
+		c.send(encode(packet))
+		return nil
 	case '!':
-		return c.send(encodeFields(packet))
+		c.send(encodeFields(packet))
+		return nil
 	case '<':
-		if packet == "end" {
-			return c.receiveEnd()
-		}
 		return c.receive(packet)
 	}
-	switch packet {
+	return c.act(packet)
+}
+
+func (c *talker) act(what string) error {
+	switch what {
 	case "end":
 		return c.nc.Close()
 	case "ping":
-		return errors.Join(c.send(encode("c0")), c.receive("d0"))
+		return c.exchange("c0", "d0")
 	case "connect 3.1.1":
-		return errors.Join(c.send(encode(fmt.Sprintf(`10 "MQTT" 04 02 003c "%s"`, c.clientID))), c.receive("20 00 00"))
+		return c.exchange(fmt.Sprintf(`10 "MQTT" 04 02 003c "%s"`, c.clientID), "20 00 00")
 	case "connect 5":
-		return errors.Join(c.send(encode(fmt.Sprintf(`10 "MQTT" 05 02 003c 00 "%s"`, c.clientID))), c.receive("20 00 00 ..."))
+		return c.exchange(fmt.Sprintf(`10 "MQTT" 05 02 003c 00 "%s"`, c.clientID), "20 00 00 ...")
 	}
 	return errors.New("nobody knows how")
 }
 
-func (c *talker) send(p []byte) error {
-	_, err := c.nc.Write(p)
-	return err
+func (c *talker) exchange(packet, answer string) error {
+	c.send(encode(packet))
+	return c.receive(answer)
 }
 
+// send sends something. If the broker has hung up, what is received shows it.
+func (c *talker) send(p []byte) { _, _ = c.nc.Write(p) }
+
 func (c *talker) receive(packet string) error {
+	if packet == "end" {
+		return c.receiveEnd()
+	}
 	got, err := c.read()
 	if err != nil {
 		return err
@@ -88,7 +102,7 @@ func isTimeout(err error) bool {
 
 // read reads a packet.
 func (c *talker) read() ([]byte, error) {
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.patience))
+	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 	packet := make([]byte, 1)
 	if _, err := io.ReadFull(c.nc, packet); err != nil {
 		return nil, err
