@@ -2,11 +2,13 @@ package devbroker
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -105,76 +107,102 @@ func passagesOf(t testing.TB, file string) (all []passage) {
 	return all
 }
 
-// each runs a test of each passage. Those that wait begin when all others are over.
-func each(t *testing.T, all []passage, test func(t *testing.T, p passage)) {
+// conform has all talks with the broker at an address. Those that wait do so at once, when all others are over: go test's own
+// way would be to have as many at once as there are processors.
+func conform(t *testing.T, address string, all []passage) {
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	for _, p := range all {
-		subject := strings.TrimSuffix(filepath.Base(p.file), ".txt")
-		t.Run(subject+" "+p.section+" "+p.name, func(t *testing.T) {
-			if p.beside {
-				t.Parallel()
-			}
-			test(t, p)
-		})
+		if !p.beside {
+			t.Run(p.String(), func(t *testing.T) {
+				if err := p.hold(address); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	for _, p := range all {
+		if p.beside {
+			waiting.Go(func() {
+				if err := p.hold(address); err != nil {
+					t.Errorf("%s: %v", p, err)
+				}
+			})
+		}
 	}
 }
 
-// conform has all talks with the broker at an address.
-func conform(t *testing.T, address string, all []passage) {
-	each(t, all, func(t *testing.T, p passage) { p.ours().hold(t, address) })
+func (p passage) String() string {
+	return strings.TrimSuffix(filepath.Base(p.file), ".txt") + " " + p.section + " " + p.name
 }
 
 func (l line) ofMosquitto() bool { return l.mosquitto }
 
-// ours is the talk as our broker has it.
-func (p passage) ours() passage {
-	p.talk = slices.DeleteFunc(slices.Clone(p.talk), line.ofMosquitto)
-	return p
+// ours are the talks as our broker has them.
+func ours(all []passage) []passage {
+	for i := range all {
+		all[i].talk = slices.DeleteFunc(all[i].talk, line.ofMosquitto)
+	}
+	return all
 }
 
-// ofMosquitto is the talk as Mosquitto has it.
-func (p passage) ofMosquitto() passage {
-	var talk []line
-	for i, l := range p.talk {
-		if l.mosquitto && !p.talk[i-1].mosquitto {
-			talk = talk[:len(talk)-1]
+// ofMosquitto are the talks as Mosquitto has them.
+func ofMosquitto(all []passage) []passage {
+	for i, p := range all {
+		var talk []line
+		for n, l := range p.talk {
+			if l.mosquitto && !p.talk[n-1].mosquitto {
+				talk = talk[:len(talk)-1]
+			}
+			talk = append(talk, l)
 		}
-		talk = append(talk, l)
+		all[i].talk = talk
 	}
-	p.talk = talk
-	return p
+	return all
 }
 
 // hold has the talk with the broker at an address, as far as it answers as it should.
-func (p passage) hold(t *testing.T, address string) {
-	t.Helper()
+func (p passage) hold(address string) error {
 	clients := map[string]*talker{}
+	defer func() {
+		for _, c := range clients {
+			_ = c.nc.Close()
+		}
+	}()
 	for _, l := range p.talk {
 		c := clients[l.who]
 		if c == nil {
-			c = dialTalker(t, address, fmt.Sprintf("%s-%d", l.who, p.talk[0].number))
+			nc, err := net.Dial("tcp", address)
+			if err != nil {
+				return err
+			}
+			c = &talker{nc, fmt.Sprintf("%s-%d", l.who, p.talk[0].number)}
 			clients[l.who] = c
 		}
 		if err := c.do(l.what, l.packet); err != nil {
-			t.Errorf("%s:%d: %s%c %.120s: %v", p.file, l.number, l.who, l.what, l.packet, err)
-			return
+			return fmt.Errorf("%s:%d: %s%c %.120s: %w", p.file, l.number, l.who, l.what, l.packet, err)
 		}
 	}
+	return nil
 }
 
 // Our broker does what the standards say.
 func TestConformance(t *testing.T) {
-	conform(t, startBroker(t, Config{}, nil).Addr().String(), append(passages(t, subjects), passages(t, "testdata/conform/ours/*.txt")...))
+	t.Parallel() // with that of Mosquitto: both wait for most of their time
+	all := append(passages(t, subjects), passages(t, "testdata/conform/ours/*.txt")...)
+	conform(t, startBroker(t, Config{}, nil).Addr().String(), ours(all))
 }
 
 // A client cannot log in with an empty password where nobody has one.
 func TestConformanceOfLogins(t *testing.T) {
-	all := passages(t, "testdata/conform/logins/*.txt")
+	all := ours(passages(t, "testdata/conform/logins/*.txt"))
 	conform(t, startLab(t).Addr().String(), all)
 	conform(t, startBroker(t, Config{Users: map[string]string{"d1": password}}, nil).Addr().String(), all)
 }
 
 // What the passages say is not ours alone: Mosquitto does the same, but for what is marked, where it does what the mark says.
 func TestConformanceOfMosquitto(t *testing.T) {
+	t.Parallel()
 	address, _ := startMosquitto(t, fmt.Sprint("max_packet_size ", maxPacketBytes))
-	each(t, passages(t, subjects), func(t *testing.T, p passage) { p.ofMosquitto().hold(t, address) })
+	conform(t, address, ofMosquitto(passages(t, subjects)))
 }

@@ -17,6 +17,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
+// panicked is what the log says if mochi has panicked.
+const panicked = "reading a packet has failed"
+
 // acceptPause is the rest after an error that will pass.
 const acceptPause = 50 * time.Millisecond
 
@@ -76,12 +79,12 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// establish has mochi serve a connection, and closes it. mochi v2.7.9 panics at a SUBSCRIBE of MQTT 5 that ends too soon, and that
-// may not be all. One client's packet is not to end the process.
+// establish has mochi serve a connection, and closes it. mochi v2.7.9 panics at packets that end too soon, and though those are
+// refused before (check.go), one client's packet is not to end the process.
 func (l *listener) establish(establish listeners.EstablishFn, c *conn) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = fmt.Errorf("reading a packet: %v", why)
+			err = fmt.Errorf("%s: %v", panicked, why)
 			if c.crashed != nil {
 				c.crashed(err)
 			}

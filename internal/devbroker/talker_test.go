@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -19,16 +18,6 @@ import (
 type talker struct {
 	nc       net.Conn
 	clientID string
-}
-
-func dialTalker(t *testing.T, address, clientID string) *talker {
-	t.Helper()
-	nc, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = nc.Close() })
-	return &talker{nc, clientID}
 }
 
 // do does what a line of a talk says.

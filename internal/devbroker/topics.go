@@ -186,17 +186,18 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// OnUnsubscribe gives filters their names inside, and notes which there are: mochi v2.7.9 answers for a share as a whole.
+// OnUnsubscribe gives filters their names inside, and answers which there were: mochi v2.7.9 answers, and counts, for all that
+// have part in a share.
 func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := connOf(cl)
 	subs := make(packets.Subscriptions, len(pk.Filters))
 	c.in.codes = make([]byte, len(pk.Filters))
 	for i, sub := range pk.Filters {
 		sub.Filter, _ = h.filter(c, sub.Filter)
-		subs[i] = sub
 		if _, there := cl.State.Subscriptions.Get(sub.Filter); !there {
-			c.in.codes[i] = packets.CodeNoSubscriptionExisted.Code
+			c.in.codes[i], sub.Filter = packets.CodeNoSubscriptionExisted.Code, nowhere
 		}
+		subs[i] = sub
 	}
 	pk.Filters = subs
 	return pk
