@@ -15,9 +15,9 @@ func TestMosquittoBridge(t *testing.T) {
 		who      string
 		settings []string
 	}{
-		"MQTT 3.1.1":  {},
-		"MQTT 3.1":    {settings: []string{"bridge_protocol_version mqttv31"}},
-		"MQTT 5":      {settings: []string{"bridge_protocol_version mqttv50"}},
+		"MQTT 3.1.1": {},
+		"MQTT 3.1":   {settings: []string{"bridge_protocol_version mqttv31"}},
+		"MQTT 5":     {settings: []string{"bridge_protocol_version mqttv50"}},
 		"of a broker": {
 			cfg: Config{Directory: newDirectory(t, labConfig())}, who: "b", settings: []string{"remote_username b", "remote_password " + password},
 		},

@@ -48,8 +48,11 @@ func (k *checker) check(p []byte) (n int, why *packets.Code) {
 		}
 		rest = rest[size:]
 	}
-	if k.begun = append(k.begun[:0], rest...); len(rest) == 0 && cap(k.begun) > begunBytes {
+	switch {
+	case len(rest) == 0 && cap(k.begun) > begunBytes:
 		k.begun = nil
+	case before == 0 || len(rest) < len(all): // else it is there
+		k.begun = append(k.begun[:0], rest...)
 	}
 	return len(p), nil
 }
@@ -127,7 +130,8 @@ func (k *checker) connect(r *reader) *packets.Code {
 	name := string(r.binary())
 	level := r.byte()
 	version := level &^ bridgeFlag
-	if r.short || k.version != 0 || !(name == "MQTT" && (version == 4 || level == 5) || name == "MQIsdp" && version == 3) {
+	known := name == "MQTT" && (version == 4 || level == 5) || name == "MQIsdp" && version == 3
+	if !known || k.version != 0 { // or it is a second one, which mochi answers
 		k.version = max(k.version, 1)
 		r.rest = nil
 		return nil

@@ -23,7 +23,7 @@ func TestPieces(t *testing.T) {
 		}
 		whole := new(checker)
 		want, wantWhy := whole.check(sent)
-		for _, size := range []int{1, 2, 3, 7, 1000} {
+		for _, size := range []int{1, 7, 1000} {
 			var (
 				pieces  checker
 				got, at int

@@ -18,9 +18,9 @@ import (
 type inbound struct {
 	id       uint16 // what the client calls it
 	qos      byte
-	route    route // of a PUBLISH; empty if it has a topic alias, or is refused
-	refused  error // why a PUBLISH goes nowhere
-	released bool  // it is the PUBREL of a message that has been received
+	route    route  // of a PUBLISH; empty if it has a topic alias, or is refused
+	refused  error  // why a PUBLISH goes nowhere
+	released bool   // it is the PUBREL of a message that has been received
 	codes    []byte // of the UNSUBACK
 }
 

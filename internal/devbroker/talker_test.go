@@ -42,9 +42,9 @@ func (c *talker) act(what string) error {
 	case "ping":
 		return c.exchange("c0", "d0")
 	case "connect 3.1.1":
-		return c.exchange(fmt.Sprintf(`10 "MQTT" 04 02 003c "%s"`, c.clientID), "20 00 00")
+		return c.exchange(fmt.Sprintf(`10 "MQTT" 04 02 003c %q`, c.clientID), "20 00 00")
 	case "connect 5":
-		return c.exchange(fmt.Sprintf(`10 "MQTT" 05 02 003c 00 "%s"`, c.clientID), "20 00 00 ...")
+		return c.exchange(fmt.Sprintf(`10 "MQTT" 05 02 003c 00 %q`, c.clientID), "20 00 00 ...")
 	}
 	return errors.New("nobody knows how")
 }
