@@ -47,9 +47,10 @@ type line struct {
 	packet    string
 }
 
-var talkLine = regexp.MustCompile(`^(\w)(\|?)([><.!]) (.+)$`)
-
-var header = regexp.MustCompile(`^== (.+?): (.+)$`)
+var (
+	header   = regexp.MustCompile(`^== (.+?): (.+)$`)
+	talkLine = regexp.MustCompile(`^(\w)(\|?)([><.!]) (.+)$`)
+)
 
 // subjects are the files of passages, but for those of brokers where not anyone may connect.
 const subjects = "testdata/conform/*.txt"
@@ -94,7 +95,7 @@ func passagesOf(t testing.TB, file string) (all []passage) {
 			continue
 		}
 		part := talkLine.FindStringSubmatch(text)
-		if part == nil {
+		if part == nil || part[2] != "" && len(p.talk) == 0 {
 			t.Fatalf("%s:%d: %q", file, n+1, text)
 		}
 		p.talk = append(p.talk, line{n + 1, part[1], part[2] != "", part[3][0], part[4]})
@@ -132,9 +133,9 @@ func conform(t *testing.T, address string, all []passage) {
 	}
 }
 
-func (p passage) String() string {
-	return strings.TrimSuffix(filepath.Base(p.file), ".txt") + " " + p.section + " " + p.name
-}
+func (p passage) String() string { return p.subject() + " " + p.section + " " + p.name }
+
+func (p passage) subject() string { return strings.TrimSuffix(filepath.Base(p.file), ".txt") }
 
 func (l line) ofMosquitto() bool { return l.mosquitto }
 
@@ -176,7 +177,7 @@ func (p passage) hold(address string) error {
 			if err != nil {
 				return err
 			}
-			c = &talker{nc, fmt.Sprintf("%s-%d", l.who, p.talk[0].number)}
+			c = &talker{nc, fmt.Sprintf("%s-%d-%s", p.subject(), p.talk[0].number, l.who)}
 			clients[l.who] = c
 		}
 		if err := c.do(l.what, l.packet); err != nil {

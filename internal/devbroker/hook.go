@@ -17,9 +17,9 @@ import (
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
-// hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), the last messages of
-// permanent topics (permanent.go) and monitoring (monitoring.go). What is in this file reports drops and keeps resumed
-// sessions whole. On its own, mochi v2.7.9
+// hook is what this broker does beside mochi, when packets have been checked (check.go): who may connect (auth.go), where messages
+// go (topics.go), the last messages of permanent topics (permanent.go) and monitoring (monitoring.go). What is in this file reports
+// drops and keeps resumed sessions whole. On its own, mochi v2.7.9
 //   - loses a QoS 1 message that is published while a client takes over its session: the session is copied, and then
 //     the original is cleared, with what has been added to it in between;
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
