@@ -95,10 +95,14 @@ func passagesOf(t testing.TB, file string) (all []passage) {
 			continue
 		}
 		part := talkLine.FindStringSubmatch(text)
-		if part == nil || part[2] != "" && len(p.talk) == 0 {
+		if part == nil {
 			t.Fatalf("%s:%d: %q", file, n+1, text)
 		}
-		p.talk = append(p.talk, line{n + 1, part[1], part[2] != "", part[3][0], part[4]})
+		l := line{n + 1, part[1], part[2] != "", part[3][0], part[4]}
+		if l.mosquitto && len(p.talk) == 0 {
+			t.Fatalf("%s:%d: there is no line before", file, n+1)
+		}
+		p.talk = append(p.talk, l)
 	}
 	for _, p := range all {
 		if differs := slices.ContainsFunc(p.talk, line.ofMosquitto); differs != (p.mosquitto != "") {
