@@ -2,25 +2,21 @@ package tests
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/iotcast/iotcast/internal/mosquitto"
 )
 
 // broker is a mosquitto of the test's own.
 type broker struct {
 	*process
-	t      *testing.T
-	dir    string // its configuration and its database
-	addr   string
-	config string
+	t         *testing.T
+	dir       string // its configuration and its database
+	addr      string
+	mosquitto *mosquitto.Broker
 }
 
 // startMosquitto starts a broker to which anyone may connect, unless the
@@ -32,22 +28,13 @@ func startMosquitto(t *testing.T, lines ...string) *broker {
 
 func startMosquittoIn(t *testing.T, dir string, lines ...string) *broker {
 	t.Helper()
-	me, err := user.Current()
+	m, err := mosquitto.New(dir, append([]string{
+		"log_type error", "log_type warning", "log_type notice", // not each writing of the database
+	}, lines...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{t: t, dir: dir, addr: freeAddress(t), config: filepath.Join(dir, "mosquitto.conf")}
-	host, port, _ := net.SplitHostPort(b.addr)
-	config := append([]string{
-		"listener " + port + " " + host,
-		"user " + me.Username, // or else root would become mosquitto, who cannot read dir
-		"set_tcp_nodelay true",
-		"max_queued_messages 0",
-		"log_type error", "log_type warning", "log_type notice", // not each writing of the database
-	}, lines...)
-	if err := os.WriteFile(b.config, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b := &broker{t: t, dir: dir, addr: m.Addr, mosquitto: m}
 	b.start()
 	return b
 }
@@ -55,7 +42,7 @@ func startMosquittoIn(t *testing.T, dir string, lines ...string) *broker {
 // start starts the broker, for the first time or again.
 func (b *broker) start() {
 	b.t.Helper()
-	b.process = start(b.t, "mosquitto", exec.Command(toolPath("mosquitto"), "-c", b.config))
+	b.process = start(b.t, "mosquitto", b.mosquitto.Command())
 	b.waitListening(b.addr)
 }
 

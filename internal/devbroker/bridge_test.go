@@ -1,65 +1,11 @@
 package devbroker
 
 import (
-	"bytes"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
-
-// startMosquitto starts a Mosquitto with a config and a listener, and returns where that is, and what kills it.
-func startMosquitto(t *testing.T, config string) (address string, stop func()) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts a process")
-	}
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		program = "/usr/sbin/mosquitto" // where Debian has it, outside the path of most users
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = ln.Addr().String()
-	_ = ln.Close()
-	file := filepath.Join(t.TempDir(), "mosquitto.conf")
-	config = fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\n%s\n", ln.Addr().(*net.TCPAddr).Port, config)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-c", file, "-v") // #nosec G204
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: apt-get install mosquitto", err)
-	}
-	stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(func() {
-		stop()
-		if t.Failed() {
-			t.Logf("log of Mosquitto:\n%s", &log)
-		}
-	})
-	eventually(t, "Mosquitto listens", func() bool {
-		nc, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = nc.Close()
-		}
-		return err == nil
-	})
-	return address, stop
-}
 
 // A bridge of Mosquitto connects as it is set up by default, carries messages both ways, once each, with what is retained,
 // and tells whether it is there.
@@ -67,12 +13,14 @@ func TestMosquittoBridge(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg      Config
 		who      string
-		settings string
+		settings []string
 	}{
-		"MQTT 3.1.1":  {},
-		"MQTT 3.1":    {settings: "bridge_protocol_version mqttv31"},
-		"MQTT 5":      {settings: "bridge_protocol_version mqttv50"},
-		"of a broker": {cfg: Config{Directory: newDirectory(t, labConfig())}, who: "b", settings: "remote_username b\nremote_password " + password},
+		"MQTT 3.1.1": {},
+		"MQTT 3.1":   {settings: []string{"bridge_protocol_version mqttv31"}},
+		"MQTT 5":     {settings: []string{"bridge_protocol_version mqttv50"}},
+		"of a broker": {
+			cfg: Config{Directory: newDirectory(t, labConfig())}, who: "b", settings: []string{"remote_username b", "remote_password " + password},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := startBroker(t, c.cfg, nil)
@@ -85,8 +33,9 @@ func TestMosquittoBridge(t *testing.T) {
 				subscribe(t, connect(t, options(b, "state").SetDefaultPublishHandler(state.handle)), "$SYS/broker/connection/+/state", nil)
 			}
 
-			address, stop := startMosquitto(t, "connection up\naddress "+b.Addr().String()+
-				"\ntopic # out 1 local/ up/\ntopic # in 1 far/ down/\ntopic both/# both 1\n"+c.settings)
+			address, stop := startMosquitto(t, append([]string{
+				"connection up", "address " + b.Addr().String(), "topic # out 1 local/ up/", "topic # in 1 far/ down/", "topic both/# both 1",
+			}, c.settings...)...)
 			there := func(clientID string, in *inbox) paho.Client {
 				return connect(t, paho.NewClientOptions().AddBroker("tcp://"+address).SetClientID(clientID).SetProtocolVersion(4).SetAutoReconnect(false).
 					SetDefaultPublishHandler(in.handle))

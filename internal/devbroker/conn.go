@@ -57,6 +57,8 @@ type conn struct {
 	in        inbound                // of the goroutine that reads
 	owing     bool                   // of the same goroutine: there are acknowledgements in the queue that nobody has been told of
 	lastRead  byte                   // of the same goroutine
+	checker   checker                // of what is read, by the same goroutine
+	wrong     *packets.Code          // with the packet that comes now; of the same goroutine
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
 	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
@@ -95,15 +97,19 @@ func (c *conn) certificate() *x509.Certificate {
 	return state.PeerCertificates[0]
 }
 
-// Read keeps the last byte that was read.
-func (c *conn) Read(p []byte) (int, error) {
+// Read gives mochi what a client sends, up to a packet that is wrong. What comes before it is answered before the client is told.
+func (c *conn) Read(p []byte) (n int, err error) {
 	c.pay()
-	var n int
-	var err error
-	if c.socket != nil {
-		n, err = c.socket.read(p)
-	} else {
-		n, err = c.Conn.Read(p)
+	if c.wrong == nil {
+		if c.socket != nil {
+			n, err = c.socket.read(p)
+		} else {
+			n, err = c.Conn.Read(p)
+		}
+		n, c.wrong = c.checker.check(p[:n])
+	}
+	if n == 0 && c.wrong != nil {
+		return 0, c.reject(*c.wrong)
 	}
 	if n > 0 {
 		c.lastRead = p[n-1]

@@ -57,6 +57,19 @@ func (c *conn) refuse(code byte, why error) error {
 	return c.abandon(fmt.Errorf("CONNACK %d: %w", code, why))
 }
 
+// reject tells a client of MQTT 5 what is wrong with its packet (MQTT 5.0, 4.13.1); others are told nothing.
+func (c *conn) reject(why packets.Code) error {
+	switch {
+	case c.checker.version < 5:
+	case c.connect == nil:
+		_, _ = c.Write([]byte{packets.Connack << 4, 3, 0, why.Code, 0})
+	default:
+		_, _ = c.Write([]byte{packets.Disconnect << 4, 2, why.Code, 0})
+	}
+	c.why = why
+	return why
+}
+
 // sayGoodbye tells a client why its connection ends, if it speaks MQTT 5: others know no DISCONNECT from a server.
 func sayGoodbye(cl *mqtt.Client, why packets.Code) {
 	if cl.Properties.ProtocolVersion < 5 {

@@ -125,9 +125,8 @@ func TestDropped(t *testing.T) {
 	if inflight, messages := b.Dropped(); inflight != published-room || messages != 0 {
 		t.Errorf("dropped: %d, %d", inflight, messages)
 	}
-	h := &hook{server: b.server, log: log}
-	h.OnSysInfoTick(b.server.Info.Clone())
-	h.OnSysInfoTick(b.server.Info.Clone())
+	b.hook.OnSysInfoTick(b.server.Info.Clone())
+	b.hook.OnSysInfoTick(b.server.Info.Clone())
 	if n := strings.Count(buf.String(), "MQTT messages were dropped"); n != 1 || !strings.Contains(buf.String(), "dropped=15 slowest_client=away unacknowledged=10") {
 		t.Errorf("log: %s", buf)
 	}

@@ -250,3 +250,17 @@ func dial(b *Broker, wire *net.Conn) paho.OpenConnectionFunc {
 		return c, err
 	}
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func refused(t testing.TB, o *paho.ClientOptions) {
+	t.Helper()
+	if token := paho.NewClient(o).Connect(); !token.WaitTimeout(patience) || token.Error() == nil {
+		t.Errorf("%s is let in", o.Username)
+	}
+}

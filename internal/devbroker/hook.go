@@ -3,6 +3,7 @@ package devbroker
 import (
 	"cmp"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -16,13 +17,13 @@ import (
 	"github.com/iotcast/iotcast/internal/registry"
 )
 
-// hook is what this broker does beside mochi: who may connect (auth.go), where messages go (topics.go), how they come to
-// subscribers (deliver.go), the last messages of permanent topics (permanent.go) and monitoring (monitoring.go). What is in this
-// file reports drops and keeps resumed sessions whole. On its own, mochi v2.7.9
+// hook is what this broker does beside mochi, when packets have been checked (check.go): who may connect (auth.go), where messages
+// go (topics.go), how they come to subscribers (deliver.go), the last messages of permanent topics (permanent.go) and monitoring
+// (monitoring.go). What is in this file reports drops and keeps resumed sessions whole. On its own, mochi v2.7.9
 //   - loses a QoS 1 message that is published while a client takes over its session: the session is copied, and then
 //     the original is cleared, with what has been added to it in between;
 //   - can write such a message before the CONNACK, which ends the connection, or before older ones;
-//   - resends the messages of one second in random order ([MQTT-4.6.0-1]).
+//   - resends the packets of one second in random order ([MQTT-4.6.0-1] [MQTT-4.6.0-4]).
 //
 // A subscriber that crashes and comes back under load meets all three, and "loses nothing" must hold there above all. What an
 // MQTT 5 client is sent at once, and how much of it, is in room.go.
@@ -56,8 +57,10 @@ func (h *hook) Provides(b byte) bool {
 	return false
 }
 
-// OnSysInfoTick reports drops, a line a period at most, with the session that is the likeliest cause.
+// OnSysInfoTick comes when mochi has published its own topics. It reports drops, a line a period at most, with the session that
+// is the likeliest cause.
 func (h *hook) OnSysInfoTick(info *system.Info) {
+	h.publishSystemTopics()
 	dropped := info.InflightDropped + info.MessagesDropped
 	before := h.reported.Swap(dropped)
 	if dropped <= before {
@@ -225,7 +228,12 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
 		c.leave()
+		if cl.Properties.ProtocolVersion < 5 {
+			pk.FixedHeader.Type = packets.Reserved // none: only the other direction has it (MQTT 3.1.1, 3.14)
+		}
 		return pk
+	case packets.Pubrel:
+		h.setPlace(cl, pk.PacketID)
 	case packets.Connack:
 		if !pk.SessionPresent {
 			h.received.forget(cl.ID)
@@ -255,6 +263,14 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	}
 	c.waitForRoom()
 	return answer(c, pk)
+}
+
+// setPlace makes a packet of a session the last to be resent.
+func (h *hook) setPlace(cl *mqtt.Client, id uint16) {
+	if pk, ok := cl.State.Inflight.Get(id); ok {
+		pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
+		cl.State.Inflight.Set(pk)
+	}
 }
 
 // renumber gives the messages of a session their place as the time of creation. mochi resends in the order of the low 16

@@ -18,9 +18,10 @@ import (
 type inbound struct {
 	id       uint16 // what the client calls it
 	qos      byte
-	route    route // of a PUBLISH; empty if it has a topic alias, or is refused
-	refused  error // why a PUBLISH goes nowhere
-	released bool  // it is the PUBREL of a message that has been received
+	route    route  // of a PUBLISH; empty if it has a topic alias, or is refused
+	refused  error  // why a PUBLISH goes nowhere
+	released bool   // it is the PUBREL of a message that has been received
+	codes    []byte // of the UNSUBACK
 }
 
 // OnPacketRead takes the client's ID off a packet.
@@ -80,9 +81,11 @@ func answer(c *conn, pk packets.Packet) packets.Packet {
 		if c.in.released {
 			pk.ReasonCode, pk.Properties.ReasonString = packets.CodeSuccess.Code, ""
 		}
-		fallthrough
-	case packets.Suback, packets.Unsuback:
 		pk.PacketID = c.in.id
+	case packets.Suback:
+		pk.PacketID = c.in.id
+	case packets.Unsuback:
+		pk.PacketID, pk.ReasonCodes = c.in.id, c.in.codes
 	}
 	return pk
 }

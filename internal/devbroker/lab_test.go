@@ -158,3 +158,22 @@ func newCertificate(t testing.TB, name string) (certFile, keyFile string, pair t
 	}
 	return certFile, keyFile, pair
 }
+
+// changeable is a lab, and the directory that it follows.
+func changeable(t testing.TB, cfg Config) (*Broker, *registry.Directory) {
+	t.Helper()
+	cfg.Directory = newDirectory(t, labConfig())
+	return startBroker(t, cfg, nil), cfg.Directory
+}
+
+// known is somebody with the password of the lab.
+func known() registry.Credentials {
+	return registry.Credentials{PasswordHashes: []string{passwordHash()}}
+}
+
+func hashOf(t testing.TB, password string) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	must(t, err)
+	return string(hash)
+}

@@ -18,6 +18,9 @@ import (
 	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
+// panicked is what the log says if mochi has panicked.
+const panicked = "reading a packet has failed"
+
 // acceptPause is the rest after an error that will pass.
 const acceptPause = 50 * time.Millisecond
 
@@ -77,12 +80,12 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// establish has mochi serve a connection, and closes it. mochi v2.7.9 panics at a SUBSCRIBE of MQTT 5 that ends too soon, and that
-// may not be all. One client's packet is not to end the process.
+// establish has mochi serve a connection, and closes it. mochi v2.7.9 panics at packets that end too soon, and though those are
+// refused before (check.go), one client's packet is not to end the process.
 func (l *listener) establish(establish listeners.EstablishFn, c *conn) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = fmt.Errorf("reading a packet: %v", why)
+			err = fmt.Errorf("%s: %v", panicked, why)
 			if c.crashed != nil {
 				c.crashed(err)
 			}

@@ -59,3 +59,18 @@ func (h *hook) publish(topics []string, pk packets.Packet) {
 	pk.Created = time.Now().Unix()
 	h.handOut(topics, &pk)
 }
+
+// publishSystemTopics publishes what mochi has published to $SYS where clients read it, and keeps it, but not on disk.
+func (h *hook) publishSystemTopics() {
+	for _, pk := range h.server.Topics.Messages(systemTopics + "#") {
+		h.server.Topics.RetainMessage(packets.Packet{TopicName: pk.TopicName})
+		if h.directory != nil {
+			continue // where nobody reads it
+		}
+		pk.TopicName = ended(pk.TopicName)
+		h.kept.mu.Lock()
+		h.server.Topics.RetainMessage(pk)
+		h.kept.mu.Unlock()
+		h.publish([]string{pk.TopicName}, packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, Payload: pk.Payload})
+	}
+}

@@ -20,8 +20,8 @@ import (
 // may read it. It begins with <audience>/$/ if it begins with $, and else with <audience>/_/.
 //
 // A topic ends with another level, which no client can write. So a/# and a/+/# meet a and a/b as what is below them: mochi on
-// its own takes the latter for uncovered, and does not find what is retained of the former. Only what mochi publishes by itself,
-// $SYS, has no such level.
+// its own takes the latter for uncovered, and does not find what is retained of the former. What mochi publishes by itself, $SYS,
+// has no such level, so it is published again in a tree of that kind, which is the one that clients read.
 const (
 	plainMark  = "_/"
 	dollarMark = "$/"
@@ -29,6 +29,7 @@ const (
 
 	// systemTopics are the broker's own, but for those by which a bridge of Mosquitto tells whether it is there.
 	systemTopics = "$SYS/"
+	systemTree   = "$SYS\x00/"
 	bridgeState  = "$SYS/broker/connection/+/state"
 
 	// refusedFilter stands for a filter that a client may not subscribe to, until OnACLCheck says so.
@@ -52,7 +53,10 @@ func inside(n registry.Name) string {
 
 // ended is a topic or filter with its last level.
 func ended(name string) string {
-	if name == "#" || strings.HasSuffix(name, "/#") || strings.HasPrefix(name, systemTopics) {
+	if rest, ok := strings.CutPrefix(name, systemTopics); ok {
+		name = systemTree + rest
+	}
+	if name == "#" || strings.HasSuffix(name, "/#") {
 		return name
 	}
 	return name + endMark
@@ -72,7 +76,11 @@ func insideOpen(topic string) string {
 // outside is the name by which clients know what is called topic inside.
 func (h *hook) outside(topic string) string {
 	if h.directory == nil {
-		return strings.TrimPrefix(unended(topic), plainMark)
+		topic = unended(topic)
+		if rest, ok := strings.CutPrefix(topic, systemTree); ok {
+			return systemTopics + rest
+		}
+		return strings.TrimPrefix(topic, plainMark)
 	}
 	return outsideTree(topic)
 }
@@ -218,11 +226,17 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 	c.subscribe = nil
 }
 
-// OnUnsubscribe gives filters their names inside.
+// OnUnsubscribe gives filters their names inside, and answers which there were: mochi v2.7.9 answers, and counts, for all that
+// have part in a share.
 func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
 	subs := make(packets.Subscriptions, len(pk.Filters))
+	c.in.codes = make([]byte, len(pk.Filters))
 	for i, sub := range pk.Filters {
-		sub.Filter, _ = h.filter(connOf(cl), sub.Filter)
+		sub.Filter, _ = h.filter(c, sub.Filter)
+		if _, there := cl.State.Subscriptions.Get(sub.Filter); !there {
+			c.in.codes[i], sub.Filter = packets.CodeNoSubscriptionExisted.Code, nowhere
+		}
 		subs[i] = sub
 	}
 	pk.Filters = subs
@@ -232,6 +246,9 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 // filter is the name inside of a filter of a client. Where there is an error, it is refusedFilter or invalidFilter.
 func (h *hook) filter(c *conn, filter string) (string, error) {
 	share, filter := cutShare(filter)
+	if err := validateShare(share); err != nil {
+		return invalidFilter, err
+	}
 	if h.directory == nil {
 		if err := cmp.Or(iotcore.ValidateSyntax(filter), iotcore.ValidateLevels(filter)); err != nil {
 			return invalidFilter, err
@@ -247,15 +264,21 @@ func (h *hook) filter(c *conn, filter string) (string, error) {
 
 // cutShare takes $share/<group>/ off a filter (MQTT 5.0 section 4.8.2), in any case, as mochi does.
 func cutShare(filter string) (share, rest string) {
-	first, rest, found := strings.Cut(filter, "/")
-	if !found || !strings.EqualFold(first, mqtt.SharePrefix) {
+	first, rest, _ := strings.Cut(filter, "/")
+	if !strings.EqualFold(first, mqtt.SharePrefix) {
 		return "", filter
 	}
-	group, rest, found := strings.Cut(rest, "/")
-	if !found {
-		return "", filter
-	}
+	group, rest, _ := strings.Cut(rest, "/")
 	return first + "/" + group + "/", rest
+}
+
+// validateShare tells why the beginning of a shared subscription names no group, or returns nil.
+func validateShare(share string) error {
+	_, group, found := strings.Cut(strings.TrimSuffix(share, "/"), "/")
+	if share != "" && (!found || group == "" || iotcore.HasWildcard(group)) { // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+		return fmt.Errorf("%q: the group of a shared subscription has at least one character, and neither + nor #", share)
+	}
+	return nil
 }
 
 // reportRefusal logs the first refusal of a connection as a warning: a device that is set up wrongly repeats itself.
