@@ -92,8 +92,14 @@ func leavesNothing(t *testing.T, b *Broker) {
 		b.hook.drop(topic)
 	}
 	h, info := b.hook, b.server.Info
-	if n := b.server.Clients.Len() + len(h.received.ids) + len(h.sessions.of); n > 0 {
-		t.Errorf("sessions: %d are left, IDs of messages of %d, principals %d", b.server.Clients.Len(), len(h.received.ids), len(h.sessions.of))
+	h.received.mu.Lock()
+	received := len(h.received.ids)
+	h.received.mu.Unlock()
+	h.sessions.mu.Lock()
+	principals := len(h.sessions.of)
+	h.sessions.mu.Unlock()
+	if clients := b.server.Clients.Len(); clients+received+principals > 0 {
+		t.Errorf("sessions: %d are left, IDs of messages of %d, principals %d", clients, received, principals)
 	}
 	for what, n := range map[string]*int64{
 		"clients": &info.ClientsConnected, "subscriptions": &info.Subscriptions, "messages in sessions": &info.Inflight,
