@@ -172,6 +172,15 @@ go_tools() {
   go mod download
 }
 
+# The modules beside the main one are not all built here, and need what it needs: their files must follow it.
+tidy() {
+  local file
+  find . \( -name node_modules -o -name '.?*' \) -prune -o -name go.mod -print | while read -r file; do
+    printf '%s\n' "$file"
+    (cd "$(dirname "$file")" && go mod tidy -diff)
+  done
+}
+
 build() { go build -buildvcs=false -o "$iotcast" ./cmd/iotcast; }
 
 # Whole configs in Markdown are fenced as yaml, parts of configs as yml, which lint skips.
@@ -278,6 +287,7 @@ if $fast; then
   needed 'Go modules and tools' go_tools
   needed 'build' build
   stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
+  stage 'modules are tidy' tidy
   stage 'reference is up to date' go run ./docs/generate -check
   stage 'pages are up to date' go run ./internal/page/bundle -check
   stage 'iotcast lint' lint_configs
@@ -293,6 +303,7 @@ needed 'build' build
 beside 'soak' soak
 stage 'formatting (gofumpt, goimports)' "$linter" fmt --diff
 stage 'golangci-lint, with go vet' "$linter" run ./...
+stage 'modules are tidy' tidy
 stage 'reference is up to date' go run ./docs/generate -check
 stage 'pages are up to date' go run ./internal/page/bundle -check
 stage 'capacity page is up to date' go run ./docs/capacity -check
