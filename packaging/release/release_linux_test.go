@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,7 +132,7 @@ func checkArchive(t *testing.T, archive []byte) {
 		t.Fatal(err)
 	}
 	folder := "iotcast_0.2.0-dev.7.g0123456789ab_linux_" + native.arch + "/"
-	modes := map[string]int64{}
+	modes, pages := map[string]int64{}, map[string]string{}
 	for r := tar.NewReader(compressed); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -148,6 +149,24 @@ func checkArchive(t *testing.T, archive []byte) {
 			t.Errorf("%s is outside of %s", h.Name, folder)
 		}
 		modes[name] = h.Mode
+		if path.Ext(name) == ".md" && !strings.HasPrefix(name, "licences/") {
+			text, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages[name] = string(text)
+		}
+	}
+	for name, text := range pages {
+		for _, to := range link.FindAllStringSubmatch(text, -1) {
+			target := path.Join(path.Dir(name), to[1])
+			if modes[target] == 0 && modes[target+"/"] == 0 {
+				t.Errorf("%s leads to %s, which the archive has not", name, to[1])
+			}
+		}
+	}
+	if len(pages) < 20 || !strings.Contains(pages["README.md"], "(https://github.com/iotcast/iotcast/blob/HEAD/internal/fanout)") {
+		t.Errorf("%d pages, and the README does not lead to the source", len(pages))
 	}
 	for name, mode := range map[string]int64{
 		"iotcast": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "config/quickstart/root.yaml": 0o644,

@@ -100,6 +100,9 @@ func (r *release) stage(dir string, p platform, common string) error {
 	if err := os.CopyFS(filepath.Join(archive, "docs"), pages{os.DirFS(filepath.Join(r.root, "docs"))}); err != nil {
 		return err
 	}
+	if err := r.relink(archive); err != nil {
+		return err
+	}
 	if err := os.CopyFS(filepath.Join(archive, "licences"), os.DirFS(filepath.Join(common, "licences", p.system))); err != nil {
 		return err
 	}
