@@ -7,7 +7,7 @@ import (
 
 // TestFindings: an empty want is for what is right, or not known.
 func TestFindings(t *testing.T) {
-	const config = `x: &loft [ { id: loft } ]
+	const config = `x: &loft [ { id: cellar } ]
 iot_registries:
   - id: greenhouse
     devices:
