@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/plugins"
 )
@@ -31,6 +32,23 @@ func TestHelpOfOnesOwn(t *testing.T) {
 	own := service.CLIOptSetVersion("1.2.3", "2026-01-02")
 	if got := printed(t, service.CLIOptSetArgs("mine", "--version"), own); got != "Version: 1.2.3\nDate: 2026-01-02\n" {
 		t.Errorf("it does not keep to the version that is set: %s", got)
+	}
+}
+
+// TestHelpOfOthers: a program that has plugins in it, and commands of its own beside them, has its own help for these.
+func TestHelpOfOthers(t *testing.T) {
+	_ = plugins.Options()
+	var help strings.Builder
+	app := &cli.App{Name: "theirs", Usage: "their usage", Description: "theirs", Writer: &help, Commands: []*cli.Command{{Name: "run", Usage: "their run"}}}
+	for _, arguments := range [][]string{{"theirs", "--help"}, {"theirs", "run", "--help"}} {
+		if err := app.Run(arguments); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"theirs - their usage", "theirs run - their run", "GLOBAL OPTIONS"} {
+		if !strings.Contains(help.String(), want) {
+			t.Errorf("no %q in\n%s", want, &help)
+		}
 	}
 }
 

@@ -33,32 +33,32 @@ func Description(binary string, commands []*cli.Command) string {
 	return text
 }
 
-// Install makes the library that prints the help print this one. Benthos has no option for its own words, and the library no
-// place but its globals. What a program has set there before counts.
+// Install makes the library that prints the help print this one where it is to print that of Benthos. Benthos has no option for its
+// own words, and the library no place but a global one; help of other programs stays as it is.
 func Install() { install() }
 
 var install = sync.OnceFunc(func() {
-	if cli.AppHelpTemplate == libraryTemplate {
-		cli.AppHelpTemplate = template
-	}
-	print := cli.HelpPrinter
+	before := cli.HelpPrinter
 	cli.HelpPrinter = func(w io.Writer, templ string, data any) {
 		switch of := data.(type) {
 		case *cli.App:
+			if !strings.HasPrefix(of.Usage, benthos) {
+				break
+			}
 			Revise(of.Name, of.Commands)
 			app := *of
 			app.Usage, app.Description = Usage, Description(of.Name, of.Commands)
-			data = &app
+			templ, data = template, &app
 		case *cli.Command:
-			if binary, name, ok := strings.Cut(of.HelpName, " "); ok && name == of.Name { // not `template lint`
-				Revise(binary, []*cli.Command{of})
-			}
+			binary, _, _ := strings.Cut(of.HelpName, " ")
+			Revise(binary, []*cli.Command{of})
 		}
-		print(w, templ, data)
+		before(w, templ, data)
 	}
 })
 
-var libraryTemplate = cli.AppHelpTemplate
+// benthos is what Benthos says it is.
+const benthos = "A stream processor for mundane tasks"
 
 const template = `NAME:
    {{.Name}} - {{.Usage}}
@@ -76,24 +76,27 @@ OPTIONS:{{template "visibleFlagTemplate" .}}
 
 // Revise puts our words in place of Benthos' where these say something else than is true here, or leave out what a command takes.
 func Revise(binary string, commands []*cli.Command) {
-	for name, words := range revised {
-		if c := named(commands, name); c != nil && c.ArgsUsage == "" { // one of somebody else's says what it takes
-			c.Usage, c.ArgsUsage = words.usage, words.arguments
-			if words.description != "" {
-				c.Description = strings.ReplaceAll(words.description, "BINARY", binary)
-			}
+	for _, c := range commands {
+		words, ok := revised[c.Name]
+		if !ok || !strings.HasSuffix(c.Usage, words.benthos) { // that of somebody else, or revised already
+			continue
+		}
+		c.Usage, c.ArgsUsage = words.usage, words.arguments
+		if words.description != "" {
+			c.Description = strings.ReplaceAll(words.description, "BINARY", binary)
 		}
 	}
 }
 
-var revised = map[string]struct{ usage, arguments, description string }{
-	"run": {"Run one pipeline, with its gateways", "[FILE]", `Runs the pipeline of a config, and what its top-level fields describe.
+// revised are the commands by name, with what Benthos' usage of them ends with, and what is to be there instead.
+var revised = map[string]struct{ benthos, usage, arguments, description string }{
+	"run": {"in normal mode against a specified config file", "Run one pipeline, with its gateways", "[FILE]", `Runs the pipeline of a config, and what its top-level fields describe.
 
   BINARY run ./config.yaml
 
 A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and
 /etc/iotcast/iotcast.yaml.`},
-	"streams": {"Run any number of pipelines, which an HTTP API changes", "[FILE | DIRECTORY]...", `Runs each of the configs as a stream. Streams come, change and go over the HTTP
+	"streams": {"in streams mode", "Run any number of pipelines, which an HTTP API changes", "[FILE | DIRECTORY]...", `Runs each of the configs as a stream. Streams come, change and go over the HTTP
 API while WebSocket connections stay open.
 
   BINARY streams -o ./root.yaml
@@ -106,8 +109,8 @@ metrics, logger and so on. The configs of streams have an input, a pipeline and
 an output.
 
 What Benthos says of this mode: https://benthos.dev/docs/guides/streams_mode/about`},
-	"lint":  {"Check configs, and say what is wrong with them", "FILE...", ""},
-	"blobl": {"Execute a Bloblang mapping on documents from a file or standard input", "[MAPPING]", ""},
+	"lint":  {"configs and report any linting errors", "Check configs, and say what is wrong with them", "FILE...", ""},
+	"blobl": {"mapping on documents consumed via stdin or file", "Execute a Bloblang mapping on documents from a file or standard input", "[MAPPING]", ""},
 }
 
 func named(commands []*cli.Command, name string) *cli.Command {

@@ -71,7 +71,7 @@ func TestUnknownRegistry(t *testing.T) {
 	})
 	const noRegistry, noBroker = "no such registry in this process", "no such broker in this process"
 	for yaml, want := range map[string]string{
-		"registry_id: nosuch\nuser: greenhouse": " registry_id=nosuch user=greenhouse registries=[attic greenhouse]",
+		"registry_id: nosuch\nuser: greenhouse": " registries=[attic greenhouse]",
 		"registry_id: north\nuser: north":       noRegistry, // a device
 		"registry_id: nosuch\nuser: someone\nurls: [ tcp://greenhouse:secret@127.0.0.1:" + port + " ]": noRegistry,
 		"broker_id: nosuch\nuser: workshop":        noBroker + " now",
