@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotcast/iotcast/internal/configtext"
+	"github.com/iotcast/iotcast/plugins/iotregistries"
 )
 
 // defaultConfigs are where a config is looked for that is not named.
@@ -55,6 +56,7 @@ func checkConfigs(c *cli.Context) error {
 				findings = append(findings, schema.Unquoted(part.text)...)
 				findings = append(findings, schema.Mistyped(part.text, os.LookupEnv)...)
 				findings = append(findings, configtext.Together(part.text)...)
+				findings = append(findings, iotregistries.Findings(part.text)...)
 			}
 			for _, f := range findings {
 				f.Line += part.line

@@ -47,6 +47,7 @@ import (
 
 	"github.com/iotcast/iotcast/internal/control"
 	"github.com/iotcast/iotcast/internal/devbroker"
+	"github.com/iotcast/iotcast/internal/help"
 	"github.com/iotcast/iotcast/internal/readiness"
 	"github.com/iotcast/iotcast/internal/registry"
 	"github.com/iotcast/iotcast/internal/streamsapi"
@@ -72,7 +73,9 @@ var topLevel = sync.OnceValue(func() []*service.ConfigField {
 
 // Options are for service.RunCLI: they teach Benthos' command line the top-level
 // fields, and start what these describe before the first stream. They look for a
-// config that is not named in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast.
+// config that is not named in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast. Help,
+// --version and /version are those of iotcast, unless later options such as
+// service.CLIOptSetVersion say otherwise.
 //
 // Benthos has no hook for the end of the process. Prefer Run, which closes the
 // connections properly; with service.RunCLI they break off when it exits, and
@@ -145,7 +148,10 @@ func newProcess() *process { return &process{launch: make(chan struct{})} }
 const requestTimeout = time.Second
 
 func (p *process) options() []service.CLIOptFunc {
+	help.Install()
 	return []service.CLIOptFunc{
+		service.CLIOptSetVersion(version.Number(), version.Date()), // else those of Benthos
+		service.CLIOptSetProductName("iotcast"),
 		service.CLIOptSetMainSchemaFrom(Schema),
 		service.CLIOptSetDefaultConfigPaths(defaultConfigs...),
 		service.CLIOptCustomRunFlags(nil, p.prepare),

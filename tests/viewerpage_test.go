@@ -133,8 +133,20 @@ func TestViewerShows(t *testing.T) {
 		p.wait(headsInTable + `.includes(` + fmt.Sprintf("%q", want) + `)`)
 	}
 	p.do("fill", "#find", "")
-	p.wait(`[...document.querySelectorAll('.panel h2')].map(h => h.textContent).sort().join() === 'inner.more.deep,senml (Cel),temperature,text'`)
+	const panels = `[...document.querySelectorAll('.panel h2')].map(h => h.textContent).sort().join() === 'inner.more.deep,senml (Cel),temperature,text'`
+	p.wait(panels)
 	p.do("shot", "viewer-values")
+
+	// It begins anew, as with another route: nothing says that there are no numbers while the charts of these are to come.
+	p.do("eval", `window.denials = 0;
+const empty = document.querySelector('#empty');
+new MutationObserver(() => { denials += !empty.hidden && /^Nothing/.test(empty.querySelector('h2').textContent); })
+	.observe(empty, { attributes: true, childList: true, characterData: true, subtree: true });
+document.querySelector('#route').dispatchEvent(new Event('change'));`)
+	p.wait(isLive + ` && document.body.dataset.messages === '4' && ` + panels)
+	if n := string(p.do("eval", `denials`)); n != "0" {
+		t.Errorf("the page said %s times that there is nothing to chart", n)
+	}
 
 	// One filter for all.
 	p.do("fill", "#find", "cellar")

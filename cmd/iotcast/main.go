@@ -20,13 +20,11 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/prometheus"
 	_ "github.com/redpanda-data/connect/v4/public/components/redis"
 
-	"github.com/iotcast/iotcast/internal/version"
 	"github.com/iotcast/iotcast/plugins"
 	_ "github.com/iotcast/iotcast/plugins/opentelemetry" // registers the tracer
 )
 
 func main() {
-	useOwnHelp()
 	os.Exit(plugins.Run(context.Background(), append(branding(),
 		service.CLIOptAddCommand(quickstartCommand()),
 		service.CLIOptAddCommand(triggerCommand()),
@@ -45,8 +43,6 @@ func main() {
 
 func branding() []service.CLIOptFunc {
 	return []service.CLIOptFunc{
-		service.CLIOptSetVersion(version.Number(), version.Date()),
 		service.CLIOptSetBinaryName("iotcast"),
-		service.CLIOptSetProductName("iotcast"),
 	}
 }

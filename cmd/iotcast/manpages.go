@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/iotcast/iotcast/internal/help"
 )
 
 // manTemplate is the page of a command, as the library renders it: that of its own has the flags of all commands in one line.
@@ -53,9 +55,10 @@ func manCommand() *cli.Command {
 // writeManPages makes iotcast.1, and iotcast-COMMAND.1 of each command.
 func writeManPages(app *cli.App, dir string) error {
 	cli.MarkdownDocTemplate = manTemplate
+	help.Revise(app.Name, app.Commands)
 	main := &cli.App{
-		Name: app.Name, HelpName: app.Name, UsageText: "[COMMAND]", Flags: app.VisibleFlags(),
-		Usage: usage, Description: description + "\n\n" + examples + `
+		Name: app.Name, HelpName: app.Name, UsageText: "[COMMAND]", Flags: app.VisibleFlags(), Usage: help.Usage,
+		Description: help.Description(app.Name, app.Commands) + `
 
 A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and /etc/iotcast/iotcast.yaml.`,
 	}
@@ -66,7 +69,8 @@ A config that is not named is looked for in ./iotcast.yaml, /iotcast.yaml and /e
 		}
 		page := &cli.App{
 			Name: app.Name + "-" + cmd.Name, HelpName: app.Name + " " + cmd.Name, Usage: cmd.Usage, UsageText: cmd.ArgsUsage,
-			Description: cmd.Description, Flags: cmd.VisibleFlags(), Commands: cmd.Subcommands, Copyright: "**" + app.Name + "**(1)",
+			Description: asMarkdown(cmd.Description), Flags: withVariables(cmd.VisibleFlags()), Commands: manual(cmd.Subcommands),
+			Copyright: "**" + app.Name + "**(1)",
 		}
 		if len(cmd.Subcommands) > 0 {
 			page.UsageText = "COMMAND"
@@ -87,4 +91,38 @@ func writeManPage(app *cli.App, dir string) error {
 		return fmt.Errorf("the man page of %s: %w", app.Name, err)
 	}
 	return os.WriteFile(filepath.Join(dir, app.Name+".1"), []byte(page), 0o644)
+}
+
+// asMarkdown has the examples of a description as code, which keeps its lines: help indents them by two or three.
+func asMarkdown(description string) string { return strings.ReplaceAll(description, "\n  ", "\n    ") }
+
+// manual are commands as man pages have them.
+func manual(commands []*cli.Command) (all []*cli.Command) {
+	for _, c := range commands {
+		of := *c
+		of.Flags, of.Subcommands = withVariables(c.VisibleFlags()), manual(c.Subcommands)
+		all = append(all, &of)
+	}
+	return all
+}
+
+// withVariables are flags that name their environment variables, which the library does in help only.
+func withVariables(flags []cli.Flag) (all []cli.Flag) {
+	for _, f := range flags {
+		if d, ok := f.(cli.DocGenerationFlag); ok && len(d.GetEnvVars()) > 0 {
+			f = variableFlag{d}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+type variableFlag struct{ cli.DocGenerationFlag }
+
+// IsVisible implements cli.VisibleFlag.
+func (variableFlag) IsVisible() bool { return true }
+
+// GetUsage implements cli.DocGenerationFlag.
+func (f variableFlag) GetUsage() string {
+	return f.DocGenerationFlag.GetUsage() + " (environment: " + strings.Join(f.GetEnvVars(), ", ") + ")"
 }

@@ -10,7 +10,7 @@ import (
 
 // Together finds components of a config that do not go together: an output that
 // names a gateway or a path that is not there, and what costs the order of
-// envelopes. What depends on a variable is not known, and not judged. A config
+// envelopes, and users of a broker that lets in others only. What depends on a variable is not known, and not judged. A config
 // without gateways is a stream of a process that may have some.
 func Together(text []byte) (all []Finding) {
 	var doc yaml.Node
@@ -24,6 +24,10 @@ func Together(text []byte) (all []Finding) {
 			all = append(all, Finding{output.Line, reason})
 		}
 	})
+	if users := get(get(root, "mqtt_broker"), "users"); listed(users) && !off(get(root, "mqtt_broker")) &&
+		(listed(get(root, "iot_registries")) || listed(get(root, "iot_brokers"))) {
+		all = append(all, Finding{users.Line, "mqtt_broker.users and iot_registries or iot_brokers are both set: with registries or brokers, only these log in, so remove the users"})
+	}
 	pipeline := get(root, "pipeline")
 	threads := get(pipeline, "threads")
 	if threads != nil && (threads.Value == "1" || !known(threads)) {
@@ -77,6 +81,17 @@ func missing(gateways, label, path *yaml.Node) string {
 		return fmt.Sprintf("path %q is no route of gateway %q: there is %q", path.Value, label.Value, paths)
 	}
 	return ""
+}
+
+// listed reports whether a list has something in it.
+func listed(node *yaml.Node) bool {
+	return node != nil && node.Kind == yaml.SequenceNode && len(node.Content) > 0
+}
+
+// off reports whether an MQTT broker may have no listener, and so not be there.
+func off(broker *yaml.Node) bool {
+	address := get(broker, "address")
+	return address != nil && !known(address)
 }
 
 // known reports whether a value is written in the config, and not taken from a

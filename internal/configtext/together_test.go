@@ -28,7 +28,12 @@ func TestTogether(t *testing.T) {
 		"input: { iot_mqtt: { strict_order: true } }\npipeline: { threads: '${N}' }":                     "",
 		trigger + batches: "(2,1) an output that batches",
 		"pipeline: { threads: 1, processors: [ iot_trigger: {} ] }\n" + batches: "",
-		batches:              "",
+		batches: "",
+		"iot_registries: [ { id: r } ]\nmqtt_broker:\n  users: [ { user: u, password: p } ]":               "(3,1) mqtt_broker.users and iot_registries or iot_brokers are both set",
+		"iot_brokers: [ { id: b } ]\nmqtt_broker: { users: [ { user: u, password: p } ] }":                 "(2,1) mqtt_broker.users",
+		"iot_registries: [ { id: r } ]\nmqtt_broker: { address: '', users: [ { user: u, password: p } ] }": "", // there is none
+		"iot_registries: []\nmqtt_broker: { users: [ { user: u, password: p } ] }":                         "",
+		"iot_registries: [ { id: r } ]\nmqtt_broker: { users: [] }":                                        "",
 		"output: [ ${X:text": "",
 		"":                   "",
 	} {

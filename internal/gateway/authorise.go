@@ -92,7 +92,10 @@ func (v *visitor) decide() (may *verdict, refused *refusal) {
 		refused = &refusal{http.StatusHTTPVersionNotSupported, "handshake", "this path speaks HTTP/1.1 only: connect by WebSocket, or have the server offer no HTTP/2"}
 	}
 	if refused == nil && !v.events && wantsEvents(v.req) {
-		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or add sse: true to its route"}
+		refused = &refusal{http.StatusUpgradeRequired, "handshake", "this path serves no server-sent events: connect by WebSocket, or have them switched on (sse: true of its route in YAML, SSE in Go)"}
+	}
+	if refused == nil && !v.events && isPlain(v.req) {
+		refused = &refusal{http.StatusUpgradeRequired, "handshake", v.guard.forVisitors()}
 	}
 	if refused != nil {
 		return nil, refused
@@ -100,11 +103,29 @@ func (v *visitor) decide() (may *verdict, refused *refusal) {
 	return &verdict{v}, nil
 }
 
+// isPlain reports whether a request has nothing of a handshake, so that whoever sends it means something else: a browser in whose
+// address bar the URL is, or curl. A proxy that leaves out Upgrade leaves the key: of that the library tells.
+func isPlain(req *http.Request) bool {
+	return req.Method == http.MethodGet && req.Header.Get("Upgrade") == "" && req.Header.Get("Sec-Websocket-Key") == ""
+}
+
+// forVisitors tells someone who sends a plain request what the path is for.
+func (g *guard) forVisitors() string {
+	text := "this path is for WebSocket clients, as a page is with iotcast.js: it has nothing to show by itself"
+	if g.events {
+		text = "this path is for clients of WebSocket, and of server-sent events (Accept: text/event-stream): it has nothing to show by itself"
+	}
+	if at := g.cfg().Viewer; at != "" {
+		text += ". The viewer of this gateway shows what comes here, at " + at
+	}
+	return text
+}
+
 // authorise asks which page the visitor is of, who it is, and what the handler says.
 func (v *visitor) authorise() *refusal {
 	if !origin.Allowed(v.req, v.guard.origins) {
 		if from := v.req.Header.Get("Origin"); v.guard.strangers.isNew(from) {
-			v.guard.log.Warn("A page was refused for its origin: add that to allowed_origins if its pages may connect", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
+			v.guard.log.Warn("A page was refused for its origin: add that to the origins that are allowed if its pages may connect (allowed_origins in YAML, AllowedOrigins in Go)", "origin", fmt.Sprintf("%.200s", from), "host", fmt.Sprintf("%.200s", v.req.Host), "source_ip", v.info.SourceIP)
 		}
 		return &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect"}
 	}
@@ -207,12 +228,12 @@ func (v *visitor) ask(ctx context.Context) *refusal {
 	switch {
 	case err != nil:
 		v.guard.observer.HandlerFailed(onConnect)
-		v.guard.log.Error("on_connect failed, the connection is refused", "source_ip", v.info.SourceIP, "error", err)
+		v.guard.log.Error("on_connect failed (Authorize in Go), the connection is refused", "source_ip", v.info.SourceIP, "error", err)
 		return &refusal{http.StatusInternalServerError, "on_connect_failed", "the gateway could not decide"}
 	case answer.Status != 0:
 		return &refusal{answer.Status, "on_connect", http.StatusText(answer.Status)}
 	case answer.Subprotocol != "" && !slices.Contains(offers(v.req), answer.Subprotocol):
-		v.guard.log.Warn("on_connect selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
+		v.guard.log.Warn("on_connect (Authorize in Go) selected a subprotocol that the client does not offer", "source_ip", v.info.SourceIP, "subprotocol", fmt.Sprintf("%.64q", answer.Subprotocol))
 		answer.Subprotocol = ""
 	}
 	v.info.Subprotocol = answer.Subprotocol

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -231,5 +233,37 @@ func TestWhatIsNoHandshakeIsAskedForToo(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	if _, res := attempt(t, g, "/a"+good, nil); res.StatusCode != 101 {
 		t.Error(res.Status)
+	}
+}
+
+// TestPlainRequests: who opens the URL of a path in a browser reads what it is for, and where something can be seen.
+func TestPlainRequests(t *testing.T) {
+	g, _ := start(t, func(c *Config) { c.Viewer, c.Routes[1].Events = "/view", true })
+	text := func(path, key string) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+g.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key != "" {
+			req.Header.Set("Sec-WebSocket-Key", key)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		all, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusUpgradeRequired || res.Header.Get("Upgrade") != "websocket" {
+			t.Errorf("%s: %s, %v, %v", path, res.Status, res.Header, err)
+		}
+		return string(all)
+	}
+	for path, want := range map[string]string{"/a": "is for WebSocket clients", "/b/c": "server-sent events (Accept: text/event-stream)"} {
+		if got := text(path, ""); !strings.Contains(got, want) || !strings.Contains(got, "The viewer of this gateway shows what comes here, at /view") {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if got := text("/a", "dGhlIHNhbXBsZSBub25jZQ=="); !strings.Contains(got, "does not contain Upgrade") {
+		t.Errorf("a handshake without Upgrade, as a proxy may leave it: %s", got)
 	}
 }

@@ -154,7 +154,7 @@ func TestEventsAreGuarded(t *testing.T) {
 			if res.StatusCode != status {
 				t.Errorf("%s from %q: %s, want %d", path, origin, res.Status, status)
 			}
-			if status == http.StatusUpgradeRequired && (!strings.Contains(string(text), "sse: true") || res.Header.Get("Upgrade") != "websocket") {
+			if status == http.StatusUpgradeRequired && (!strings.Contains(string(text), "sse: true of its route in YAML, SSE in Go") || res.Header.Get("Upgrade") != "websocket") {
 				t.Errorf("%s: %v %s", path, res.Header, text)
 			}
 		}

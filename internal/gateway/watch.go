@@ -316,23 +316,24 @@ const (
 func (v *visitor) honoured(query url.Values) error {
 	watches, keeps := v.guard.watch != nil, v.guard.keeps
 	for _, p := range []struct {
-		name  string
-		on    bool   // it is honoured
-		field string // the field of the route that it needs
-		once  bool   // it may stand there once
+		name   string
+		on     bool   // it is honoured
+		field  string // the field of the route that it needs
+		option string // the same in Go
+		once   bool   // it may stand there once
 	}{
-		{parameterDeviceID, watches, "watch", false},
-		{parameterTopic, watches, "watch", false},
-		{parameterInterval, watches, "watch", true},
-		{parameterRewind, keeps, "history", true},
-		{parameterLastEventID, true, "", true},
-		{parameterLatest, true, "", true},
-		{parameterHeartbeat, true, "", true},
+		{parameterDeviceID, watches, "watch", "Watch", false},
+		{parameterTopic, watches, "watch", "Watch", false},
+		{parameterInterval, watches, "watch", "Watch", true},
+		{parameterRewind, keeps, "history", "History", true},
+		{parameterLastEventID, true, "", "", true},
+		{parameterLatest, true, "", "", true},
+		{parameterHeartbeat, true, "", "", true},
 	} {
 		switch n := len(query[p.name]); {
 		case n == 0 || !p.on && v.guard.connect != nil:
 		case !p.on:
-			return fmt.Errorf("%s is for a path whose route has %s, and the route of this one has none: leave the parameter out, or add %[2]s to the route", p.name, p.field)
+			return fmt.Errorf("%s needs %s, which this path does not have: leave the parameter out, or have it switched on (%[2]s of the route in YAML, %s in Go)", p.name, p.field, p.option)
 		case n > 1 && p.once:
 			return fmt.Errorf("%s stands there %d times: it may once", p.name, n)
 		}

@@ -107,8 +107,8 @@ func TestNotHonoured(t *testing.T) {
 		"rewind=5m": "history", "rewind=0s&device_id": "watch",
 	} {
 		name, _, _ := strings.Cut(query, "=")
-		if status, text := get("/a?" + query); status != http.StatusBadRequest || !strings.Contains(text, "route has "+field) || field == "history" && !strings.HasPrefix(text, name) {
-			t.Errorf("%s: %d %s, want the route's field %s", query, status, text, field)
+		if status, text := get("/a?" + query); status != http.StatusBadRequest || !strings.Contains(text, "needs "+field) || field == "history" && !strings.HasPrefix(text, name) {
+			t.Errorf("%s: %d %s, want the field %s", query, status, text, field)
 		}
 		if status, text := get("/b/c?" + query); status != http.StatusUpgradeRequired { // it may be for on_connect
 			t.Errorf("%s beside on_connect: %d %s", query, status, text)

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/iotcast/iotcast/internal/socketerr"
 )
 
 // Config says where to connect, as whom, and what to subscribe to.
@@ -81,6 +83,7 @@ var ErrLost = errors.New("connection to the MQTT broker lost")
 // Why a broker refuses a connection, in words that say what to look at.
 var (
 	ErrLogin    = errors.New("check user, password and tls")
+	errNobody   = errors.New("nothing listens there: check that the broker runs, and host and port of the URL")
 	errClientID = errors.New("the broker does not accept this client_id")
 	errProtocol = errors.New("set protocol to 3.1.1")
 	errRights   = errors.New("some brokers end it when the user may not subscribe to a topic filter")
@@ -158,7 +161,11 @@ func (c *Client) open(ctx context.Context, u *url.URL) (*Session, error) {
 	}
 	link, err := dial(ctx, u, config)
 	if err != nil {
-		return nil, err
+		var hint error
+		if socketerr.IsRefused(err) {
+			hint = errNobody
+		}
+		return nil, advised(err, hint)
 	}
 	s := newSession(c)
 	s.tap = newTap(link.conn, s.receive)

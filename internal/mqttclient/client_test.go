@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,4 +44,23 @@ func TestGivenUpWhileConnecting(t *testing.T) {
 	}
 	_ = l.Close()
 	open.Wait()
+}
+
+// TestNobodyListens: the error says what to look at.
+func TestNobodyListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	for _, scheme := range []string{"tcp", "ssl", "ws"} {
+		urls, err := ParseURLs(scheme + "://" + l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(Config{URLs: urls, ClientID: "x", ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
+		if _, err := c.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "check that the broker runs, and host and port of the URL") {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
 }

@@ -237,6 +237,12 @@ func (d *Directory) free(m *member) error {
 }
 
 func sameID(m, other *member) error {
+	if m.Principal == other.Principal {
+		return because(ErrTaken, fmt.Errorf("%v is there twice: each needs an ID of its own, since it is the user name to log in with", m.Principal))
+	}
+	if m.Role == DeviceRole && other.Role == DeviceRole {
+		return because(ErrTaken, fmt.Errorf("%v has the same ID as one of registry %q: each needs one of its own, since it is the user name to log in with", m.Principal, other.Registry))
+	}
 	return because(ErrTaken, fmt.Errorf("%v has the same ID as %v: each needs one of its own, since it is the user name to log in with", m.Principal, other.Principal))
 }
 

@@ -121,6 +121,19 @@ func (d *Directory) HasRegistry(id string) bool {
 	return p.Role == RegistryRole
 }
 
+// All are the IDs of those that have a role, sorted.
+func (d *Directory) All(role Role) (ids []string) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for id, m := range d.members {
+		if m.Role == role {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // Devices are the IDs of the devices of a registry, sorted.
 func (d *Directory) Devices(registryID string) []string {
 	d.mu.RLock()

@@ -84,7 +84,7 @@ func TestRefusedConfigs(t *testing.T) {
 		"no ID":        {Config{Registries: []Registry{{}}}, []string{"the ID of a registry is empty"}},
 		"bad ID":       {Config{Brokers: []Broker{{ID: "a/b"}}}, []string{"the ID of a broker", "holds '/'"}},
 		"two the same": {Config{Registries: []Registry{device("b", nil)}, Brokers: []Broker{{ID: "b"}}}, []string{`broker "b" has the same ID as device "b"`}},
-		"one registry": {Config{Registries: []Registry{{ID: "r"}, {ID: "r"}}}, []string{`registry "r" has the same ID as registry "r"`}},
+		"one registry": {Config{Registries: []Registry{{ID: "r"}, {ID: "r"}}}, []string{`registry "r" is there twice`}},
 		"plain password": {
 			Config{Brokers: []Broker{{ID: "b", Credentials: Credentials{PasswordHashes: []string{hash, "secret"}}}}},
 			[]string{`broker "b"`, "password_hashes[1] is not a bcrypt hash", "iotcast password"},

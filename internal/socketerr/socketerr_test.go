@@ -38,7 +38,11 @@ func TestErrorsOfSockets(t *testing.T) {
 	if !IsReset(err) {
 		t.Errorf("writing after a reset: %v", err)
 	}
-	if IsReset(io.EOF) || IsInUse(errors.New("other")) {
+	_ = l.Close()
+	if _, err := net.Dial("tcp", l.Addr().String()); !IsRefused(err) || IsReset(err) {
+		t.Errorf("dialling where nobody listens: %v", err)
+	}
+	if IsReset(io.EOF) || IsRefused(io.EOF) || IsInUse(errors.New("other")) {
 		t.Error("others are none")
 	}
 }

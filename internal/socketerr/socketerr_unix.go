@@ -4,6 +4,9 @@ package socketerr
 
 import "syscall"
 
-const inUse = syscall.EADDRINUSE
+const (
+	inUse   = syscall.EADDRINUSE
+	refused = syscall.ECONNREFUSED
+)
 
 var resets = []error{syscall.ECONNRESET, syscall.EPIPE}

@@ -48,18 +48,28 @@ func numberOf(info *debug.BuildInfo) string {
 
 const module = "github.com/iotcast/iotcast"
 
-// Date is when it was built, or the time of the commit that it was built from, in UTC by RFC 3339; empty: nobody knows.
+// Date is when it was built, or the time of the commit that it was built from, in UTC by RFC 3339; unknown where nothing tells,
+// as of a version that `go install` has fetched.
 func Date() string {
 	if date != "" {
 		return date
 	}
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Path != module {
-		return ""
+	if !ok {
+		return undated
+	}
+	return dateOf(info)
+}
+
+const undated = "unknown"
+
+func dateOf(info *debug.BuildInfo) string {
+	if info.Main.Path != module {
+		return undated
 	}
 	at, err := time.Parse(time.RFC3339, setting(info, "vcs.time"))
 	if err != nil {
-		return ""
+		return undated
 	}
 	return at.UTC().Format(time.RFC3339)
 }

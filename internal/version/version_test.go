@@ -23,3 +23,19 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestDate(t *testing.T) {
+	at := []debug.BuildSetting{{Key: "vcs.time", Value: "2026-11-27T12:15:00+02:00"}}
+	for name, one := range map[string]struct {
+		info debug.BuildInfo
+		want string
+	}{
+		"of a commit":        {debug.BuildInfo{Main: debug.Module{Path: module}, Settings: at}, "2026-11-27T10:15:00Z"},
+		"of a tag":           {debug.BuildInfo{Main: debug.Module{Path: module, Version: "v0.2.0"}}, "unknown"},
+		"in another program": {debug.BuildInfo{Main: debug.Module{Path: "example.com/own"}, Settings: at}, "unknown"},
+	} {
+		if got := dateOf(&one.info); got != one.want {
+			t.Errorf("%s: %q, want %q", name, got, one.want)
+		}
+	}
+}

@@ -327,7 +327,7 @@ func TestOrigins(t *testing.T) {
 			_ = c.CloseNow()
 		}
 	}
-	if !strings.Contains(log.String(), "allowed_origins") || !strings.Contains(log.String(), "evil.test") {
+	if !strings.Contains(log.String(), "AllowedOrigins") || !strings.Contains(log.String(), "evil.test") {
 		t.Errorf("the log: %s", log)
 	}
 }

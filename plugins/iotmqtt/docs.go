@@ -15,7 +15,7 @@ Retained messages come when the session begins. To a session that was resumed th
 
 The files of the field ` + "`tls`" + ` are read for each connection, so that a renewed certificate needs no restart.
 
-After a lost connection the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
+After a lost connection, and where there is no broker yet, the input connects again, with a back-off from 100 ms to 1 s, and subscribes again. After a login that was refused it waits for 1, 2, 4 and 8 s, and then for 10 s each time: brokers that count lock out who tries faster. If the broker has meanwhile lost a persistent session, the log says so, and the metric ` + "`iot_mqtt_session_lost`" + ` counts it.
 
 A connection on which nothing comes for one and a half times ` + "`keepalive`" + `, not even the answer to a ping, counts as lost. If the broker ends three connections in a row within 5 s of accepting them, another client probably uses the same ` + "`client_id`" + `: the log says so, and the input connects with a back-off from 1 s to 30 s, until a connection lasts.
 

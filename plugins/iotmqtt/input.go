@@ -69,6 +69,7 @@ func newInput(cfg config, res *service.Resources, metrics metrics, log *slog.Log
 	if meta.stranger() {
 		log.Warn("The registry has no such device now: messages come when it has", "device", cfg.device, "registry", cfg.registry)
 	}
+	meta.warnIfAstray(log)
 	tapped := &tapped{stream: res.StreamID(), meta: meta, tap: tapping.Of(res)}
 	line := order.NewLine(order.StreamOf(res))
 	turn := line.First()
@@ -98,6 +99,7 @@ func (in *input) Connect(ctx context.Context) error {
 	if err := in.meta.consult(in.res); err != nil {
 		return err
 	}
+	in.meta.warnIfAstray(in.connection.log)
 	s, err := in.connection.open(ctx)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package iotmqtt
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -24,10 +26,12 @@ type metadata struct {
 	models   map[kind]*service.Message
 	sharing  sharing
 	filters  []string
+	users    []string // by whom the input may log in
 
 	directory *registry.Directory // who is who, if the process knows
 	changes   uint64              // of the directory, to which known and models fit
 	known     bool                // the registry is in the directory
+	warned    bool                // that it may not be the one that is meant
 }
 
 // kind is what messages have in common that a model serves for.
@@ -44,7 +48,7 @@ func newMetadata(c config) *metadata {
 	return &metadata{
 		source: c.source, registry: c.registry, device: c.device, broker: c.broker,
 		eventIDs: envelope.NewEventIDs(), models: make(map[kind]*service.Message),
-		sharing: c.sharing, filters: c.session.Filters,
+		sharing: c.sharing, filters: c.session.Filters, users: usersOf(c.session),
 	}
 }
 
@@ -109,7 +113,7 @@ func (md *metadata) model(m *mqttclient.Message) *service.Message {
 // consult takes who is who from the process, if it knows. What a registry has may change, and it may be made later: while
 // the directory does not have it, the topic tells. But a device that is someone else's now is a mistake.
 func (md *metadata) consult(res *service.Resources) error {
-	if md.directory == nil && md.source == iotcore.Device {
+	if md.directory == nil {
 		if v, ok := res.GetGeneric(registry.Key); ok {
 			md.directory = v.(*registry.Directory)
 			md.compare()
@@ -140,6 +144,57 @@ func (md *metadata) stranger() bool {
 	return !there
 }
 
+// astray finds a registry or broker that the process does not know, though it knows the user of the input: then one of its own
+// must be meant. A process with registries may read others from other brokers, where it says nothing of their users. There are
+// those that there are in its place, of which a log has room for some.
+func (md *metadata) astray() (user string, there []string) {
+	if md.directory == nil {
+		return "", nil
+	}
+	id, role := md.registry, registry.RegistryRole
+	if md.source == iotcore.Broker {
+		id, role = md.broker, registry.BrokerRole
+	}
+	if p, _ := md.directory.Principal(id); p.Role == role {
+		return "", nil
+	}
+	for _, user := range md.users {
+		if _, known := md.directory.Principal(user); known {
+			there = md.directory.All(role)
+			return user, there[:min(len(there), 20)]
+		}
+	}
+	return "", nil
+}
+
+// warnIfAstray says so once: the envelopes would be of a registry or broker that nobody has.
+func (md *metadata) warnIfAstray(log *slog.Logger) {
+	user, there := md.astray()
+	if user == "" || md.warned {
+		return
+	}
+	md.warned = true
+	if md.source == iotcore.Broker {
+		log.Warn("There is no such broker in this process now, though it knows the user of this input: envelopes name it all the same. If broker_id is wrong, set it to one of brokers",
+			"broker_id", md.broker, "user", user, "brokers", there)
+		return
+	}
+	log.Warn("There is no such registry in this process now, though it knows the user of this input: envelopes name it all the same, and no alias is resolved. If registry_id is wrong, set it to one of registries",
+		"registry_id", md.registry, "user", user, "registries", there)
+}
+
+// usersOf are those by whom a session may log in: a user in a URL wins.
+func usersOf(cfg mqttclient.Config) (users []string) {
+	for _, u := range cfg.URLs {
+		if u.User != nil {
+			users = append(users, u.User.Username())
+		} else {
+			users = append(users, cfg.User)
+		}
+	}
+	return slices.Compact(users)
+}
+
 // refresh forgets what the directory may say otherwise now.
 func (md *metadata) refresh() {
 	if md.directory != nil && md.changes != md.directory.Changes() {
@@ -149,7 +204,7 @@ func (md *metadata) refresh() {
 
 func (md *metadata) compare() {
 	md.changes = md.directory.Changes() // before what is read of it: a change in between is found the next time
-	md.known = md.directory.HasRegistry(md.registry)
+	md.known = md.source == iotcore.Device && md.directory.HasRegistry(md.registry)
 	clear(md.models)
 }
 

@@ -61,6 +61,42 @@ func TestForeignDevice(t *testing.T) {
 	}
 }
 
+// A registry or broker that the process does not have is a mistake where it has the user, and no affair of its own elsewhere.
+func TestUnknownRegistry(t *testing.T) {
+	t.Parallel()
+	_, port := startBroker(t)
+	d := newDirectory(t, registry.Config{
+		Registries: []registry.Registry{{ID: "greenhouse", Devices: []registry.Device{{ID: "north"}}}, {ID: "attic"}},
+		Brokers:    []registry.Broker{{ID: "workshop"}},
+	})
+	const noRegistry, noBroker = "no such registry in this process", "no such broker in this process"
+	for yaml, want := range map[string]string{
+		"registry_id: nosuch\nuser: greenhouse": " registries=[attic greenhouse]",
+		"registry_id: north\nuser: north":       noRegistry, // a device
+		"registry_id: nosuch\nuser: someone\nurls: [ tcp://greenhouse:secret@127.0.0.1:" + port + " ]": noRegistry,
+		"broker_id: nosuch\nuser: workshop":        noBroker + " now",
+		"registry_id: attic\nuser: greenhouse":     "",
+		"broker_id: workshop\nuser: workshop":      "",
+		"registry_id: elsewhere\nuser: someone":    "", // of another broker
+		"registry_id: elsewhere":                   "",
+		"broker_id: elsewhere\nuser: someone_else": "",
+	} {
+		if !strings.Contains(yaml, "urls:") {
+			yaml += "\nurls: [ tcp://127.0.0.1:" + port + " ]"
+		}
+		s, logs := newStream(t, service.NewStreamBuilder(), yaml, new(received).add)
+		s.Resources().SetGeneric(registry.Key, d)
+		runStream(t, s)
+		logs.waitFor(t, "Subscribed on the MQTT broker")
+		if want != "" {
+			logs.waitFor(t, want)
+		}
+		if n := logs.count(noRegistry) + logs.count(noBroker); n > 1 || n == 1 && want == "" {
+			t.Errorf("%s: %d warnings, want %q", yaml, n, want)
+		}
+	}
+}
+
 // A device that is not there yet is followed when it is.
 func TestDeviceMadeLater(t *testing.T) {
 	_, port := startBroker(t)

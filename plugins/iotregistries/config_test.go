@@ -76,7 +76,7 @@ func TestProblems(t *testing.T) {
 		t.Errorf("lint of the good config: %s", got)
 	}
 	for _, tt := range []struct{ old, new, want string }{
-		{"id: d2", "id: d1", `device "d1" has the same ID as device "d1"`},
+		{"id: d2", "id: d1", `device "d1" is there twice`},
 		{"id: d2", "id: d2\n        aliases: { kitchen/oven: $devices/d2 }", `alias "kitchen/oven" of device "d2" begins with alias "kitchen/" of device "d1"`},
 		{"$devices/d1/", "$devices/d2/", `alias "kitchen/"`},
 		{"[ $2a$04$EuxNHLzXxTw1SSIjSOspcuLNEoDiJ3HedcSLP9H3Sk/5J.NfQOjeC ]", "[ secret ]", "password_hashes[0] is not a bcrypt hash"},

@@ -43,8 +43,8 @@ export function connect(url, {
   const address = new URL(url, location?.href);
   address.protocol = address.protocol.replace('http', 'ws');
   address.hash = '';
-  if (!/^wss?:$/.test(address.protocol)) throw new TypeError(`no WebSocket URL: ${address}`);
-  if (!WebSocket) throw new TypeError('no WebSocket');
+  const wrong = /^wss?:$/.test(address.protocol) ? !WebSocket && ': pass { WebSocket } of npm ws' : ` URL: ${address}`;
+  if (wrong) throw new TypeError('no WebSocket' + wrong);
   const seen = new Set(), latest = new Map(), readers = new Set(), listeners = new AbortController();
   let state = 'connecting', socket, secret, last, attempts = 0, denials = 0, opened, beats;
   let current; // the attempt or connection in hand; what another has started is void

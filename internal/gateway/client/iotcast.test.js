@@ -122,7 +122,7 @@ test('a URL is relative to the page, and of http, too', async () => {
 test('what cannot work is said at once', () => {
   assert.throws(() => connect('telemetry', { WebSocket: FakeWebSocket }), TypeError);
   assert.throws(() => connect('mqtt://gateway/', { WebSocket: FakeWebSocket }), /mqtt:\/\/gateway/);
-  assert.throws(() => connect('ws://gateway/', { WebSocket: null }), /no WebSocket/);
+  assert.throws(() => connect('ws://gateway/', { WebSocket: null }), /no WebSocket: pass { WebSocket } of npm ws/);
 });
 
 test('after a loss it resumes behind the last message', async () => {

@@ -131,7 +131,8 @@ function tick() {
 
   const first = !total.envelopes;
   $('tables').hidden = $('look').hidden = first;
-  $('empty').hidden = charts.size > 0 || !first && (only !== undefined || sought !== '') || connection.state === 'refused';
+  const charted = charts.size > 0 || data.measures.size > 0; // the panels of new measures come by their turn
+  $('empty').hidden = charted || !first && (only !== undefined || sought !== '') || connection.state === 'refused';
   if (!$('empty').hidden) describeEmpty(first);
   if (!first) [() => charts.update(), () => { devices.update(); narrow(); }, () => tail.update()][turn++ % 3]();
 }
