@@ -164,9 +164,12 @@ func (c *conn) fill() {
 		w := c.waiting[n]
 		c.waiting[n] = nil
 		n++
+		if w.pk.Expiry > 0 && w.pk.Expiry < time.Now().Unix() { // [MQTT-3.3.2-5]
+			continue // mochi takes it out of the session
+		}
 		if w.pk.FixedHeader.Qos > 0 {
-			if _, there := w.cl.State.Inflight.Get(w.pk.PacketID); !there {
-				continue // it has expired
+			if pk, there := w.cl.State.Inflight.Get(w.pk.PacketID); !there || pk.Created != w.pk.Created {
+				continue // it has expired, and its packet ID may be another's
 			}
 			markSent(w.cl, w.pk.PacketID)
 		}
