@@ -135,7 +135,8 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 		}
 		if old.Net.Conn != nil { // it has not come from disk
 			// The earlier connection ends first: its last message, will and subscriptions are not to meet the new one's.
-			_ = h.server.DisconnectClient(old, packets.ErrSessionTakenOver)
+			sayGoodbye(old, packets.ErrSessionTakenOver)
+			_ = connOf(old).Close() // not by mochi, which forgets the will if it handles a packet just then
 			select {
 			case <-connOf(old).ended:
 			case <-time.After(farewell):
