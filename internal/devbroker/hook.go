@@ -193,7 +193,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 // OnClientExpired comes when a session has ended some time after its connection.
 func (h *hook) OnClientExpired(cl *mqtt.Client) {
 	h.publishWill(cl)
-	h.ended(cl)
+	h.dissolve(cl)
 }
 
 // OnDisconnect comes when a connection has ended whose session was established.

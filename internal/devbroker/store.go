@@ -212,8 +212,8 @@ func (s *store) ID() string { return "store" }
 // Provides implements mqtt.Hook.
 func (s *store) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
-		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+	case mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnQosPublish,
+		mqtt.OnQosComplete, mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -275,9 +275,6 @@ func (s *store) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 		s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, unsent))})
 	}
 }
-
-// OnClientExpired implements mqtt.Hook.
-func (s *store) OnClientExpired(cl *mqtt.Client) { s.forget(cl) }
 
 func (s *store) forget(cl *mqtt.Client) {
 	s.put(
