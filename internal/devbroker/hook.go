@@ -236,8 +236,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	case packets.Pubrel:
 		h.setPlace(cl, pk.PacketID)
 	case packets.Connack:
-		if !pk.SessionPresent {
-			h.received.forget(cl.ID)
+		if !pk.SessionPresent && pk.ReasonCode == packets.CodeSuccess.Code { // else the session is another's, maybe
+			h.forgetReceived(cl)
 		}
 		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag

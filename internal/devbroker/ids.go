@@ -157,6 +157,14 @@ func (h *hook) release(cl *mqtt.Client, id uint16) bool {
 
 // markSent notes that a message of a session is about to be sent, and reports whether it was before: only then does it have
 // DUP [MQTT-3.3.1-1].
+// forgetReceived begins a session.
+func (h *hook) forgetReceived(cl *mqtt.Client) {
+	h.received.forget(cl.ID)
+	if h.store != nil {
+		h.store.forgetReceived(cl)
+	}
+}
+
 func markSent(cl *mqtt.Client, id uint16) (before bool) {
 	pk, ok := cl.State.Inflight.Get(id)
 	if !ok || pk.FixedHeader.Dup {

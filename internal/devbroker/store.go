@@ -336,6 +336,13 @@ func (s *store) released(cl *mqtt.Client, packetID uint16) {
 	}
 }
 
+// forgetReceived begins a session, maybe in place of another.
+func (s *store) forgetReceived(cl *mqtt.Client) {
+	if persistent(cl) { // else nothing is kept of any
+		s.put(change{bucket: bucketReceived, key: join(cl.ID), all: true})
+	}
+}
+
 // OnQosDropped implements mqtt.Hook.
 func (s *store) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() { // else the session lives on with another connection
