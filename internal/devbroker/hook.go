@@ -156,7 +156,12 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 			if !pk.Connect.Clean && (old.Properties.ProtocolVersion >= 5 || !old.Properties.Clean) { // the session lives on
 				giveBack = h.holdBack(cl, old)
 			}
-			connOf(cl).unlock = sync.OnceFunc(func() { giveBack(); h.takeover.Unlock() })
+			connOf(cl).unlock = sync.OnceFunc(func() {
+				// mochi v2.7.9 counts off what the old connection had, and not on what the new one has.
+				atomic.AddInt64(&h.server.Info.Inflight, int64(cl.State.Inflight.Len()))
+				giveBack()
+				h.takeover.Unlock()
+			})
 			return
 		}
 		h.takeover.Unlock() // a third connection was faster, or the session was not one to keep
