@@ -180,7 +180,7 @@ func (s *store) restoreMessages(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Clie
 			return fmt.Errorf("message to %q: %w", cl.ID, err)
 		}
 		s.order = max(s.order, m.Order)
-		if m.Type == packets.Publish && within(trees, m.Topic) {
+		if m.Type == packets.Publish && within(trees, m.Topic) || m.Type == packets.Pubrel { // one that was sent again is kept
 			all = append(all, m)
 		}
 		return nil
