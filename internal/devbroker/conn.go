@@ -62,7 +62,7 @@ type conn struct {
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
 	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
-	asking    atomic.Bool            // it has published since something was written to it, and may wait for an answer
+	asking    atomic.Bool            // it has sent what may be answered since something was written to it
 	subscribe []packets.Subscription // of the goroutine that reads: those whose retained messages are to follow the SUBACK
 	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
 	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet

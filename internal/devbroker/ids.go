@@ -49,8 +49,10 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 		return pk, nil
 	case packets.Pubrel:
+		c.asking.Store(true)
 		c.in.released = h.release(cl, pk.PacketID)
 	case packets.Subscribe, packets.Unsubscribe:
+		c.asking.Store(true)
 	default:
 		if endsDelivery(pk) {
 			c.widen()
@@ -155,8 +157,6 @@ func (h *hook) release(cl *mqtt.Client, id uint16) bool {
 	return true
 }
 
-// markSent notes that a message of a session is about to be sent, and reports whether it was before: only then does it have
-// DUP [MQTT-3.3.1-1].
 // forgetReceived begins a session.
 func (h *hook) forgetReceived(cl *mqtt.Client) {
 	h.received.forget(cl.ID)
@@ -165,6 +165,8 @@ func (h *hook) forgetReceived(cl *mqtt.Client) {
 	}
 }
 
+// markSent notes that a message of a session is about to be sent, and reports whether it was before: only then does it have
+// DUP [MQTT-3.3.1-1].
 func markSent(cl *mqtt.Client, id uint16) (before bool) {
 	pk, ok := cl.State.Inflight.Get(id)
 	if !ok || pk.FixedHeader.Dup {
