@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,4 +113,64 @@ func readPublish(t testing.TB, c net.Conn) *packets.PublishPacket {
 		t.Fatalf("not a PUBLISH: %v", p)
 	}
 	return publish
+}
+
+// A client that reads none of its acknowledgements is not read from: they do not pile up.
+func TestUnreadAcknowledgements(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	nc := dialRaw(t, b)
+	connectRaw(t, nc, "c", true)
+	cl, _ := b.server.Clients.Get("c")
+	c := connOf(cl)
+	must(t, nc.(*net.TCPConn).SetReadBuffer(4<<10))
+	must(t, c.Conn.(*net.TCPConn).SetWriteBuffer(4<<10))
+	publishes := []byte(strings.Repeat(string(encode(`32 "a" 0001`)), 1000))
+	go func() {
+		for {
+			if _, err := nc.Write(publishes); err != nil { // at the end of the test
+				return
+			}
+		}
+	}()
+	queued := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.queue)
+	}
+	received := func() int64 { return atomic.LoadInt64(&b.server.Info.MessagesReceived) }
+	last, since := received(), time.Now()
+	eventually(t, "it is read from no more", func() bool {
+		if n := queued(); n > 4*queueBytes {
+			t.Fatalf("%d bytes of acknowledgements wait", n)
+		}
+		if now := received(); now != last {
+			last, since = now, time.Now()
+		}
+		return queued() >= queueBytes && time.Since(since) > time.Second
+	})
+}
+
+// A message that expires while it waits for a slow reader is not sent any more [MQTT-3.3.2-5].
+func TestExpiredInLine(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	slow := &talker{nc: dialRaw(t, b), clientID: "slow"}
+	must(t, slow.act("connect 5"))
+	must(t, slow.exchange(`82 0001 00 "a" 00`, "90 0001 00 00"))
+	cl, _ := b.server.Clients.Get("slow")
+	c := connOf(cl)
+	c.mu.Lock()
+	c.flowing = false // as if its queue were full
+	c.mu.Unlock()
+	pub := &talker{nc: dialRaw(t, b), clientID: "pub"}
+	must(t, pub.act("connect 5"))
+	pub.send(encode(`30 "a" 05 0200000001 "old"`))
+	pub.send(encode(`30 "a" 00 "new"`))
+	must(t, pub.act("ping"))
+	eventually(t, "the first has expired", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.waiting) == 2 && time.Now().Unix() > c.waiting[0].pk.Expiry
+	})
+	c.resume()
+	must(t, slow.receive(`30 "a" 00 "new"`))
 }

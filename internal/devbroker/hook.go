@@ -195,7 +195,8 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 }
 
-// OnClientExpired comes when a session has ended some time after its connection.
+// OnClientExpired comes when a session has ended some time after its connection. mochi v2.7.9 would leave its subscriptions, for
+// the next who has this client ID.
 func (h *hook) OnClientExpired(cl *mqtt.Client) {
 	h.publishWill(cl)
 	h.dissolve(cl)
