@@ -99,7 +99,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 			return
 		}
 	}
-	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) || len(r.topics) == 0 {
+	if pk.FixedHeader.Qos == 2 && !h.received.add(cl.ID, pk.PacketID) || len(r.topics) == 0 {
 		h.acknowledge(cl, pk, packets.CodeSuccess)
 		return
 	}
@@ -110,6 +110,9 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	}
 	h.handOut(r.topics, pk)
 	if pk.FixedHeader.Qos > 0 && h.store != nil {
+		if pk.FixedHeader.Qos == 2 { // not earlier: what a crash leaves half done is to be done again
+			h.store.received(cl, pk.PacketID)
+		}
 		c.unsynced.Store(true)
 	}
 	h.acknowledge(cl, pk, packets.CodeSuccess)
@@ -241,9 +244,17 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return pk
 	case packets.Pubrel:
 		h.setPlace(cl, pk.PacketID)
+	case packets.Suback, packets.Unsuback:
+		if h.store != nil && persistent(cl) { // or after a crash a session would be resumed without what its client has subscribed to
+			c.unsynced.Store(true)
+		}
 	case packets.Connack:
 		if !pk.SessionPresent && pk.ReasonCode == packets.CodeSuccess.Code { // else the session is another's, maybe
 			h.forgetReceived(cl)
+		}
+		if h.store != nil && pk.ReasonCode == packets.CodeSuccess.Code && persistent(cl) {
+			h.store.begin(cl) // before anything is sent that would have no DUP after a crash
+			c.unsynced.Store(true)
 		}
 		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag

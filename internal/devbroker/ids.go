@@ -134,17 +134,6 @@ func (r *received) forget(clientID string) {
 	delete(r.ids, clientID)
 }
 
-// receive notes a QoS 2 message, and returns false if it has come before.
-func (h *hook) receive(cl *mqtt.Client, id uint16) bool {
-	if !h.received.add(cl.ID, id) {
-		return false
-	}
-	if h.store != nil {
-		h.store.received(cl, id)
-	}
-	return true
-}
-
 // release notes that the client knows that its message has been received, and returns false if it has not been.
 func (h *hook) release(cl *mqtt.Client, id uint16) bool {
 	if !h.received.remove(cl.ID, id) {

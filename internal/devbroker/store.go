@@ -250,10 +250,14 @@ func (s *store) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		s.forget(cl) // there may have been one before
 		return
 	}
-	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 	for _, sub := range cl.State.Subscriptions.GetAll() { // of a session that was not persistent and has been taken over
 		s.put(subscription(cl, sub))
 	}
+}
+
+// begin notes that a session has a connection.
+func (s *store) begin(cl *mqtt.Client) {
+	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 }
 
 // subscription is the change that keeps a subscription.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,4 +188,40 @@ func TestQoS2AfterRestart(t *testing.T) {
 	c = come("00")
 	must(t, c.exchange(`82 0001 00 "a" 02`, "90 0001 00 02"))
 	publishes("50 0007")
+}
+
+// What a client knows is on disk: that it has a session, what it has subscribed to, and what it has been sent.
+func TestCrashOfAConnection(t *testing.T) {
+	const rounds = 10
+	dir := t.TempDir()
+	b := startBroker(t, Config{File: filepath.Join(dir, "broker.db")}, nil)
+	pub := connect(t, options(b, "pub"))
+	for i := range rounds {
+		id, name := strconv.Itoa(i), filepath.Join(dir, strconv.Itoa(i))
+		c := dialRaw(t, b)
+		connectRaw(t, c, id, false)
+		subscribeRaw(t, c, "a")
+		again := startBroker(t, Config{File: copyFile(t, filepath.Join(dir, "broker.db"), name)}, nil)
+		if cl, ok := again.server.Clients.Get(id); !ok || cl.State.Subscriptions.Len() != 1 {
+			t.Fatal("the subscription is gone")
+		}
+		closeBroker(t, again)
+		_ = c.Close()
+		cl, _ := b.server.Clients.Get(id)
+		<-connOf(cl).ended
+		publish(t, pub, "a", "x")
+
+		c = dialRaw(t, b)
+		connectRaw(t, c, id, false)
+		if p := readPublish(t, c); p.Dup {
+			t.Error("it has DUP at once")
+		}
+		again = startBroker(t, Config{File: copyFile(t, filepath.Join(dir, "broker.db"), name)}, nil)
+		c = dialRaw(t, again)
+		connectRaw(t, c, id, false)
+		if p := readPublish(t, c); !p.Dup {
+			t.Error("it comes again without DUP")
+		}
+		closeBroker(t, again)
+	}
 }
