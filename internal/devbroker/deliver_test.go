@@ -174,3 +174,37 @@ func TestExpiredInLine(t *testing.T) {
 	c.resume()
 	must(t, slow.receive(`30 "a" 00 "new"`))
 }
+
+// What of QoS 0 waits for a client that does not read is bounded in bytes, and what comes after it is dropped, and counted. What it has
+// room for comes.
+func TestFleetingBytes(t *testing.T) {
+	const size = 1 << 20
+	b := startBroker(t, Config{}, nil)
+	slow := dialRaw(t, b)
+	connectRaw(t, slow, "slow", true)
+	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	p.MessageID, p.Topics, p.Qoss = 1, []string{"a"}, []byte{0}
+	exchange(t, slow, p)
+	pub := connect(t, options(b, "pub"))
+	payload := strings.Repeat("x", size)
+	sent := 0
+	for ; sent < 200; sent++ {
+		if _, dropped := b.Dropped(); dropped > 0 {
+			break
+		}
+		wait(t, pub.Publish("a", 1, false, payload))
+	}
+	_, dropped := b.Dropped()
+	if most := maxFleetingBytes/size + 40; dropped == 0 || sent > most { // and what is in the sockets
+		t.Fatalf("%d dropped of %d", dropped, sent)
+	}
+	for range sent - int(dropped) {
+		if got := readPublish(t, slow); len(got.Payload) != size {
+			t.Fatalf("%d bytes came", len(got.Payload))
+		}
+	}
+	wait(t, pub.Publish("a", 1, false, "there is room again"))
+	if got := readPublish(t, slow); string(got.Payload) != "there is room again" {
+		t.Fatalf("got %.20s", got.Payload)
+	}
+}
