@@ -88,7 +88,6 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 // publishOf hands out and acknowledges a message of a client.
 func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	c := connOf(cl)
-	c.asking.Store(true)
 	pk.PacketID, pk.FixedHeader.Qos = c.in.id, c.in.qos
 	r := c.in.route
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck

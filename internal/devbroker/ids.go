@@ -28,6 +28,9 @@ type inbound struct {
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	c.in = inbound{id: pk.PacketID, qos: pk.FixedHeader.Qos}
+	if pk.FixedHeader.Type != packets.Puback && pk.FixedHeader.Type != packets.Pubcomp { // they are the last of their messages
+		c.asking.Store(true)
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
 		return c.admit(pk)
@@ -49,10 +52,8 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 		return pk, nil
 	case packets.Pubrel:
-		c.asking.Store(true)
 		c.in.released = h.release(cl, pk.PacketID)
 	case packets.Subscribe, packets.Unsubscribe:
-		c.asking.Store(true)
 	default:
 		if endsDelivery(pk) {
 			c.widen()
