@@ -57,6 +57,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	default:
 		if endsDelivery(pk) {
 			c.widen()
+			if _, there := cl.State.Inflight.Get(pk.PacketID); there && h.store != nil {
+				h.store.OnQosComplete(cl, pk) // before mochi frees the packet ID, or the next message of this ID would be removed
+			}
 		}
 		return pk, nil
 	}

@@ -213,7 +213,7 @@ func (s *store) ID() string { return "store" }
 func (s *store) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnQosPublish,
-		mqtt.OnQosComplete, mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+		mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -320,7 +320,7 @@ func (s *store) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int)
 	s.put(change{bucket: bucketMessages, key: messageKey(cl, pk.PacketID), value: record(newStoredMessage(pk, order))})
 }
 
-// OnQosComplete implements mqtt.Hook.
+// OnQosComplete removes a message that is delivered. mochi is not to call it, which has freed the packet ID before.
 func (s *store) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 	if persistent(cl) {
 		s.put(change{bucket: bucketMessages, key: messageKey(cl, pk.PacketID)})
