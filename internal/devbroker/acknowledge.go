@@ -46,7 +46,8 @@ func (c *conn) owe(ack []byte) {
 	}
 }
 
-// pay writes what is owed, as far as that can be done at once. The rest is for flush, as is all that waits for the disk.
+// pay writes what is owed, as far as that can be done at once. The rest is for flush, as is all that waits for the disk. Who does not
+// read what it is owed is not read from, or the queue would grow with all that it publishes.
 func (c *conn) pay() {
 	if !c.owing {
 		return
@@ -54,10 +55,14 @@ func (c *conn) pay() {
 	c.owing = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	full := len(c.queue) >= queueBytes
 	if c.socket != nil && len(c.queue) > 0 && !c.writing && !c.gone() && !c.unsynced.Load() {
 		c.queue = c.queue[:copy(c.queue, c.queue[c.socket.writeNow(c.queue):])]
 	}
-	if len(c.queue) > 0 {
+	if full || len(c.queue) > 0 {
 		c.changed.Broadcast()
+	}
+	for len(c.queue) >= queueBytes && !c.gone() {
+		c.changed.Wait()
 	}
 }

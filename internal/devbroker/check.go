@@ -18,6 +18,10 @@ import (
 // begunBytes is how much room is kept for the next packet that does not come at once.
 const begunBytes = 4 << 10
 
+// maxConnectBytes is how long a CONNECT may be: all that one of MQTT 3.1.1 can hold, and more. mochi makes room for a packet as
+// soon as it is announced, by whomever.
+const maxConnectBytes = 512 << 10
+
 // checker takes apart what a client sends. It belongs to the goroutine that reads.
 type checker struct {
 	version byte            // of its CONNECT; 0: there was none yet
@@ -71,7 +75,7 @@ func (k *checker) measure(p []byte) (header, size int, why *packets.Code) {
 		return 0, 0, malformed("remaining length") // MQTT 5.0, 1.5.5
 	case n == 0:
 		return 0, 0, nil
-	case length >= maxPacketBytes:
+	case length >= maxPacketBytes, k.version == 0 && length > maxConnectBytes:
 		return 0, 0, &packets.ErrPacketTooLarge
 	}
 	return 1 + n, 1 + n + int(length), nil

@@ -1,6 +1,10 @@
 package devbroker
 
 import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
 	"testing"
 )
 
@@ -45,4 +49,15 @@ func TestPieces(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The longest CONNECT of MQTT 3.1.1 is taken, and one that is announced as longer than any is not waited for.
+func TestLongConnect(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	long := `"` + strings.Repeat("x", math.MaxUint16) + `"`
+	c := &talker{nc: dialRaw(t, b)}
+	must(t, c.exchange(fmt.Sprintf(`10 "MQTT" 04 c6 003c %s %s %s %s %s`, long, long, long, long, long), "20 00 00"))
+	c = &talker{nc: dialRaw(t, b)}
+	c.send(binary.AppendUvarint([]byte{0x10}, maxConnectBytes+1))
+	must(t, c.receive("end"))
 }

@@ -15,6 +15,10 @@ import (
 )
 
 const (
+	// maxFleetingBytes is how much payload of QoS 0 may wait for a client that reads slowly. That of higher QoS is its session's, and
+	// what is retained is kept anyway.
+	maxFleetingBytes = 32 << 20
+
 	// connectTimeout is how long a connection may stay silent before its CONNECT.
 	connectTimeout = 10 * time.Second
 
@@ -32,19 +36,20 @@ type conn struct {
 	net.Conn
 	socket *socket // of the same; nil: it is not plain TCP
 
-	mu      sync.Mutex
-	changed sync.Cond // of what follows
-	queue   []byte
-	writing bool       // flush is writing what was queued before
-	waiting []*waiting // messages that come after the queue
-	flowing bool       // new messages may be written: what the session held is out
-	leaving bool       // it has been told goodbye: no message comes after that
-	broken  bool       // writing failed; there may still be something to read
-	closed  bool
-	over    bool   // mochi has let go of the connection
-	last    func() // to be done then; nil: nothing
-	most    int    // MQTT 5: the Receive Maximum; 0: none
-	window  int    // how many deliveries the client may still be sent
+	mu       sync.Mutex
+	changed  sync.Cond // of what follows
+	queue    []byte
+	writing  bool       // flush is writing what was queued before
+	waiting  []*waiting // messages that come after the queue
+	fleeting int        // how many bytes of payload wait in messages of QoS 0 that are not retained
+	flowing  bool       // new messages may be written: what the session held is out
+	leaving  bool       // it has been told goodbye: no message comes after that
+	broken   bool       // writing failed; there may still be something to read
+	closed   bool
+	over     bool   // mochi has let go of the connection
+	last     func() // to be done then; nil: nothing
+	most     int    // MQTT 5: the Receive Maximum; 0: none
+	window   int    // how many deliveries the client may still be sent
 
 	// What the hook keeps about the client.
 	connect   *packets.ConnectParams // as they came
@@ -62,7 +67,7 @@ type conn struct {
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
 	dismissed atomic.Bool            // the broker has ended it, since it is not to be there any more
-	asking    atomic.Bool            // it has published since something was written to it, and may wait for an answer
+	asking    atomic.Bool            // it has sent what may be answered since something was written to it
 	subscribe []packets.Subscription // of the goroutine that reads: those whose retained messages are to follow the SUBACK
 	sync      func() error           // returns when all changes so far are on disk; nil if nothing is kept there
 	unsynced  atomic.Bool            // what is written next may acknowledge a message that is not on disk yet

@@ -149,12 +149,21 @@ func (c *conn) deliver(h *hook, cl *mqtt.Client, pk *packets.Packet) bool {
 		c.put(h, cl, pk)
 		c.changed.Broadcast()
 	case c.gone(): // its session has it, if there is one
-	case len(c.waiting) < int(h.server.Options.Capabilities.MaximumInflight):
+	case len(c.waiting) < int(h.server.Options.Capabilities.MaximumInflight) && c.fleeting+fleeting(pk) <= maxFleetingBytes:
+		c.fleeting += fleeting(pk)
 		c.waiting = append(c.waiting, &waiting{h: h, cl: cl, pk: *pk})
 	default:
 		return false
 	}
 	return true
+}
+
+// fleeting is how many bytes are kept for nothing but that a message waits.
+func fleeting(pk *packets.Packet) int {
+	if pk.FixedHeader.Qos > 0 || pk.FixedHeader.Retain {
+		return 0
+	}
+	return len(pk.Payload)
 }
 
 // fill puts what waits into the queue, as far as the connection takes it now. The caller must hold mu.
@@ -163,10 +172,14 @@ func (c *conn) fill() {
 	for n < len(c.waiting) && c.takes(c.waiting[n].pk.FixedHeader.Qos) {
 		w := c.waiting[n]
 		c.waiting[n] = nil
+		c.fleeting -= fleeting(&w.pk)
 		n++
+		if w.pk.Expiry > 0 && w.pk.Expiry < time.Now().Unix() { // [MQTT-3.3.2-5]
+			continue // mochi takes it out of the session
+		}
 		if w.pk.FixedHeader.Qos > 0 {
-			if _, there := w.cl.State.Inflight.Get(w.pk.PacketID); !there {
-				continue // it has expired
+			if pk, there := w.cl.State.Inflight.Get(w.pk.PacketID); !there || pk.Created != w.pk.Created {
+				continue // it has expired, and its packet ID may be another's
 			}
 			markSent(w.cl, w.pk.PacketID)
 		}

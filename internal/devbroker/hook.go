@@ -88,7 +88,6 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 // publishOf hands out and acknowledges a message of a client.
 func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	c := connOf(cl)
-	c.asking.Store(true)
 	pk.PacketID, pk.FixedHeader.Qos = c.in.id, c.in.qos
 	r := c.in.route
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
@@ -99,7 +98,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 			return
 		}
 	}
-	if pk.FixedHeader.Qos == 2 && !h.receive(cl, pk.PacketID) || len(r.topics) == 0 {
+	if pk.FixedHeader.Qos == 2 && !h.received.add(cl.ID, pk.PacketID) || len(r.topics) == 0 {
 		h.acknowledge(cl, pk, packets.CodeSuccess)
 		return
 	}
@@ -110,6 +109,9 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	}
 	h.handOut(r.topics, pk)
 	if pk.FixedHeader.Qos > 0 && h.store != nil {
+		if pk.FixedHeader.Qos == 2 { // not earlier: what a crash leaves half done is to be done again
+			h.store.received(cl, pk.PacketID)
+		}
 		c.unsynced.Store(true)
 	}
 	h.acknowledge(cl, pk, packets.CodeSuccess)
@@ -135,7 +137,8 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 		}
 		if old.Net.Conn != nil { // it has not come from disk
 			// The earlier connection ends first: its last message, will and subscriptions are not to meet the new one's.
-			_ = h.server.DisconnectClient(old, packets.ErrSessionTakenOver)
+			sayGoodbye(old, packets.ErrSessionTakenOver)
+			_ = connOf(old).Close() // not by mochi, which forgets the will if it handles a packet just then
 			select {
 			case <-connOf(old).ended:
 			case <-time.After(farewell):
@@ -155,7 +158,12 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 			if !pk.Connect.Clean && (old.Properties.ProtocolVersion >= 5 || !old.Properties.Clean) { // the session lives on
 				giveBack = h.holdBack(cl, old)
 			}
-			connOf(cl).unlock = sync.OnceFunc(func() { giveBack(); h.takeover.Unlock() })
+			connOf(cl).unlock = sync.OnceFunc(func() {
+				// mochi v2.7.9 counts off what the old connection had, and not on what the new one has.
+				atomic.AddInt64(&h.server.Info.Inflight, int64(cl.State.Inflight.Len()))
+				giveBack()
+				h.takeover.Unlock()
+			})
 			return
 		}
 		h.takeover.Unlock() // a third connection was faster, or the session was not one to keep
@@ -189,10 +197,11 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 }
 
-// OnClientExpired comes when a session has ended some time after its connection.
+// OnClientExpired comes when a session has ended some time after its connection. mochi v2.7.9 would leave its subscriptions, for
+// the next who has this client ID.
 func (h *hook) OnClientExpired(cl *mqtt.Client) {
 	h.publishWill(cl)
-	h.ended(cl)
+	h.dissolve(cl)
 }
 
 // OnDisconnect comes when a connection has ended whose session was established.
@@ -234,9 +243,17 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return pk
 	case packets.Pubrel:
 		h.setPlace(cl, pk.PacketID)
+	case packets.Suback, packets.Unsuback:
+		if h.store != nil && persistent(cl) { // or after a crash a session would be resumed without what its client has subscribed to
+			c.unsynced.Store(true)
+		}
 	case packets.Connack:
-		if !pk.SessionPresent {
-			h.received.forget(cl.ID)
+		if !pk.SessionPresent && pk.ReasonCode == packets.CodeSuccess.Code { // else the session is another's, maybe
+			h.forgetReceived(cl)
+		}
+		if h.store != nil && pk.ReasonCode == packets.CodeSuccess.Code && persistent(cl) {
+			h.store.begin(cl) // before anything is sent that would have no DUP after a crash
+			c.unsynced.Store(true)
 		}
 		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag

@@ -28,6 +28,9 @@ type inbound struct {
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	c.in = inbound{id: pk.PacketID, qos: pk.FixedHeader.Qos}
+	if pk.FixedHeader.Type != packets.Puback && pk.FixedHeader.Type != packets.Pubcomp { // they are the last of their messages
+		c.asking.Store(true)
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
 		return c.admit(pk)
@@ -54,6 +57,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	default:
 		if endsDelivery(pk) {
 			c.widen()
+			if _, there := cl.State.Inflight.Get(pk.PacketID); there && h.store != nil {
+				h.store.OnQosComplete(cl, pk) // before mochi frees the packet ID, or the next message of this ID would be removed
+			}
 		}
 		return pk, nil
 	}
@@ -132,17 +138,6 @@ func (r *received) forget(clientID string) {
 	delete(r.ids, clientID)
 }
 
-// receive notes a QoS 2 message, and returns false if it has come before.
-func (h *hook) receive(cl *mqtt.Client, id uint16) bool {
-	if !h.received.add(cl.ID, id) {
-		return false
-	}
-	if h.store != nil {
-		h.store.received(cl, id)
-	}
-	return true
-}
-
 // release notes that the client knows that its message has been received, and returns false if it has not been.
 func (h *hook) release(cl *mqtt.Client, id uint16) bool {
 	if !h.received.remove(cl.ID, id) {
@@ -153,6 +148,14 @@ func (h *hook) release(cl *mqtt.Client, id uint16) bool {
 		connOf(cl).unsynced.Store(true) // or the next message of this ID would be taken for this one after a crash
 	}
 	return true
+}
+
+// forgetReceived begins a session.
+func (h *hook) forgetReceived(cl *mqtt.Client) {
+	h.received.forget(cl.ID)
+	if h.store != nil {
+		h.store.forgetReceived(cl)
+	}
 }
 
 // markSent notes that a message of a session is about to be sent, and reports whether it was before: only then does it have

@@ -4,7 +4,7 @@ import "time"
 
 // What a message costs a broker is mostly the write to its reader, and the waking of threads for it, here and there. So once
 // writes to a client follow each other closely, there is a rest after each, and the next takes several messages along. A client
-// that publishes may be waiting for what it is written, and is never made to.
+// that sends more than the acknowledgements of messages may be waiting for what it is written, and is never made to.
 const (
 	// rest bounds how many writes there are, and adds so much to the latency of what comes faster than that.
 	rest = time.Millisecond

@@ -115,7 +115,7 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 			for _, id := range packetIDs(tx.Bucket(bucketReceived), join(cl.ID)) {
 				h.received.add(cl.ID, id)
 			}
-			return s.restoreMessages(tx, cl, trees, stored.Unsent)
+			return s.restoreMessages(tx, server, cl, trees, stored.Unsent)
 		})
 		if err != nil {
 			return err
@@ -134,6 +134,7 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 			return nil
 		})
 	})
+	h.countKept()
 	return sessions, retained, err
 }
 
@@ -165,12 +166,13 @@ func restoreSubscriptions(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, tr
 		}
 		sub.Filter = share + ended(filter)
 		server.Topics.Subscribe(cl.ID, sub)
+		server.Info.Subscriptions++
 		cl.State.Subscriptions.Add(sub.Filter, sub)
 		return nil
 	})
 }
 
-func (s *store) restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string, unsent uint64) error {
+func (s *store) restoreMessages(tx *bbolt.Tx, server *mqtt.Server, cl *mqtt.Client, trees []string, unsent uint64) error {
 	var all []storedMessage
 	err := forEach(tx.Bucket(bucketMessages), join(cl.ID), func(value []byte) error {
 		var m storedMessage
@@ -178,7 +180,7 @@ func (s *store) restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string, u
 			return fmt.Errorf("message to %q: %w", cl.ID, err)
 		}
 		s.order = max(s.order, m.Order)
-		if m.Type == packets.Publish && within(trees, m.Topic) {
+		if m.Type == packets.Publish && within(trees, m.Topic) || m.Type == packets.Pubrel { // one that was sent again is kept
 			all = append(all, m)
 		}
 		return nil
@@ -187,7 +189,8 @@ func (s *store) restoreMessages(tx *bbolt.Tx, cl *mqtt.Client, trees []string, u
 	for i, m := range all {
 		pk := m.packet()
 		pk.Created = int64(i) // see renumber
-		pk.FixedHeader.Dup = unsent == 0 || m.Order < unsent
+		server.Info.Inflight++
+		pk.FixedHeader.Dup = m.Type == packets.Publish && (unsent == 0 || m.Order < unsent)
 		cl.State.Inflight.Set(pk)
 	}
 	return err

@@ -85,11 +85,13 @@ func tooLarge(cl *mqtt.Client, pk *packets.Packet) error {
 
 // discard takes a message out of a session, as if it were acknowledged.
 func (h *hook) discard(cl *mqtt.Client, pk packets.Packet) {
-	if pk.FixedHeader.Qos == 0 || !cl.State.Inflight.Delete(pk.PacketID) {
+	if _, there := cl.State.Inflight.Get(pk.PacketID); !there || pk.FixedHeader.Qos == 0 {
 		return
 	}
-	atomic.AddInt64(&h.server.Info.Inflight, -1)
 	if h.store != nil {
 		h.store.OnQosComplete(cl, pk)
+	}
+	if cl.State.Inflight.Delete(pk.PacketID) {
+		atomic.AddInt64(&h.server.Info.Inflight, -1)
 	}
 }

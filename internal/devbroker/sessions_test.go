@@ -3,8 +3,11 @@ package devbroker
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,4 +223,113 @@ func TestTakeOverStalledConnection(t *testing.T) {
 	}
 	inOrder(t, got.untilCount(t, count), count)
 	nothingDropped(t, b)
+}
+
+// With a session its subscriptions end: who comes later with its client ID has none.
+func TestExpiredSession(t *testing.T) {
+	b := startBroker(t, Config{}, nil)
+	first := &talker{nc: dialRaw(t, b)}
+	must(t, first.exchange(`10 "MQTT" 05 02 003c 05 1100000001 "c"`, "20 00 00 ...")) // for a second
+	must(t, first.exchange(`82 0001 00 "a" 01`, "90 0001 00 01"))
+	first.send(encode("e0"))
+	must(t, first.receive("end"))
+	publish(t, connect(t, options(b, "pub")), "a", "for the session")
+	eventually(t, "the session has expired", func() bool { _, there := b.server.Clients.Get("c"); return !there })
+
+	second := &talker{nc: dialRaw(t, b)}
+	must(t, second.exchange(`10 "MQTT" 05 00 003c 00 "c"`, "20 00 00 ..."))
+	publish(t, connect(t, options(b, "pub")), "a", "x")
+	must(t, second.act("ping")) // and nothing before its answer
+	if n := atomic.LoadInt64(&b.server.Info.Subscriptions); n != 0 {
+		t.Errorf("%d subscriptions are counted", n)
+	}
+	if n := atomic.LoadInt64(&b.server.Info.Inflight); n != 0 {
+		t.Errorf("%d messages in flight are counted", n)
+	}
+}
+
+// Who is taken over has a will to publish, also if it is publishing just then.
+func TestWillAtTakeover(t *testing.T) {
+	const rounds = 20
+	b := startBroker(t, Config{}, nil)
+	got := newNumbers()
+	subscribe(t, connect(t, options(b, "reader")), "will", got.handle)
+	publishes := []byte(strings.Repeat(string(encode(`30 "a" "x"`)), 1000))
+	for i := range rounds {
+		c := dialRaw(t, b)
+		p := connectPacket("mortal", true)
+		p.WillFlag, p.WillTopic, p.WillMessage = true, "will", []byte(strconv.Itoa(i))
+		openRaw(t, c, p)
+		var publishing sync.WaitGroup
+		publishing.Go(func() {
+			for {
+				if _, err := c.Write(publishes); err != nil {
+					return
+				}
+			}
+		})
+		before := atomic.LoadInt64(&b.server.Info.MessagesReceived)
+		eventually(t, "it publishes", func() bool { return atomic.LoadInt64(&b.server.Info.MessagesReceived) > before+1000 })
+		heir := dialRaw(t, b)
+		connectRaw(t, heir, "mortal", true)
+		publishing.Wait()
+		got.untilCount(t, i+1)
+		must(t, packets.NewControlPacket(packets.Disconnect).Write(heir))
+		eventually(t, "the broker has let go", func() bool { _, ok := b.server.Clients.Get("mortal"); return !ok })
+	}
+	inOrder(t, got.untilCount(t, rounds), rounds)
+}
+
+// Who may not log in does nothing to the session of the client ID that it gives: a QoS 2 message that comes again is still known.
+func TestRefusedLoginTouchesNoSession(t *testing.T) {
+	b := startBroker(t, Config{Users: map[string]string{"u": "p"}}, nil)
+	got := newNumbers()
+	reader := connect(t, options(b, "reader").SetUsername("u").SetPassword("p"))
+	subscribe(t, reader, "a", got.handle)
+	c := &talker{nc: dialRaw(t, b)}
+	must(t, c.exchange(`10 "MQTT" 04 c2 003c "c" "u" "p"`, "20 00 00"))
+	must(t, c.exchange(`34 "a" 0007 30`, "50 0007"))
+	refused(t, options(b, "c").SetUsername("u").SetPassword("wrong"))
+	must(t, c.exchange(`3c "a" 0007 30`, "50 0007"))
+	must(t, c.exchange("62 0007", "70 0007"))
+	must(t, c.exchange(`34 "a" 0008 31`, "50 0008"))
+	inOrder(t, got.untilCount(t, 2), 2)
+}
+
+// What is counted in flight comes back to nothing, however often the session has moved.
+func TestCountedInFlight(t *testing.T) {
+	const many = 10
+	file := filepath.Join(t.TempDir(), "broker.db")
+	b := startBroker(t, Config{File: file}, nil)
+	counted := func(want int64) {
+		t.Helper()
+		if n := atomic.LoadInt64(&b.server.Info.Inflight); n != want {
+			t.Errorf("%d messages in flight are counted, not %d", n, want)
+		}
+	}
+	c := dialRaw(t, b)
+	connectRaw(t, c, "sub", false)
+	subscribeRaw(t, c, "a")
+	publishNumbers(t, connect(t, options(b, "pub")), "a", 0, many, 0)
+	counted(many)
+	for range 2 {
+		c = dialRaw(t, b)
+		connectRaw(t, c, "sub", false)
+		for range many {
+			readPublish(t, c)
+		}
+		counted(many)
+	}
+	_ = c.Close()
+	closeBroker(t, b)
+
+	b = startBroker(t, Config{File: file}, nil)
+	counted(many)
+	if n := atomic.LoadInt64(&b.server.Info.Subscriptions); n != 1 {
+		t.Errorf("%d subscriptions are counted", n)
+	}
+	got := newNumbers()
+	connect(t, options(b, "sub").SetCleanSession(false).SetDefaultPublishHandler(got.handle))
+	inOrder(t, got.untilCount(t, many), many)
+	eventually(t, "nothing is counted", func() bool { return atomic.LoadInt64(&b.server.Info.Inflight) == 0 })
 }

@@ -212,8 +212,8 @@ func (s *store) ID() string { return "store" }
 // Provides implements mqtt.Hook.
 func (s *store) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
-		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+	case mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnQosPublish,
+		mqtt.OnQosDropped, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -250,10 +250,14 @@ func (s *store) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		s.forget(cl) // there may have been one before
 		return
 	}
-	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 	for _, sub := range cl.State.Subscriptions.GetAll() { // of a session that was not persistent and has been taken over
 		s.put(subscription(cl, sub))
 	}
+}
+
+// begin notes that a session has a connection.
+func (s *store) begin(cl *mqtt.Client) {
+	s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, 0))})
 }
 
 // subscription is the change that keeps a subscription.
@@ -275,9 +279,6 @@ func (s *store) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 		s.put(change{bucket: bucketSessions, key: []byte(cl.ID), value: record(newStoredSession(cl, unsent))})
 	}
 }
-
-// OnClientExpired implements mqtt.Hook.
-func (s *store) OnClientExpired(cl *mqtt.Client) { s.forget(cl) }
 
 func (s *store) forget(cl *mqtt.Client) {
 	s.put(
@@ -319,7 +320,7 @@ func (s *store) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int)
 	s.put(change{bucket: bucketMessages, key: messageKey(cl, pk.PacketID), value: record(newStoredMessage(pk, order))})
 }
 
-// OnQosComplete implements mqtt.Hook.
+// OnQosComplete removes a message that is delivered. mochi is not to call it, which has freed the packet ID before.
 func (s *store) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 	if persistent(cl) {
 		s.put(change{bucket: bucketMessages, key: messageKey(cl, pk.PacketID)})
@@ -336,6 +337,13 @@ func (s *store) received(cl *mqtt.Client, packetID uint16) {
 func (s *store) released(cl *mqtt.Client, packetID uint16) {
 	if persistent(cl) {
 		s.put(change{bucket: bucketReceived, key: messageKey(cl, packetID)})
+	}
+}
+
+// forgetReceived begins a session, maybe in place of another.
+func (s *store) forgetReceived(cl *mqtt.Client) {
+	if persistent(cl) { // else nothing is kept of any
+		s.put(change{bucket: bucketReceived, key: join(cl.ID), all: true})
 	}
 }
 

@@ -1,8 +1,10 @@
 package devbroker
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -145,5 +147,81 @@ func TestFileInUse(t *testing.T) {
 	}
 	if _, err := Start(Config{Address: "127.0.0.1:0", File: filepath.Join(file, "x")}, nil); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What has been sent again to a session is the same after a restart, and what a session before it has begun is forgotten.
+func TestQoS2AfterRestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "broker.db")
+	b := startBroker(t, Config{File: file}, nil)
+	come := func(start string) *talker {
+		c := &talker{nc: dialRaw(t, b)}
+		must(t, c.exchange(`10 "MQTT" 05 `+start+` 003c 05 110000ffff "c"`, "20 ..."))
+		return c
+	}
+	c := come("02")
+	must(t, c.exchange(`82 0001 00 "a" 02`, "90 0001 00 02"))
+	publishes := func(answer string) { // to itself
+		t.Helper()
+		c.send(encode(`34 "a" 0007 00 31`))
+		for range 2 { // in any order
+			p, err := c.read()
+			must(t, err)
+			if p[0] != 0x34 && !bytes.Equal(p, encode(answer)) {
+				t.Fatalf("got %x", p)
+			}
+		}
+	}
+	publishes("50 0007")
+	must(t, c.exchange("50 0001", "62 0001"))
+	c = come("00") // without PUBCOMP
+	must(t, c.receive("62 0001"))
+	closeBroker(t, b)
+
+	b = startBroker(t, Config{File: file}, nil)
+	c = come("00")
+	must(t, c.receive("62 0001"))
+	c = come("02") // and 7 has not been released
+	closeBroker(t, b)
+
+	b = startBroker(t, Config{File: file}, nil)
+	c = come("00")
+	must(t, c.exchange(`82 0001 00 "a" 02`, "90 0001 00 02"))
+	publishes("50 0007")
+}
+
+// What a client knows is on disk: that it has a session, what it has subscribed to, and what it has been sent.
+func TestCrashOfAConnection(t *testing.T) {
+	const rounds = 10
+	dir := t.TempDir()
+	b := startBroker(t, Config{File: filepath.Join(dir, "broker.db")}, nil)
+	pub := connect(t, options(b, "pub"))
+	for i := range rounds {
+		id, name := strconv.Itoa(i), filepath.Join(dir, strconv.Itoa(i))
+		c := dialRaw(t, b)
+		connectRaw(t, c, id, false)
+		subscribeRaw(t, c, "a")
+		again := startBroker(t, Config{File: copyFile(t, filepath.Join(dir, "broker.db"), name)}, nil)
+		if cl, ok := again.server.Clients.Get(id); !ok || cl.State.Subscriptions.Len() != 1 {
+			t.Fatal("the subscription is gone")
+		}
+		closeBroker(t, again)
+		_ = c.Close()
+		cl, _ := b.server.Clients.Get(id)
+		<-connOf(cl).ended
+		publish(t, pub, "a", "x")
+
+		c = dialRaw(t, b)
+		connectRaw(t, c, id, false)
+		if p := readPublish(t, c); p.Dup {
+			t.Error("it has DUP at once")
+		}
+		again = startBroker(t, Config{File: copyFile(t, filepath.Join(dir, "broker.db"), name)}, nil)
+		c = dialRaw(t, again)
+		connectRaw(t, c, id, false)
+		if p := readPublish(t, c); !p.Dup {
+			t.Error("it comes again without DUP")
+		}
+		closeBroker(t, again)
 	}
 }
