@@ -32,7 +32,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	case packets.Connect:
 		return c.admit(pk)
 	case packets.Publish:
+		if h.limits.MessageRate > 0 {
+			h.slow(cl)
+		}
 		if err := iotcore.ValidateLevels(pk.TopicName); err != nil {
+			h.counters.messages.add(byTopic)
 			sayGoodbye(cl, packets.ErrTopicNameInvalid)
 			return pk, c.abandon(err)
 		}
