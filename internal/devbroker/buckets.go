@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// mostBuckets bounds how many buckets of strangers are kept.
+// mostBuckets bounds how many buckets are kept: strangers can make any number of them. Beyond it, the oldest are forgotten.
 const mostBuckets = 1 << 16
 
-// buckets count how often something is done by each of many: so often at once, and so often in a period. Who has done nothing
-// for a period costs nothing.
+// buckets count how often something is done by each of many: so often at once, and so often in a period. A bucket that was not
+// touched for a period is full again, and need not be kept: so there are two generations, and the older one is thrown away.
 type buckets[K comparable] struct {
 	most   int // 0: no limit
 	period time.Duration
 
-	mu    sync.Mutex
-	of    map[K]bucket
-	sweep int // how many there are when those that are full again are thrown away
+	mu       sync.Mutex
+	young    map[K]bucket // touched since
+	old      map[K]bucket // touched in the time before
+	since    time.Time
+	capacity int // of a generation
 }
 
 // bucket is how much was left at a time; below zero: who comes next has to wait.
@@ -26,7 +28,7 @@ type bucket struct {
 }
 
 func newBuckets[K comparable](most int, period time.Duration) *buckets[K] {
-	return &buckets[K]{most: most, period: period, of: map[K]bucket{}, sweep: mostBuckets / 16}
+	return &buckets[K]{most: most, period: period, young: map[K]bucket{}, capacity: mostBuckets / 2}
 }
 
 // take reports whether something may be done now, and counts it.
@@ -74,42 +76,31 @@ func (b *buckets[K]) giveBack(who K) {
 func (b *buckets[K]) forget(who K) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.of, who)
+	delete(b.young, who)
+	delete(b.old, who)
 }
 
 // now is a bucket as it is now. The caller must hold mu.
 func (b *buckets[K]) now(who K) bucket {
 	now := time.Now()
-	before, there := b.of[who]
+	k, there := b.young[who]
+	if !there {
+		k, there = b.old[who]
+	}
 	if !there {
 		return bucket{float64(b.most), now}
 	}
-	return b.filled(before, now)
-}
-
-func (b *buckets[K]) filled(k bucket, now time.Time) bucket {
 	more := float64(now.Sub(k.at)) / float64(b.period) * float64(b.most)
 	return bucket{min(k.left+more, float64(b.most)), now}
 }
 
 // put keeps a bucket. The caller must hold mu.
 func (b *buckets[K]) put(who K, now bucket) {
-	if len(b.of) >= b.sweep {
-		for other, k := range b.of {
-			if b.filled(k, now.at).left >= float64(b.most) {
-				delete(b.of, other)
-			}
-		}
-		b.sweep = min(max(2*len(b.of), mostBuckets/16), mostBuckets)
+	switch age := now.at.Sub(b.since); {
+	case age >= 2*b.period: // nobody was here for a period
+		b.young, b.old, b.since = map[K]bucket{}, nil, now.at
+	case age >= b.period || len(b.young) >= b.capacity:
+		b.young, b.old, b.since = map[K]bucket{}, b.young, now.at
 	}
-	b.of[who] = now
-	if len(b.of) <= mostBuckets {
-		return
-	}
-	for other := range b.of { // any of them
-		if other != who {
-			delete(b.of, other)
-			return
-		}
-	}
+	b.young[who] = now
 }
