@@ -41,8 +41,7 @@ func limitsField() *service.ConfigField {
 		limitField(fieldLoginFailuresPerIP, 0, 100,
 			"The same for all users from one IP address. It keeps out everybody who has this address, so leave it where clients are behind a proxy or NAT. `0` means no limit."),
 	).
-		Description("What clients may cost. What is beyond a limit is counted, see the metrics above.").
-		Default(limitDefaults())
+		Description("What clients may cost. What is beyond a limit is counted, see the metrics above.")
 }
 
 func limitDefaults() map[string]any {
