@@ -1,7 +1,7 @@
 package devbroker
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -62,8 +62,8 @@ type refusal struct {
 func (r *refusal) Error() string { return r.why.Error() }
 func (r *refusal) Unwrap() error { return r.why }
 
-func refuseBy(reason string, code packets.Code, format string, args ...any) *refusal {
-	return &refusal{reason: reason, code: code.Code, why: fmt.Errorf(format, args...)}
+func refuseBy(reason string, code packets.Code, why string) *refusal {
+	return &refusal{reason: reason, code: code.Code, why: errors.New(why)}
 }
 
 // connack3Unavailable is the return code of a CONNACK of MQTT 3.1.1 that stands for a limit: a client may try again.

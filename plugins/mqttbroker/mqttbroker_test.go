@@ -60,7 +60,8 @@ mqtt_broker:
 				WebSocket: devbroker.WebSocket{Address: ":8083", Path: "/ws", TLS: true, AllowedOrigins: []string{"*"}},
 				Users:     none, File: "b.db",
 				Limits: devbroker.Limits{
-					Connections: 1, ConnectionsPerIP: 2, Sessions: 3, RetainedBytes: 4, SessionBytes: 5, MessageRate: 6, LoginFailuresPerIP: 8,
+					Connections: 1, ConnectionsPerIP: 2, Sessions: 3, RetainedBytes: 4, SessionBytes: 5, MessageRate: 6,
+					LoginFailuresPerIP: 8,
 				},
 			}, ok: true,
 		},
