@@ -30,8 +30,9 @@ func newAdmission(l Limits, clients *mqtt.Clients) *admission {
 	return &admission{limits: l, clients: clients, places: map[string]*place{}, perIP: map[netip.Prefix]int{}, coming: map[string]struct{}{}}
 }
 
-// enter takes a place for a connection of a client, or tells why there is none. It returns what gives it back.
-func (a *admission) enter(id string, from net.Addr) (leave func(), err error) {
+// enter takes a place for a connection of a client, or tells why there is none. It returns what gives it back. The process's own
+// streams get one always: without them, the others publish in vain.
+func (a *admission) enter(id string, from net.Addr, own bool) (leave func(), err error) {
 	if a.limits.Connections == 0 && a.limits.ConnectionsPerIP == 0 && a.limits.Sessions == 0 {
 		return func() {}, nil
 	}
@@ -39,13 +40,13 @@ func (a *admission) enter(id string, from net.Addr) (leave func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.places[id]
-	if p == nil {
+	if p == nil && !own {
 		if why := a.full(ip); why != nil {
 			return nil, why
 		}
 	}
 	if _, there := a.clients.Get(id); !there {
-		if a.limits.Sessions > 0 && a.sessions(id) >= a.limits.Sessions {
+		if a.limits.Sessions > 0 && !own && a.sessions(id) >= a.limits.Sessions {
 			return nil, refuseBy(bySessions, packets.ErrQuotaExceeded, "the broker has all the sessions that it may have")
 		}
 		a.coming[id] = struct{}{}

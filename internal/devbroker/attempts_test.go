@@ -156,3 +156,16 @@ type addr string
 
 func (a addr) Network() string { return "tcp" }
 func (a addr) String() string  { return string(a) }
+
+// Over WebSocket a client has its address, too.
+func TestLoginFailuresOverWebSocket(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Config{
+		Address: "127.0.0.1:0", WebSocket: WebSocket{Address: "127.0.0.1:0", Path: "/mqtt"},
+		Users: map[string]string{"u": "p"}, Limits: Limits{LoginFailuresPerIP: 1},
+	}, nil)
+	o := options(b, "ws").SetUsername("x").SetPassword("y")
+	o.Servers = nil
+	refused(t, o.AddBroker("ws://"+b.WebSocketAddr().String()+"/mqtt"))
+	caller{version: 4, id: "tcp", user: "u", password: "p"}.expect(t, b, tooOften[4])
+}

@@ -26,7 +26,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		}
 	}
 	if err == nil {
-		connOf(cl).giveBack, err = h.admission.enter(cl.ID, connOf(cl).RemoteAddr())
+		connOf(cl).giveBack, err = h.admission.enter(cl.ID, connOf(cl).RemoteAddr(), h.ofProcess(pk.Connect.Password))
 	}
 	// mochi forgets what it has sent after the client's Receive Maximum was reached, and then waits for its acknowledgement
 	// for ever. So mochi knows of no maximum, and the connection makes it wait.

@@ -82,18 +82,17 @@ func (h *hook) number(cl *mqtt.Client, pk *packets.Packet) bool {
 		h.counters.dropped.add(bySessionFull)
 		return false
 	}
-	if !h.weights.fits(cl.ID, pk) {
-		h.counters.dropped.add(bySessionBytes)
-		return false
-	}
 	id, err := cl.NextPacketID()
 	if err != nil {
 		h.counters.dropped.add(bySessionFull)
 		return false
 	}
 	pk.PacketID = uint16(id)
+	if !h.weights.take(cl.ID, pk) {
+		h.counters.dropped.add(bySessionBytes)
+		return false
+	}
 	pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
-	h.weights.add(cl.ID, pk)
 	atomic.AddInt64(&h.server.Info.Inflight, 1)
 	if h.store != nil {
 		h.store.OnQosPublish(cl, *pk, pk.Created, 0)

@@ -106,6 +106,17 @@ func TestConnectionsLimit(t *testing.T) {
 	})
 }
 
+// The process's own streams come in always.
+func TestLimitsAndOwnStreams(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Config{Directory: newDirectory(t, labConfig()), Limits: Limits{Connections: 1, Sessions: 1}}, nil)
+	device := caller{version: 4, id: "c", user: "d1", password: password}
+	device.expect(t, b, 0)
+	device.id = "c2"
+	device.expect(t, b, beyond[4])
+	caller{version: 4, id: "trigger", user: "r", password: b.hook.directory.ProcessPassword()}.expect(t, b, 0)
+}
+
 // A session above the limit is refused, also one from before a restart counts, and who has one always comes back.
 func TestSessionsLimit(t *testing.T) {
 	forBoth(t, func(t *testing.T, version byte) {

@@ -119,7 +119,7 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 				return err
 			}
 			for _, pk := range cl.State.Inflight.GetAll(false) {
-				h.weights.add(cl.ID, &pk)
+				h.weights.restore(cl.ID, &pk)
 			}
 			return nil
 		})

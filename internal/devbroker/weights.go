@@ -70,23 +70,32 @@ func (w *weights) retain(pk *packets.Packet) {
 	}
 }
 
-// fits reports whether one more message may go into a session.
-func (w *weights) fits(clientID string, pk *packets.Packet) bool {
+// take notes a message that goes into a session, and returns false if there is no room.
+func (w *weights) take(clientID string, pk *packets.Packet) bool {
 	if w.maxSession == 0 {
 		return true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sessionBytes[clientID]+weight(pk) <= w.maxSession
+	if w.sessionBytes[clientID]+weight(pk) > w.maxSession {
+		return false
+	}
+	w.put(clientID, pk)
+	return true
 }
 
-// add notes a message that is in a session.
-func (w *weights) add(clientID string, pk *packets.Packet) {
+// restore notes a message of a session from before the start, whatever the limit is now.
+func (w *weights) restore(clientID string, pk *packets.Packet) {
 	if w.maxSession == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.put(clientID, pk)
+}
+
+// put notes a message. The caller must hold mu.
+func (w *weights) put(clientID string, pk *packets.Packet) {
 	if w.sessions[clientID] == nil {
 		w.sessions[clientID] = map[uint16]int64{}
 	}
