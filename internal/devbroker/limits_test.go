@@ -10,6 +10,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	mqtt "github.com/mochi-mqtt/server/v2"
 	mochi "github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/iotcast/iotcast/internal/registry"
@@ -104,6 +105,24 @@ func TestConnectionsLimit(t *testing.T) {
 		_ = again.nc.Close()
 		three.comesIn(t, b)
 	})
+}
+
+// Clients that come at the same time get no more sessions than there may be, and one that fails to arrive leaves nothing behind.
+func TestSessionsOfThoseWhoCome(t *testing.T) {
+	t.Parallel()
+	a := newAdmission(Limits{Sessions: 1}, mqtt.NewClients())
+	leave, err := a.enter("one", addr("192.0.2.1:1"), false)
+	must(t, err)
+	if _, err := a.enter("two", addr("192.0.2.1:2"), false); err == nil {
+		t.Error("two came in beside one")
+	}
+	leave()
+	leave, err = a.enter("two", addr("192.0.2.1:2"), false)
+	must(t, err)
+	leave()
+	if len(a.places)+len(a.perIP)+len(a.coming) > 0 {
+		t.Errorf("left behind: %+v", a)
+	}
 }
 
 // The process's own streams come in always.
@@ -251,6 +270,9 @@ func TestSessionBytes(t *testing.T) {
 
 	b = startBroker(t, cfg, nil)
 	bytesKept(t, b, 0, n*message)
+	silent := caller{version: 4, id: "away", persistent: true}.expect(t, b, 0)
+	silent.read(mochi.Publish)
+	bytesKept(t, b, 0, n*message) // the session has moved, and nothing is acknowledged
 	late := newNumbers()
 	c = connect(t, away().SetDefaultPublishHandler(late.handle))
 	inOrder(t, late.untilCount(t, n), n)
@@ -260,6 +282,25 @@ func TestSessionBytes(t *testing.T) {
 	publishNumbers(t, pub, "t", 0, 5, size-1)
 	bytesKept(t, b, 0, 5*message)
 	connect(t, options(b, "away")) // the session ends
+	bytesKept(t, b, 0, 0)
+}
+
+// A session that expires takes its bytes with it.
+func TestSessionBytesExpire(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Config{Limits: Limits{SessionBytes: 1000}}, nil)
+	c := &wire{t: t, nc: dialRaw(t, b), version: 5}
+	c.send(mochi.Packet{
+		FixedHeader: mochi.FixedHeader{Type: mochi.Connect},
+		Connect:     mochi.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "short"},
+		Properties:  mochi.Properties{SessionExpiryInterval: 1, SessionExpiryIntervalFlag: true},
+	})
+	c.read(mochi.Connack)
+	c.send(mochi.Packet{FixedHeader: mochi.FixedHeader{Type: mochi.Subscribe, Qos: 1}, PacketID: 1, Filters: mochi.Subscriptions{{Filter: "t", Qos: 1}}})
+	c.read(mochi.Suback)
+	wait(t, connect(t, options(b, "pub")).Publish("t", 1, false, "12345"))
+	bytesKept(t, b, 0, int64(len("_/t/\x00")+5))
+	_ = c.nc.Close()
 	bytesKept(t, b, 0, 0)
 }
 
@@ -279,6 +320,28 @@ func TestMessageRate(t *testing.T) {
 	inOrder(t, in.untilCount(t, 2*rate), 2*rate)
 	if s := b.Stats(); s.Delayed == 0 || s.Delayed > rate {
 		t.Errorf("%d messages were delayed", s.Delayed)
+	}
+}
+
+// However long a client has to wait, its next connection and the end of the broker do not.
+func TestEndOfWaiting(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Config{Limits: Limits{MessageRate: 1}}, nil)
+	for range 10_000 {
+		b.hook.messages.wait("c")
+	}
+	k := caller{version: 4, id: "c"}
+	for n := range int64(2) {
+		k.expect(t, b, 0).send(publishV5("t", 0, 0, 0))
+		eventually(t, "it waits", func() bool { return b.Stats().Delayed == n+1 })
+	}
+	closed := make(chan error)
+	go func() { closed <- b.Close() }()
+	select {
+	case err := <-closed:
+		must(t, err)
+	case <-time.After(patience):
+		t.Fatal("the broker waits for a client that waits")
 	}
 }
 
