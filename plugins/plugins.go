@@ -264,6 +264,7 @@ func (p *process) startBroker(s *parts) error {
 		return err
 	}
 	p.atStop(func() { _ = b.Close() })
+	p.atStop(mqttbroker.Export(b, cfg.Limits, s.Resources().Metrics()))
 	s.managed.Broker = b
 	if a := b.Addr(); a != nil { // it may be there over TLS or WebSocket only
 		s.mqtt, s.managed.BrokerURL = a.String(), "tcp://"+reachable(a)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ func exported(t *testing.T) map[string]map[string]bool {
 	b := startMosquitto(t)
 	cast := newIotcast(t)
 	config := strings.Replace(root(cast.gateway, cast.http), "{ path: /telemetry }", `{ path: /telemetry, on_message: [ { mapping: 'root = throw("no")' } ] }`, 1)
+	config += "mqtt_broker: { address: " + strconv.Quote(freeAddress(t)) + ", limits: { max_retained_bytes: 1, max_session_bytes: 1 } }\n"
 	cast.launch("streams", "-o", writeFile(t, config))
 	cast.waitLog("Launching")
 	cast.waitReady()
@@ -162,20 +164,21 @@ func TestMetricNames(t *testing.T) {
 	}
 
 	documented := map[string]bool{}
-	for _, page := range []string{"websocket_gateways", "websocket_broadcast", "iot_mqtt"} {
+	for _, page := range []string{"websocket_gateways", "websocket_broadcast", "iot_mqtt", "mqtt_broker"} {
 		content, err := os.ReadFile("../docs/reference/" + page + ".md")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, metrics, _ := strings.Cut(string(content), "## Metrics")
 		metrics, _, _ = strings.Cut(metrics, "\n## ")
-		for _, m := range regexp.MustCompile("`((?:websocket|iot_mqtt)_\\w+)`").FindAllStringSubmatch(metrics, -1) {
+		for _, m := range regexp.MustCompile("`((?:websocket|iot_mqtt|mqtt_broker)_\\w+)`").FindAllStringSubmatch(metrics, -1) {
 			documented[m[1]] = true
 		}
 	}
 	for name := range known {
 		name = strings.TrimSuffix(strings.TrimSuffix(name, "_sum"), "_count")
-		if (strings.HasPrefix(name, "websocket_") || strings.HasPrefix(name, "iot_mqtt_")) && !documented[name] {
+		ours := strings.HasPrefix(name, "websocket_") || strings.HasPrefix(name, "iot_mqtt_") || strings.HasPrefix(name, "mqtt_broker_")
+		if ours && !documented[name] {
 			t.Errorf("the reference does not list the metric %s", name)
 		}
 	}

@@ -34,6 +34,8 @@ func publish(broker Broker, id, topic string, data []byte) error {
 		return status.Error(codes.PermissionDenied, err.Error())
 	case errors.Is(err, registry.ErrInvalid):
 		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, registry.ErrNoRoom):
+		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	return err
 }

@@ -19,9 +19,14 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		connOf(cl).sync = h.store.sync
 	}
 	pk.Connect = *connOf(cl).connect
-	err := h.identify(cl, pk)
+	err := h.logIn(cl, pk)
 	if err == nil {
-		err = h.takeWill(cl)
+		if err = h.takeWill(cl); err != nil {
+			err = &refusal{reason: byWill, why: err}
+		}
+	}
+	if err == nil {
+		connOf(cl).giveBack, err = h.admission.enter(cl.ID, connOf(cl).RemoteAddr(), h.ofProcess(pk.Connect.Password))
 	}
 	// mochi forgets what it has sent after the client's Receive Maximum was reached, and then waits for its acknowledgement
 	// for ever. So mochi knows of no maximum, and the connection makes it wait.
@@ -31,7 +36,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	// An alias counts for one connection, and mochi keeps what waits in a session with the alias instead of the topic.
 	cl.Properties.Props.TopicAliasMaximum = 0
 	if err != nil {
-		h.logAt(slog.LevelWarn, "refused an MQTT client", cl, err)
+		h.refuse(cl, pk, err)
 	}
 	return err == nil
 }

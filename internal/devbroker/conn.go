@@ -63,6 +63,8 @@ type conn struct {
 	owing     bool                   // of the same goroutine: there are acknowledgements in the queue that nobody has been told of
 	lastRead  byte                   // of the same goroutine
 	checker   checker                // of what is read, by the same goroutine
+	refusal   *refusal               // why a limit refuses it; nil: none does
+	giveBack  func()                 // gives back its place among the connections; nil: it has none
 	wrong     *packets.Code          // with the packet that comes now; of the same goroutine
 	why       error                  // it ended, if it is not mochi that has ended it; of the same goroutine
 	refusals  atomic.Int32           // what it was not allowed to do
@@ -313,6 +315,9 @@ func (c *conn) release() {
 func (c *conn) end() {
 	c.release()
 	c.resume()
+	if c.giveBack != nil {
+		c.giveBack()
+	}
 	c.mu.Lock()
 	c.over = true
 	last := c.last

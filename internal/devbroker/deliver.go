@@ -45,7 +45,7 @@ func (h *hook) deliverTo(cl *mqtt.Client, sub *packets.Subscription, topic strin
 	if cl.Net.Conn != nil && !cl.Closed() {
 		c = connOf(cl)
 		if why := h.tooLargeFor(cl, &out); why != nil {
-			h.reportRefusal(cl, "an MQTT message was not delivered", why)
+			h.reportRefusal(cl, messageTooLarge, why)
 			return
 		}
 	}
@@ -79,13 +79,19 @@ func identifiers(sub *packets.Subscription) (ids []int) {
 // there. It returns false if there is no room. The caller puts it into the session.
 func (h *hook) number(cl *mqtt.Client, pk *packets.Packet) bool {
 	if cl.State.Inflight.Len() >= int(h.server.Options.Capabilities.MaximumInflight) {
+		h.counters.dropped.add(bySessionFull)
 		return false
 	}
 	id, err := cl.NextPacketID()
 	if err != nil {
+		h.counters.dropped.add(bySessionFull)
 		return false
 	}
 	pk.PacketID = uint16(id)
+	if !h.weights.take(cl.ID, pk) {
+		h.counters.dropped.add(bySessionBytes)
+		return false
+	}
 	pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
 	atomic.AddInt64(&h.server.Info.Inflight, 1)
 	if h.store != nil {

@@ -56,6 +56,7 @@ type Config struct {
 	WebSocket WebSocket
 	Users     map[string]string   // user -> password; empty: anyone may connect, unless there is a Directory
 	Directory *registry.Directory // who may connect, and what they publish and subscribe to; nil: anyone, everything
+	Limits    Limits              // what clients may cost
 	File      string              // keeps sessions and retained messages; empty: they live as long as the process
 }
 
@@ -196,6 +197,7 @@ func (b *Broker) serve(cfg Config, log *slog.Logger) error {
 	h := &hook{
 		server: b.server, users: cfg.Users, directory: cfg.Directory, monitor: newMonitor(), log: log,
 		service: b.server.NewClient(nil, mqtt.LocalListener, "iotcast", true),
+		limited: newLimited(cfg.Limits, b.server.Clients), refusals: newRefusals(), counters: newCounters(),
 	}
 	b.hook = h
 	if err := b.server.AddHook(h, nil); err != nil {

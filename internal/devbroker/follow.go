@@ -120,6 +120,7 @@ func (h *hook) dissolve(cl *mqtt.Client) {
 // ended forgets what is known of a session beside mochi.
 func (h *hook) ended(cl *mqtt.Client) {
 	h.received.forget(cl.ID)
+	h.weights.forget(cl.ID)
 	h.sessions.remove(cl.ID, string(cl.Properties.Username))
 }
 
@@ -143,7 +144,7 @@ func (h *hook) rename(id string) {
 		for _, name := range names {
 			if !slices.Contains(before, name) {
 				pk.TopicName = name
-				h.server.Topics.RetainMessage(pk)
+				h.setRetained(pk)
 			}
 		}
 		h.kept.set(id, first, names)
@@ -154,7 +155,7 @@ func (h *hook) rename(id string) {
 func (h *hook) drop(topics ...string) {
 	for _, topic := range topics {
 		nothing := packets.Packet{TopicName: topic}
-		h.server.Topics.RetainMessage(nothing)
+		h.setRetained(nothing)
 		if h.store != nil {
 			h.store.OnRetainMessage(nil, nothing, 0)
 		}

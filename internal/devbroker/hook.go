@@ -38,7 +38,10 @@ type hook struct {
 	sessions  sessions     // if there is a directory
 	kept      kept         // if there is a directory
 	service   *mqtt.Client // publishes what the broker itself has to say
-	log       *slog.Logger
+	limited
+	refusals *refusals
+	counters *counters
+	log      *slog.Logger
 
 	takeover sync.RWMutex // read: publishing with QoS > 0. write: moving a session to a new connection
 	stored   atomic.Int64 // how many messages were put into sessions: the order to resend them in
@@ -53,6 +56,10 @@ func (h *hook) Provides(b byte) bool {
 		mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnSubscribed, mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnPacketEncode, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnWill, mqtt.OnWillSent:
 		return true
+	case mqtt.OnQosDropped:
+		return h.limits.SessionBytes > 0
+	case mqtt.OnRetainedExpired:
+		return h.limits.RetainedBytes > 0
 	}
 	return false
 }
@@ -61,6 +68,7 @@ func (h *hook) Provides(b byte) bool {
 // is the likeliest cause.
 func (h *hook) OnSysInfoTick(info *system.Info) {
 	h.publishSystemTopics()
+	h.refusals.summarise(h.log)
 	dropped := info.InflightDropped + info.MessagesDropped
 	before := h.reported.Swap(dropped)
 	if dropped <= before {
@@ -93,7 +101,7 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 	if r.topics == nil { // a topic alias has hidden it from OnACLCheck
 		var err error
 		if r, err = h.route(cl, strings.TrimPrefix(pk.TopicName, plainMark)); err != nil {
-			h.reportRefusal(cl, "refused an MQTT message", err)
+			h.reportRefusal(cl, messageRefused, err)
 			h.acknowledge(cl, pk, packets.ErrNotAuthorized)
 			return
 		}
@@ -103,7 +111,9 @@ func (h *hook) publishOf(cl *mqtt.Client, pk *packets.Packet) {
 		return
 	}
 	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // it is the client's, and has been resolved
-	h.keepIfAsked(cl, r, pk)
+	if !h.keepIfAsked(cl, r, pk) && h.refuseKept(cl, pk) {
+		return
+	}
 	if h.directory != nil {
 		h.monitor.published(c.activity)
 	}
@@ -181,6 +191,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, _ packets.Packet, _ int64, _ int) {
 // OnSessionEstablished comes when what the session held has been resent, as far as the client has room for it.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	connOf(cl).release()
+	h.admission.arrived(cl.ID)
 	connOf(cl).crashed = func(why error) { h.crashed(cl, why) }
 	if len(connOf(cl).held) > 0 {
 		go sendHeld(cl)
@@ -243,11 +254,13 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return pk
 	case packets.Pubrel:
 		h.setPlace(cl, pk.PacketID)
+		h.weights.remove(cl.ID, pk.PacketID)
 	case packets.Suback, packets.Unsuback:
 		if h.store != nil && persistent(cl) { // or after a crash a session would be resumed without what its client has subscribed to
 			c.unsynced.Store(true)
 		}
 	case packets.Connack:
+		c.refusal.put(&pk, cl.Properties.ProtocolVersion)
 		if !pk.SessionPresent && pk.ReasonCode == packets.CodeSuccess.Code { // else the session is another's, maybe
 			h.forgetReceived(cl)
 		}
@@ -265,7 +278,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			pk.TopicName = h.outside(pk.TopicName)
 		}
 		if why := tooLarge(cl, &pk); why != nil {
-			h.reportRefusal(cl, "an MQTT message was not delivered", why)
+			h.reportRefusal(cl, messageTooLarge, why)
 			h.discard(cl, pk)
 			return pk
 		}

@@ -35,7 +35,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	case packets.Connect:
 		return c.admit(pk)
 	case packets.Publish:
+		if h.limits.MessageRate > 0 {
+			h.slow(cl)
+		}
 		if err := iotcore.ValidateLevels(pk.TopicName); err != nil {
+			h.counters.messages.add(byTopic)
 			sayGoodbye(cl, packets.ErrTopicNameInvalid)
 			return pk, c.abandon(err)
 		}
@@ -57,8 +61,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	default:
 		if endsDelivery(pk) {
 			c.widen()
-			if _, there := cl.State.Inflight.Get(pk.PacketID); there && h.store != nil {
-				h.store.OnQosComplete(cl, pk) // before mochi frees the packet ID, or the next message of this ID would be removed
+			if _, there := cl.State.Inflight.Get(pk.PacketID); there { // before mochi frees its ID for the next message
+				h.weights.remove(cl.ID, pk.PacketID)
+				if h.store != nil {
+					h.store.OnQosComplete(cl, pk)
+				}
 			}
 		}
 		return pk, nil

@@ -35,26 +35,41 @@ func (k *kept) set(id, first string, names []string) {
 	k.names[id][first] = names
 }
 
-// keepIfAsked keeps a message of a permanent topic, or one that its publisher wants to be retained.
-func (h *hook) keepIfAsked(cl *mqtt.Client, r route, pk *packets.Packet) {
+// keepIfAsked keeps a message of a permanent topic, or one that its publisher wants to be retained. It returns false if there is
+// no room.
+func (h *hook) keepIfAsked(cl *mqtt.Client, r route, pk *packets.Packet) (room bool) {
+	room = true
 	switch {
 	case r.permanent || pk.FixedHeader.Retain && h.directory != nil && connOf(cl).principal.Role != registry.BrokerRole:
-		h.keep(cl.ID, r.topics[0], *pk)
+		room = h.keep(cl.ID, r.topics[0], *pk)
 		pk.FixedHeader.Retain = false
 	case pk.FixedHeader.Retain:
-		h.retain(r.topics[0], *pk)
+		room = h.retain(r.topics[0], *pk)
 	}
+	if !room {
+		h.counters.messages.add(byRetainedBytes)
+	}
+	return room
+}
+
+// setRetained keeps a message by one name, or ends the keeping. The caller must hold kept.mu, once the broker runs.
+func (h *hook) setRetained(pk packets.Packet) {
+	h.server.Topics.RetainMessage(pk)
+	h.weights.retain(&pk)
 }
 
 // keep makes a message the last of its topic, by all the names that it has now. It is a retained message to mochi, but on a
 // permanent topic its publisher need not ask, and who is subscribed already gets it as any other. An empty one ends the
-// keeping, as in MQTT.
-func (h *hook) keep(origin, first string, pk packets.Packet) {
+// keeping, as in MQTT. It returns false if there is no room: the one before stays.
+func (h *hook) keep(origin, first string, pk packets.Packet) bool {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
 	id, names := namesOf(h.directory, first)
 	if len(names) == 0 {
-		return // it was removed meanwhile
+		return true // it was removed meanwhile
+	}
+	if !h.weights.hasRoom(names, pk) {
+		return false
 	}
 	for i, name := range names {
 		kept := pk.Copy(false)
@@ -62,7 +77,7 @@ func (h *hook) keep(origin, first string, pk packets.Packet) {
 		kept.FixedHeader.Retain = true
 		kept.Origin = origin
 		kept.Created = time.Now().Unix()
-		h.server.Topics.RetainMessage(kept)
+		h.setRetained(kept)
 		if i == 0 && h.store != nil {
 			h.store.OnRetainMessage(nil, kept, 0)
 		}
@@ -72,16 +87,21 @@ func (h *hook) keep(origin, first string, pk packets.Packet) {
 	}
 	h.kept.set(id, first, names)
 	h.countKept()
+	return true
 }
 
-// retain keeps a message by the one name that it has: there are no registries, or it is a broker's.
-func (h *hook) retain(topic string, pk packets.Packet) {
+// retain keeps a message by the one name that it has: there are no registries, or it is a broker's. It
+// returns false if there is no room: the one before stays.
+func (h *hook) retain(topic string, pk packets.Packet) bool {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
+	if !h.weights.hasRoom([]string{topic}, pk) {
+		return false
+	}
 	if h.directory != nil {
 		id, names := namesOf(h.directory, topic)
 		if len(names) == 0 {
-			return // it was removed meanwhile
+			return true // it was removed meanwhile
 		}
 		if len(pk.Payload) == 0 {
 			names = nil
@@ -90,11 +110,12 @@ func (h *hook) retain(topic string, pk packets.Packet) {
 	}
 	kept := pk.Copy(false)
 	kept.TopicName = topic
-	h.server.Topics.RetainMessage(kept)
+	h.setRetained(kept)
 	if h.store != nil {
 		h.store.OnRetainMessage(nil, kept, 0)
 	}
 	h.countKept()
+	return true
 }
 
 // retained are the messages that are kept on topics of a filter. mochi v2.7.9 looks for them without a lock on what keeping one

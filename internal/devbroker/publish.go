@@ -11,7 +11,7 @@ import (
 
 // Publish publishes a message as a registry, device or broker would with QoS 1, and returns when it would be acknowledged.
 // Of the errors of registry, it is ErrNotFound if there is no such principal, ErrForbidden if it may not publish to this topic,
-// and ErrInvalid if nobody may.
+// ErrInvalid if nobody may, and ErrNoRoom if the message cannot be kept.
 func (b *Broker) Publish(principalID, topic string, payload []byte) error {
 	h := b.hook
 	p, ok := h.principal(principalID)
@@ -27,8 +27,9 @@ func (b *Broker) Publish(principalID, topic string, payload []byte) error {
 	}
 	topics := topicsOf(m)
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, Payload: payload}
-	if m.Permanent {
-		h.keep(h.service.ID, topics[0], pk)
+	if m.Permanent && !h.keep(h.service.ID, topics[0], pk) {
+		h.counters.messages.add(byRetainedBytes)
+		return fmt.Errorf("%w for more kept messages (mqtt_broker.limits.max_retained_bytes)", registry.ErrNoRoom)
 	}
 	h.monitor.publishedFor(h.monitor.of(p))
 	if _, there := h.principal(principalID); !there { // any more

@@ -115,7 +115,13 @@ func (s *store) restore(h *hook) (sessions, retained int, err error) {
 			for _, id := range packetIDs(tx.Bucket(bucketReceived), join(cl.ID)) {
 				h.received.add(cl.ID, id)
 			}
-			return s.restoreMessages(tx, server, cl, trees, stored.Unsent)
+			if err := s.restoreMessages(tx, server, cl, trees, stored.Unsent); err != nil {
+				return err
+			}
+			for _, pk := range cl.State.Inflight.GetAll(false) {
+				h.weights.restore(cl.ID, &pk)
+			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -149,7 +155,7 @@ func restoreRetained(h *hook, pk packets.Packet) bool {
 	}
 	for _, name := range names {
 		pk.TopicName = name
-		h.server.Topics.RetainMessage(pk)
+		h.setRetained(pk)
 	}
 	return len(names) > 0
 }

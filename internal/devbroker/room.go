@@ -30,7 +30,7 @@ func (h *hook) holdBack(cl, old *mqtt.Client) (giveBack func()) {
 			sent.Properties.MessageExpiryInterval = 1 // mochi says how long is left
 		}
 		if why := tooLarge(cl, &sent); why != nil {
-			h.reportRefusal(cl, "an MQTT message was not delivered", why)
+			h.reportRefusal(cl, messageTooLarge, why)
 			h.discard(old, pk)
 			continue
 		}
@@ -88,6 +88,7 @@ func (h *hook) discard(cl *mqtt.Client, pk packets.Packet) {
 	if _, there := cl.State.Inflight.Get(pk.PacketID); !there || pk.FixedHeader.Qos == 0 {
 		return
 	}
+	h.weights.remove(cl.ID, pk.PacketID)
 	if h.store != nil {
 		h.store.OnQosComplete(cl, pk)
 	}

@@ -111,7 +111,7 @@ func (h *hook) route(cl *mqtt.Client, topic string) (route, error) {
 	if strings.HasPrefix(topic, systemTopics) {
 		switch ofBridge := iotcore.Match(bridgeState, topic); {
 		case h.directory == nil && !ofBridge:
-			h.reportRefusal(cl, "dropped an MQTT message", fmt.Errorf("topic %q: only the broker itself publishes to %s", topic, systemTopics))
+			h.reportRefusal(cl, messageDropped, fmt.Errorf("topic %q: only the broker itself publishes to %s", topic, systemTopics))
 			fallthrough
 		case h.directory != nil && ofBridge: // nobody reads it, but a bridge must be able to say it
 			return route{topics: []string{}}, nil
@@ -159,7 +159,7 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return topic != refusedFilter
 	}
 	refused := connOf(cl).in.refused // see OnPacketRead
-	h.reportRefusal(cl, "refused an MQTT message", refused)
+	h.reportRefusal(cl, messageRefused, refused)
 	return refused == nil
 }
 
@@ -170,6 +170,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	subs := make(packets.Subscriptions, len(pk.Filters))
 	for i, sub := range pk.Filters {
 		filter, err := h.filter(c, sub.Filter)
+		h.counters.countFilter(filter)
 		h.reportRefusal(cl, "refused an MQTT subscription", err)
 		if h.directory != nil && c.principal.Role != registry.BrokerRole && iotcore.HasWildcard(sub.Filter) {
 			sub.RetainHandling = 2 // kept messages are for who asks for exactly this topic
@@ -286,6 +287,7 @@ func (h *hook) reportRefusal(cl *mqtt.Client, what string, why error) {
 	if why == nil {
 		return
 	}
+	h.counters.countRefusal(what)
 	level := slog.LevelDebug
 	if connOf(cl).refusals.Add(1) == 1 {
 		level = slog.LevelWarn

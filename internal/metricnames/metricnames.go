@@ -36,7 +36,7 @@ func New(streams bool) *Names {
 }
 
 // own are the names of Benthos and iotcast, which may have no value yet.
-var own = regexp.MustCompile(`^(websocket_|connection_api_|management_api_|envelope_log_|iot_mqtt_|iotcast_|` +
+var own = regexp.MustCompile(`^(websocket_|connection_api_|management_api_|envelope_log_|iot_mqtt_|mqtt_broker_|iotcast_|` +
 	`(input|output|processor|buffer|batch|cache|rate_limit)_(received|sent|error|latency_ns|connection_(up|failed|lost)|` +
 	`batch_(received|sent)|created|rejected|duplicate|not_found|success|checked|triggered)$)`)
 

@@ -8,6 +8,7 @@ var (
 	ErrInvalid   = errors.New("can never be right")         // a value, or a topic
 	ErrNotFound  = errors.New("there is no such principal") // or it is gone
 	ErrForbidden = errors.New("forbidden")                  // a topic, or all of them
+	ErrNoRoom    = errors.New("there is no room")           // now; there may be later
 )
 
 // because makes err one of a kind. The message stays as it is.

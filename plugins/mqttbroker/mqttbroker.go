@@ -32,7 +32,8 @@ const (
 const description = "An MQTT broker inside this process, from a quickstart's to a small IoT Core: MQTT 3.1.1 and 5, QoS 0 to 2, retained messages, persistent sessions. It starts when this field is present, `{}` for the defaults. " +
 	"With `iot_registries` or `iot_brokers`, only those that they name may connect, by password or certificate, each to the topics that are its own; aliases, `$me` topics, permanent topics and monitoring work. See [registries](../registries.md). " +
 	"Without them, all who may connect publish and subscribe to every topic. " +
-	"A session holds up to 65,535 unacknowledged messages, and what comes on top is dropped, with a warning."
+	"A session holds up to 65,535 unacknowledged messages, and what comes on top is dropped, with a warning." +
+	metricsDescription
 
 // Field returns the field mqtt_broker, for the schema of the root config.
 //
@@ -95,6 +96,7 @@ func Field() *service.ConfigField {
 			Description("Who may connect, where there are neither `iot_registries` nor `iot_brokers`. Each user may publish and subscribe to every topic. With none, anyone may connect.").
 			Example([]any{map[string]any{fieldUser: "device-1", fieldPassword: "${DEVICE_1_PASSWORD}"}}).
 			Default([]any{}),
+		limitsField(),
 	).
 		Description(description).
 		Example(map[string]any{}).
@@ -106,12 +108,21 @@ func Field() *service.ConfigField {
 			fieldTLS:         map[string]any{fieldAddress: ":8883", fieldCertFile: "broker.pem", fieldKeyFile: "broker-key.pem"},
 			fieldStorageFile: "/var/lib/iotcast/broker.db",
 		}).
+		Example(map[string]any{
+			fieldAddress: ":1883",
+			fieldUsers:   []any{map[string]any{fieldUser: "device-1", fieldPassword: "${DEVICE_1_PASSWORD}"}},
+			fieldLimits: map[string]any{
+				fieldMaxConnections: 1000, fieldMaxSessions: 2000, fieldMaxRetainedBytes: 100 << 20, fieldMaxSessionBytes: 10 << 20,
+				fieldMessageRate: 10,
+			},
+		}).
 		Default(map[string]any{
 			fieldAddress:     "",
 			fieldTLS:         map[string]any{fieldAddress: "", fieldCertFile: "", fieldKeyFile: ""},
 			fieldWebSocket:   map[string]any{fieldAddress: "", fieldPath: defaultPath, fieldTLS: false, fieldAllowedOrigins: []any{}},
 			fieldStorageFile: "",
 			fieldUsers:       []any{},
+			fieldLimits:      limitDefaults(),
 		}).
 		// Here and not on users: a rule of a list sees one element at a time.
 		LintRule(`let names = this.users.or([]).map_each(u -> u.user)
@@ -169,6 +180,9 @@ func FromConfig(root *service.ParsedConfig) (cfg devbroker.Config, enabled bool,
 	}
 	if cfg.Users, err = usersFromConfig(conf); err != nil {
 		return devbroker.Config{}, false, fmt.Errorf("reading %s.%s: %w", fieldBroker, fieldUsers, err)
+	}
+	if cfg.Limits, err = limitsFromConfig(conf); err != nil {
+		return devbroker.Config{}, false, err
 	}
 	return cfg, true, nil
 }

@@ -19,7 +19,7 @@ func TestFromConfig(t *testing.T) {
 	spec := service.NewConfigSpec().Field(Field())
 	tcp := func(address string, users map[string]string) devbroker.Config {
 		return devbroker.Config{
-			Address: address, Users: users,
+			Address: address, Users: users, Limits: devbroker.Limits{LoginFailures: defaultLoginFailures},
 			WebSocket: devbroker.WebSocket{Path: defaultPath, AllowedOrigins: []string{}},
 		}
 	}
@@ -45,14 +45,28 @@ mqtt_broker:
   address: ""
   tls: { address: ":8883", cert_file: c.pem, key_file: k.pem }
   websocket: { address: ":8083", path: /ws, tls: true, allowed_origins: [ "*" ] }
-  storage_file: b.db`,
+  storage_file: b.db
+  limits:
+    max_connections: 1
+    max_connections_per_ip: 2
+    max_sessions: 3
+    max_retained_bytes: 4
+    max_session_bytes: 5
+    message_rate: 6
+    login_failures: 0
+    login_failures_per_ip: 8`,
 			want: devbroker.Config{
 				TLS:       devbroker.TLS{Address: ":8883", CertFile: "c.pem", KeyFile: "k.pem"},
 				WebSocket: devbroker.WebSocket{Address: ":8083", Path: "/ws", TLS: true, AllowedOrigins: []string{"*"}},
 				Users:     none, File: "b.db",
+				Limits: devbroker.Limits{
+					Connections: 1, ConnectionsPerIP: 2, Sessions: 3, RetainedBytes: 4, SessionBytes: 5, MessageRate: 6,
+					LoginFailuresPerIP: 8,
+				},
 			}, ok: true,
 		},
 		{name: "bad path", yaml: `mqtt_broker: { websocket: { path: mqtt } }`, err: "path must begin with /"},
+		{name: "below zero", yaml: `mqtt_broker: { limits: { message_rate: -1 } }`, err: "message_rate must not be negative"},
 		{name: "twice", yaml: `mqtt_broker: { users: [ { user: a, password: b }, { user: a, password: c } ] }`, err: `user "a" appears twice`},
 		{name: "no password", yaml: `mqtt_broker: { users: [ { user: a, password: "" } ] }`, err: `user "a"`},
 		{name: "no user", yaml: `mqtt_broker: { users: [ { user: "", password: b } ] }`, err: `may be empty`},
@@ -109,6 +123,9 @@ func TestLint(t *testing.T) {
 		`mqtt_broker: { websocket: { allowed_origins: [ "a.test", "https://a.test" ] } }`: "",
 		`mqtt_broker: { websocket: { allowed_origins: [ "https://a.test/" ] } }`:          "no page can come from",
 		`mqtt_broker: { tls: { address: ":8883", cert_file: a.pem, key_file: b.pem }, websocket: { address: ":8083", tls: true } }`: "",
+		`mqtt_broker: { limits: { max_sessions: 10, login_failures: 0 } }`:                                                          "",
+		`mqtt_broker: { limits: { max_sessions: -1 } }`:                                                                             "max_sessions must not be negative",
+		`mqtt_broker: { limits: { max_session: 1 } }`:                                                                               "field max_session not recognised",
 		`mqtt_broker: true`: "expected object",
 	} {
 		lints, err := linter.LintYAML([]byte(yaml))
