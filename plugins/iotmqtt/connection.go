@@ -128,7 +128,7 @@ func (c *connection) end() {
 	}
 }
 
-// forget takes it out of the metrics of what waits: another has its session.
+// forget takes it out of the metrics of what waits: it has ended, or another has its session.
 func (c *connection) forget() { c.metrics.waiting.set(c, 0, time.Time{}) }
 
 func (c *connection) current() *mqttclient.Session {

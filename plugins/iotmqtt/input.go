@@ -196,6 +196,7 @@ func (in *input) Close(ctx context.Context) error {
 		s.Drop(in.gathering.held)
 	}
 	in.connection.end()
+	in.connection.forget() // what the pipeline still has is nobody's any more
 	in.line.End()
 	return in.gathering.batcher.Close(ctx)
 }
