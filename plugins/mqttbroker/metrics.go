@@ -1,7 +1,6 @@
 package mqttbroker
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -115,7 +114,7 @@ func (m *metrics) take(s devbroker.Stats) {
 		for reason, n := range now {
 			r.metric.Incr(n-r.before[reason], reason)
 		}
-		r.before = maps.Clone(now)
+		r.before = now
 	}
 }
 
