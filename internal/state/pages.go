@@ -77,10 +77,12 @@ func findMeta(file io.ReaderAt) (meta, error) {
 	return meta{}, err
 }
 
+var errBeginning = errors.New("its beginning is not that of a state")
+
 func readMeta(file io.ReaderAt, at uint64) (meta, error) {
 	var b [metaSize]byte
 	if _, err := file.ReadAt(b[:], int64(at+headerSize)); err != nil {
-		return meta{}, errors.New("its beginning is not that of a state")
+		return meta{}, errBeginning
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(b[:metaSize-8])
@@ -90,7 +92,7 @@ func readMeta(file io.ReaderAt, at uint64) (meta, error) {
 	}
 	switch {
 	case order.Uint32(b[:]) != metaMagic || order.Uint32(b[4:]) != metaVersion || order.Uint64(b[56:]) != sum.Sum64():
-		return m, errors.New("its beginning is not that of a state")
+		return m, errBeginning
 	case m.pageSize < minPageSize || m.pageSize > maxPageSize:
 		return m, fmt.Errorf("it has pages of %d bytes", m.pageSize)
 	}
