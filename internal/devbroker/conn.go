@@ -144,15 +144,6 @@ func (c *conn) resume() {
 	c.changed.Broadcast()
 }
 
-// waitToFlow returns when a new message may be written, or when it does not matter any more.
-func (c *conn) waitToFlow() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.flowing && !c.gone() {
-		c.changed.Wait()
-	}
-}
-
 // leave lets no message follow what is queued [MQTT-3.14.4-1].
 func (c *conn) leave() {
 	c.mu.Lock()

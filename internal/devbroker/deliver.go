@@ -2,7 +2,6 @@ package devbroker
 
 import (
 	"bytes"
-	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,7 @@ func (h *hook) deliverTo(cl *mqtt.Client, sub *packets.Subscription, topic strin
 		(sub.FwdRetainedFlag || sub.RetainAsPublished && cl.Properties.ProtocolVersion >= 5) // [MQTT-3.3.1-12]
 	out.Properties.SubscriptionIdentifier = identifiers(sub)
 	var c *conn
-	if cl.Net.Conn != nil && !cl.Closed() {
+	if connected(cl) {
 		c = connOf(cl)
 		if why := h.tooLargeFor(cl, &out); why != nil {
 			h.reportRefusal(cl, messageTooLarge, why)
@@ -63,6 +62,9 @@ func (h *hook) deliverTo(cl *mqtt.Client, sub *packets.Subscription, topic strin
 		cl.State.Inflight.Set(out)
 	}
 }
+
+// connected reports whether a session has a connection. One from disk has none yet.
+func connected(cl *mqtt.Client) bool { return cl.Net.Conn != nil && !cl.Closed() }
 
 // identifiers are those of the subscriptions by which a message comes [MQTT-3.3.4-3].
 func identifiers(sub *packets.Subscription) (ids []int) {
@@ -92,7 +94,7 @@ func (h *hook) number(cl *mqtt.Client, pk *packets.Packet) bool {
 		h.counters.dropped.add(bySessionBytes)
 		return false
 	}
-	pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
+	pk.Created = h.lastPlace()
 	atomic.AddInt64(&h.server.Info.Inflight, 1)
 	if h.store != nil {
 		h.store.OnQosPublish(cl, *pk, pk.Created, 0)

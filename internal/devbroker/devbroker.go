@@ -39,10 +39,6 @@ const (
 	// each connection.
 	maxTopicAlias = 1000
 
-	// sysTopicsPending is how many $SYS messages may wait for a connection, some rounds of them. mochi makes the room for them
-	// with each connection.
-	sysTopicsPending = 100
-
 	// sysTopicSeconds is the period of $SYS messages and of the warning about drops. Each round stops the world for
 	// runtime.ReadMemStats: mochi's own one second is too often for a process that has other work.
 	sysTopicSeconds = 10
@@ -238,7 +234,7 @@ func capabilities(pending uint16) *mqtt.Capabilities {
 	// (offline, or holding its acks), or too many wait for the connection (reading slowly). These may be as many as those of
 	// the session, so that there is one limit to know.
 	c.MaximumInflight = pending
-	c.MaximumClientWritesPending = sysTopicsPending
+	c.MaximumClientWritesPending = 1 // mochi makes the room with each connection, and hands no message to any: see deliver.go
 
 	// An MQTT 3.1.1 client does not learn this limit and is cut off at it, with so many QoS 2 messages under way.
 	c.ReceiveMaximum = math.MaxUint16

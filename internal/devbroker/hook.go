@@ -270,10 +270,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		}
 		pk.Properties.TopicAliasMaximum, pk.Properties.MaximumPacketSize = maxTopicAlias, maxPacketBytes
 		pk.SessionPresent = pk.SessionPresent && cl.Properties.ProtocolVersion > 3 // 3.1 has no such flag
-	case packets.Publish:
-		if !pk.FixedHeader.Dup { // it is mochi's own, to $SYS
-			c.waitToFlow()
-		}
+	case packets.Publish: // of a session that is resumed: new messages do not pass here
 		if pk.TopicName != "" { // there is a topic alias instead
 			pk.TopicName = h.outside(pk.TopicName)
 		}
@@ -298,10 +295,13 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 // setPlace makes a packet of a session the last to be resent.
 func (h *hook) setPlace(cl *mqtt.Client, id uint16) {
 	if pk, ok := cl.State.Inflight.Get(id); ok {
-		pk.Created = math.MaxUint16 + h.stored.Add(1) // above all that renumber gives
+		pk.Created = h.lastPlace()
 		cl.State.Inflight.Set(pk)
 	}
 }
+
+// lastPlace is behind all that were given before, and above all that renumber gives.
+func (h *hook) lastPlace() int64 { return math.MaxUint16 + h.stored.Add(1) }
 
 // renumber gives the messages of a session their place as the time of creation. mochi resends in the order of the low 16
 // bits of that time; a session has no more messages than fit, and with no limit on their age nothing else looks at it.

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // share adds one subscriber of each shared subscription to those that a message goes to (MQTT 5.0, 4.8.2): any of those who are
@@ -13,24 +12,21 @@ import (
 func (h *hook) share(s *mqtt.Subscribers) {
 	for _, members := range s.Shared {
 		var chosen string
-		connected, others := 0, 0
+		there, away := 0, 0
 		for id := range members {
-			if cl, ok := h.server.Clients.Get(id); ok && cl.Net.Conn != nil && !cl.Closed() {
-				if connected++; rand.IntN(connected) == 0 {
+			if cl, ok := h.server.Clients.Get(id); ok && connected(cl) {
+				if there++; rand.IntN(there) == 0 {
 					chosen = id
 				}
-			} else if others++; connected == 0 && rand.IntN(others) == 0 {
+			} else if away++; there == 0 && rand.IntN(away) == 0 {
 				chosen = id
 			}
 		}
-		s.Subscriptions[chosen] = merged(s.Subscriptions, chosen, members[chosen])
+		sub := members[chosen]
+		own, ok := s.Subscriptions[chosen] // by which it would get the message besides
+		if !ok {
+			own = sub
+		}
+		s.Subscriptions[chosen] = own.Merge(sub)
 	}
-}
-
-// merged is a subscription with what the same client subscribes to besides: it gets a message once.
-func merged(all map[string]packets.Subscription, id string, sub packets.Subscription) packets.Subscription {
-	if own, ok := all[id]; ok {
-		return own.Merge(sub)
-	}
-	return sub.Merge(sub)
 }
